@@ -1,0 +1,15 @@
+"""Records of a terminology."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Term(NamedTuple):
+    """One name of one concept within one semantic group."""
+
+    concept_id: str
+    name: str
+    semantic_group: str
+    language: str
+    preferred: bool

@@ -1,0 +1,1 @@
+"""Document-level biomedical entity linking."""

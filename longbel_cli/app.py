@@ -1,0 +1,92 @@
+"""The command line: which commands there are, and how errors leave the program.
+
+Command modules import nothing heavy at their top, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from kb_builder.errors import LongbelError
+
+# name on the command line, module in longbel_cli.commands, function in it
+COMMANDS = (
+    ("build-kb", "build_kb", "build_kb"),
+    ("link", "link", "link"),
+    ("score", "score", "score"),
+    ("explain", "explain", "explain"),
+    ("train", "train", "train"),
+    ("check", "check", "check"),
+    ("convert", "convert", "convert"),
+    ("merge", "merge", "merge"),
+    ("status", "status", "status"),
+    ("fuse", "fuse", "fuse"),
+    ("slurm", "slurm", "slurm"),
+)
+
+app = typer.Typer(
+    name="longbel",
+    help="Document-level biomedical entity linking: link mentions to concepts of a knowledge base.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from longbel_cli.version import version_text
+
+        typer.echo(version_text())
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print versions and leave."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+for _name, _module, _function in COMMANDS:
+    if importlib.util.find_spec(f"longbel_cli.commands.{_module}"):
+        _loaded = importlib.import_module(f"longbel_cli.commands.{_module}")
+        app.command(_name)(getattr(_loaded, _function))
+if importlib.util.find_spec("longbel_cli.commands.kb"):
+    app.add_typer(importlib.import_module("longbel_cli.commands.kb").app, name="kb")
+
+
+def main() -> None:
+    """Run the command line; leave with the exit codes of the README's table."""
+    try:
+        app()
+    except LongbelError as error:
+        print(f"longbel: error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"  {error.hint}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("LONGBEL_DEBUG"):
+            raise
+        # The message of a foreign exception may quote its input: name its type and place alone.
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "unknown"
+        print(f"longbel: internal error: {type(error).__name__} at {where}", file=sys.stderr)
+        print("  Set LONGBEL_DEBUG=1 to see the traceback, and report it.", file=sys.stderr)
+        sys.exit(1)

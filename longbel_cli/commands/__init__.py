@@ -1,0 +1,1 @@
+"""One module a command: flags, help and printing; the work is done elsewhere."""

@@ -1,0 +1,309 @@
+"""Prompts: which context is shown, which marks it carries, and how memory is written.
+
+A prompt is a sequence of segments, plain text and the format's own marks, so that a tokenizer
+never takes text for a mark. Knows nothing of models or tokenizers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from kb_builder.errors import LongbelError
+from kb_builder.text import clean
+from longbel_cli.types import Document, Mention, Span
+
+SentenceSplitter = Callable[[str], list[Span]]
+
+
+class Mark(str):
+    """A segment that is one of the format's own tokens."""
+
+    __slots__ = ()
+
+
+OPEN, CLOSE = Mark("["), Mark("]")
+GROUP_OPEN, GROUP_CLOSE = Mark("{"), Mark("}")
+COMPOSITE = Mark("<+>")
+SEPARATOR = Mark("<SEP>")
+Segment = str | Mark
+
+
+class MemoryLine(NamedTuple):
+    """An earlier mention of the same document and the name (composite: names) predicted for it."""
+
+    mention: str
+    semantic_group: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """A context (`document`, `sentence`, `marked_document`) and a memory (`none`, `section`,
+    `inline`). `end` is the mark that ends an answer; None means the tokenizer's EOS."""
+
+    name: str
+    context: str
+    memory: str
+    end: Mark | None = None
+
+
+PROMPT_FORMATS = {
+    row.name: row
+    for row in (
+        PromptFormat("short", context="sentence", memory="none"),
+        PromptFormat("hybrid_medium", context="document", memory="none"),
+        PromptFormat("hybrid_short", context="sentence", memory="section"),
+        PromptFormat("hybrid_long", context="document", memory="section"),
+        PromptFormat("long", context="marked_document", memory="inline", end=SEPARATOR),
+    )
+}
+
+
+def prompt_format(name: str) -> PromptFormat:
+    """The format of that name; LongbelError names the formats there are."""
+    if name not in PROMPT_FORMATS:
+        raise LongbelError(
+            f"unknown context format {name!r}",
+            f"Choose one of {', '.join(PROMPT_FORMATS)}.",
+            exit_code=2,
+        )
+    return PROMPT_FORMATS[name]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered prompt; answers start after its last segment, the group's closing brace.
+
+    `context` is the number of segments that belong to the context section, and `memory` the
+    number after those that belong to the memory section (headings included).
+    """
+
+    segments: tuple[Segment, ...]
+    context: int = 0
+    memory: int = 0
+
+    @property
+    def text(self) -> str:
+        return "".join(self.segments)
+
+
+class DocumentPrompts:
+    """The prompts of one document in one format.
+
+    `split` gives the sentence spans of a cleaned passage text; needed by sentence formats only.
+    """
+
+    def __init__(
+        self, document: Document, form: PromptFormat, split: SentenceSplitter | None = None
+    ) -> None:
+        if form.context == "sentence" and split is None:
+            raise LongbelError(
+                f"the context format {form.name!r} shows sentences and needs the language",
+                "Give --language en, fr or es.",
+                exit_code=2,
+            )
+        self.document = document
+        self.form = form
+        self._split = split
+        self._starts = [passage.start for passage in document.passages]
+
+    def render(
+        self,
+        mention: Mention,
+        memory: Sequence[MemoryLine],
+        window: Span | None = None,
+    ) -> Prompt:
+        """The prompt of `mention` after the normalizations in `memory`, oldest first.
+
+        `window` limits the context to a stretch of the document (in document offsets), for
+        documents longer than the model's context.
+        """
+        context = _merge(self._context(mention, window))
+        query: list[Segment] = [
+            OPEN, clean(mention.text), CLOSE, GROUP_OPEN, mention.semantic_group, GROUP_CLOSE,
+        ]  # fmt: skip
+        head: list[Segment] = ["### Context\n", *context]
+        section = _MEMORY_SECTIONS[self.form.memory](memory)
+        segments = (*head, *section, *query)
+        return Prompt(segments, context=len(head), memory=len(section))
+
+    def _context(self, mention: Mention, window: Span | None) -> list[Segment]:
+        if self.form.context == "sentence":
+            span = self.sentence(mention)
+            segments = self._marked(self._fragment_edges([mention]), span)
+        elif self.form.context == "document":
+            segments = self._marked(self._fragment_edges([mention]), window)
+        else:
+            segments = self._marked(self._whole_edges, window)
+        return _rstrip(segments)
+
+    def _marked(self, edges: Edges, window: Span | None) -> list[Segment]:
+        """The passages, joined by newlines, with marks at `edges`, cut to `window`."""
+        segments: list[Segment] = []
+        shown = 0
+        for number, passage in enumerate(self.document.passages):
+            span = Span(passage.start, passage.end)
+            if window is not None:
+                span = Span(max(span.start, window.start), min(span.end, window.end))
+                if span.start >= span.end:
+                    continue
+            if shown:
+                segments.append("\n")
+            shown += 1
+            text = clean(passage.text)
+            position = span.start
+            for place in edges.places(number):
+                if not span.start <= place <= span.end:
+                    continue
+                segments.append(text[position - passage.start : place - passage.start])
+                segments.extend([CLOSE] * edges.closing[number, place])
+                segments.extend([OPEN] * edges.opening[number, place])
+                position = place
+            segments.append(text[position - passage.start : span.end - passage.start])
+        return segments
+
+    def _fragment_edges(self, mentions: Sequence[Mention]) -> Edges:
+        return self._edges([span for mention in mentions for span in mention.spans])
+
+    @cached_property
+    def _whole_edges(self) -> Edges:
+        return self._edges([Span(mention.start, mention.end) for mention in self.document.mentions])
+
+    def _edges(self, spans: Sequence[Span]) -> Edges:
+        opening: Counter[tuple[int, int]] = Counter()
+        closing: Counter[tuple[int, int]] = Counter()
+        for span in spans:
+            opening[self._passage_at(span.start), span.start] += 1
+            closing[self._passage_at(span.end - 1), span.end] += 1
+        return Edges(opening, closing)
+
+    def _passage_at(self, offset: int) -> int:
+        """The number of the passage that holds `offset`; raises LongbelError if none does."""
+        number = bisect_right(self._starts, offset) - 1
+        if number < 0 or offset >= self.document.passages[number].end:
+            raise LongbelError(
+                f"{self.document.source}: document {self.document.id}: "
+                f"offset {offset} lies in no passage",
+                "Run `longbel check` on the corpus to list such mentions.",
+            )
+        return number
+
+    def sentence(self, mention: Mention) -> Span:
+        """The sentence that holds the mention's smallest start, in document offsets."""
+        number = self._passage_at(mention.start)
+        for span in self._sentences(number):
+            if span.start <= mention.start < span.end:
+                return span
+        passage = self.document.passages[number]
+        return Span(passage.start, passage.end)
+
+    def _sentences(self, number: int) -> list[Span]:
+        if number not in self._sentence_spans:
+            self._sentence_spans[number] = self._split_passage(number)
+        return self._sentence_spans[number]
+
+    @cached_property
+    def _sentence_spans(self) -> dict[int, list[Span]]:
+        return {}
+
+    def _split_passage(self, number: int) -> list[Span]:
+        """Sentences of a passage, joined wherever a fragment of any mention would be cut."""
+        assert self._split is not None
+        passage = self.document.passages[number]
+        fragments = [span for mention in self.document.mentions for span in mention.spans]
+        sentences: list[Span] = []
+        for start, end in self._split(clean(passage.text)):
+            start, end = start + passage.start, end + passage.start
+            if sentences and any(span.start < start < span.end for span in fragments):
+                sentences[-1] = Span(sentences[-1].start, end)
+            else:
+                sentences.append(Span(start, end))
+        return sentences
+
+
+@dataclass(frozen=True)
+class Edges:
+    """How many marks open and close at each (passage number, document offset)."""
+
+    opening: Counter[tuple[int, int]]
+    closing: Counter[tuple[int, int]]
+
+    def places(self, passage: int) -> list[int]:
+        """The offsets within a passage that carry marks, ascending."""
+        both = self.opening.keys() | self.closing.keys()
+        return sorted(offset for number, offset in both if number == passage)
+
+
+def _no_memory(memory: Sequence[MemoryLine]) -> list[Segment]:
+    return ["\n\n### Prediction\n"]
+
+
+def _memory_section(memory: Sequence[MemoryLine]) -> list[Segment]:
+    segments: list[Segment] = ["\n\n### Previous Normalizations\n"]
+    for number, line in enumerate(memory):
+        if number:
+            segments.append("\n")
+        segments.extend(_memory_entry(line))
+    if not memory:
+        segments.append("None")
+    segments.append("\n\n### Prediction\n")
+    return segments
+
+
+def _inline_memory(memory: Sequence[MemoryLine]) -> list[Segment]:
+    segments: list[Segment] = ["\n\n### Predictions\n"]
+    for line in memory:
+        segments.extend((*_memory_entry(line), SEPARATOR))
+    return segments
+
+
+def _memory_entry(line: MemoryLine) -> tuple[Segment, ...]:
+    answer: tuple[Segment, ...] = tuple(answer_segments(line.names))
+    mention = clean(line.mention)
+    return (OPEN, mention, CLOSE, GROUP_OPEN, line.semantic_group, GROUP_CLOSE, *answer)
+
+
+_MEMORY_SECTIONS: dict[str, Callable[[Sequence[MemoryLine]], list[Segment]]] = {
+    "none": _no_memory,
+    "section": _memory_section,
+    "inline": _inline_memory,
+}
+
+
+def answer_segments(names: Sequence[str]) -> list[Segment]:
+    """The segments of an answer without its end; several names are joined by the composite mark."""
+    segments: list[Segment] = []
+    for number, name in enumerate(names):
+        if number:
+            segments.append(COMPOSITE)
+        segments.append(f" {name}")
+    return segments
+
+
+def _merge(segments: Sequence[Segment]) -> list[Segment]:
+    """Neighbouring pieces of text joined, empty ones left out."""
+    merged: list[Segment] = []
+    for segment in segments:
+        if not segment:
+            continue
+        if merged and not isinstance(segment, Mark) and not isinstance(merged[-1], Mark):
+            merged[-1] = merged[-1] + segment
+        else:
+            merged.append(segment)
+    return merged
+
+
+def _rstrip(segments: Sequence[Segment]) -> list[Segment]:
+    """Trailing white space of a context removed."""
+    stripped = list(segments)
+    while stripped and not isinstance(stripped[-1], Mark):
+        stripped[-1] = stripped[-1].rstrip()
+        if stripped[-1]:
+            break
+        stripped.pop()
+    return stripped

@@ -1,0 +1,165 @@
+"""The records that flow from a corpus reader to the predictions file. Standard library only.
+
+Offsets are Unicode code points of the document, end-exclusive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+
+class Span(NamedTuple):
+    """A stretch of document text, `[start, end)`."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A piece of a document's text as stored, beginning at document offset `start`."""
+
+    text: str
+    start: int = 0
+    id: str = ""
+    type: str = ""
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+
+@dataclass(frozen=True)
+class Mention:
+    """One mention of a document: one or more fragments, in document offsets.
+
+    `text` is the fragments joined by one blank, as stored (not cleaned). `entity_type` is what
+    the corpus wrote; `semantic_group` is the knowledge base's spelling once types are resolved
+    (until then the same as `entity_type`). `gold` holds concept codes, None where the corpus
+    says nothing. `line` is the place in the source file, where lines exist.
+    """
+
+    id: str
+    spans: tuple[Span, ...]
+    text: str
+    semantic_group: str
+    entity_type: str = ""
+    gold: tuple[str, ...] | None = None
+    line: int | None = None
+
+    @property
+    def start(self) -> int:
+        return min(span.start for span in self.spans)
+
+    @property
+    def end(self) -> int:
+        return max(span.end for span in self.spans)
+
+    @property
+    def gold_code(self) -> str | None:
+        """The gold as predictions write it: several codes sorted and joined by `+`."""
+        return None if self.gold is None else "+".join(sorted(self.gold))
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document, its passages in order, and its mentions in document order.
+
+    `source` names the file (and line, `file:line`, for line formats) it was read from.
+    """
+
+    id: str
+    passages: tuple[Passage, ...]
+    mentions: tuple[Mention, ...]
+    source: str = ""
+
+    @cached_property
+    def text(self) -> str:
+        """All passages placed at their offsets, gaps filled with blanks."""
+        parts: list[str] = []
+        position = 0
+        for passage in self.passages:
+            parts.append(" " * (passage.start - position))
+            parts.append(passage.text)
+            position = max(position, passage.end)
+        return "".join(parts)
+
+
+def in_document_order(mentions: list[Mention]) -> tuple[Mention, ...]:
+    """Ascending by smallest start, then by largest end; ties keep the input's order."""
+    return tuple(sorted(mentions, key=lambda mention: (mention.start, mention.end)))
+
+
+class Candidate(NamedTuple):
+    """One beam of a mention, from rank 1; composite answers have codes joined by `+`."""
+
+    rank: int
+    concept_code: str
+    concept_name: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model answered for one mention, best candidate first (possibly none)."""
+
+    document_id: str
+    mention_id: str
+    mention: str
+    semantic_group: str
+    spans: tuple[Span, ...]
+    candidates: tuple[Candidate, ...]
+    gold_concept_code: str | None = None
+    review: bool | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object of one line of preds.jsonl; scores have 6 decimals."""
+        top = self.candidates[0] if self.candidates else None
+        line: dict[str, Any] = {
+            "document_id": self.document_id,
+            "mention_id": self.mention_id,
+            "mention": self.mention,
+            "semantic_group": self.semantic_group,
+            "spans": [list(span) for span in self.spans],
+            "pred_concept_code": top.concept_code if top else None,
+            "pred_concept_name": top.concept_name if top else None,
+            "beam_score": round(top.score, 6) if top else None,
+            "beams": [
+                {
+                    "rank": candidate.rank,
+                    "pred_concept_code": candidate.concept_code,
+                    "pred_concept_name": candidate.concept_name,
+                    "beam_score": round(candidate.score, 6),
+                }
+                for candidate in self.candidates
+            ],
+        }
+        if self.gold_concept_code is not None:
+            line["gold_concept_code"] = self.gold_concept_code
+        if self.review is not None:
+            line["review"] = self.review
+        return line
+
+    @classmethod
+    def from_json(cls, line: dict[str, Any]) -> Prediction:
+        """The record of one line of preds.jsonl; raises KeyError on a missing key."""
+        return cls(
+            document_id=line["document_id"],
+            mention_id=line["mention_id"],
+            mention=line["mention"],
+            semantic_group=line["semantic_group"],
+            spans=tuple(Span(*span) for span in line["spans"]),
+            candidates=tuple(
+                Candidate(
+                    beam["rank"],
+                    beam["pred_concept_code"],
+                    beam["pred_concept_name"],
+                    beam["beam_score"],
+                )
+                for beam in line["beams"]
+            ),
+            gold_concept_code=line.get("gold_concept_code"),
+            review=line.get("review"),
+        )
