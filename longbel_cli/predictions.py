@@ -1,0 +1,337 @@
+"""Reads predictions: this project's JSON lines, and the tables of the published code.
+
+Knows the shapes of the files and what may be wrong in them; knows nothing of scoring. What had
+to be mended or left out is told in words (`PredictionFile.notes`), never in silence.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kb_builder.errors import LongbelError
+from longbel_cli.types import Candidate, Prediction, Span
+
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class PredictionFile:
+    """The predictions of one file, a mention at most once, in the file's order.
+
+    `has_documents` is False where the file does not say which document a mention is of (each
+    mention then stands as a document of its own); `has_ids` where it has no mention ids.
+    """
+
+    path: Path
+    predictions: tuple[Prediction, ...]
+    notes: tuple[str, ...] = ()
+    has_documents: bool = True
+    has_ids: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+def normalized_code(code: str) -> str:
+    """A concept code, of a composite one the parts sorted: `B+A` and ` A + B` are `A+B`."""
+    if "+" not in code:
+        return code.strip()
+    return "+".join(sorted(part.strip() for part in code.split("+")))
+
+
+def read_predictions(path: Path | str) -> PredictionFile:
+    """Read a predictions file, JSON lines or a table by what its first line looks like."""
+    path = Path(path)
+    content = _content(path)
+    lines = content.removeprefix(BOM).split(b"\n")
+    first = next((line for line in lines if line.strip()), b"")
+    if not first:
+        raise LongbelError(f"{path}: holds no predictions", "Was the run stopped at its start?")
+    if first.lstrip().startswith(b"{"):
+        return _read_jsonl(path, lines)
+    return _read_table(path, lines)
+
+
+def _content(path: Path) -> bytes:
+    if str(path) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        part = path.with_name(path.name + ".part")
+        hint = (
+            f"There is an unfinished run of that name: see `longbel status {path}`."
+            if part.exists()
+            else "Give the file that `longbel link --out` wrote, or a table of the published code."
+        )
+        raise LongbelError(f"{path}: cannot be read ({error.strerror})", hint) from error
+    if content.startswith(b"\x1f\x8b"):
+        try:
+            return gzip.decompress(content)
+        except (OSError, EOFError) as error:
+            raise LongbelError(f"{path}: damaged gzip file", "Copy the file again.") from error
+    return content
+
+
+# JSON lines -----------------------------------------------------------------------------------
+
+
+def _read_jsonl(path: Path, lines: list[bytes]) -> PredictionFile:
+    predictions: dict[tuple[str, str], Prediction] = {}
+    duplicates, differing = 0, 0
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        prediction = _from_line(line, f"{path}:{number}")
+        key = (prediction.document_id, prediction.mention_id)
+        if key in predictions:
+            duplicates += 1
+            differing += predictions[key] != prediction
+        else:
+            predictions[key] = prediction
+    notes = _duplicate_notes(path, "line", duplicates, differing)
+    return PredictionFile(path, tuple(predictions.values()), notes)
+
+
+def _duplicate_notes(path: Path, what: str, duplicates: int, differing: int) -> tuple[str, ...]:
+    if not duplicates:
+        return ()
+    note = f"{path}: {duplicates} duplicate {what}{'s' * (duplicates != 1)} left out"
+    if differing:
+        note += f"; {differing} said something else than the first, which was kept"
+    return (note,)
+
+
+def _from_line(line: bytes, place: str) -> Prediction:
+    try:
+        record = json.loads(line)
+    except UnicodeDecodeError as error:
+        raise LongbelError(f"{place}: not UTF-8 (byte {error.start + 1} of the line)") from error
+    except json.JSONDecodeError as error:
+        raise LongbelError(
+            f"{place}: not a whole JSON object (column {error.colno}: {error.msg})",
+            "The line is torn or edited: run `longbel link` again, it goes on where it stopped.",
+        ) from error
+    if not isinstance(record, dict):
+        raise LongbelError(f"{place}: a prediction must be a JSON object")
+    try:
+        return _prediction(record)
+    except KeyError as error:
+        raise LongbelError(
+            f"{place}: key {error.args[0]!r} is missing",
+            "A line needs document_id, mention_id, semantic_group and beams.",
+        ) from error
+    except (TypeError, ValueError, AttributeError) as error:
+        message = f"{place}: a value of the wrong type ({type(error).__name__})"
+        raise LongbelError(message) from error
+
+
+def _prediction(record: dict[str, Any]) -> Prediction:
+    gold = record.get("gold_concept_code")
+    candidates = [
+        Candidate(
+            int(beam.get("rank", position)),
+            normalized_code(str(beam["pred_concept_code"])),
+            str(beam.get("pred_concept_name") or ""),
+            _number(beam.get("beam_score")),
+        )
+        for position, beam in enumerate(_beams(record), start=1)
+        if beam["pred_concept_code"] is not None
+    ]
+    candidates.sort(key=_rank)
+    return Prediction(
+        document_id=str(record["document_id"]),
+        mention_id=str(record["mention_id"]),
+        mention=str(record.get("mention") or ""),
+        semantic_group=str(record["semantic_group"]),
+        spans=tuple(Span(int(start), int(end)) for start, end in record.get("spans") or ()),
+        candidates=tuple(candidates),
+        gold_concept_code=None if gold in (None, "") else normalized_code(str(gold)),
+        review=record.get("review"),
+    )
+
+
+def _beams(record: dict[str, Any]) -> list[dict[str, Any]]:
+    if record.get("beams") is not None:
+        return list(record["beams"])
+    # Other tools write the best answer alone.
+    return [record] if record["pred_concept_code"] is not None else []
+
+
+def _rank(candidate: Candidate) -> int:
+    return candidate.rank
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None or value == "" else float(value)
+
+
+# Tables of the published code -----------------------------------------------------------------
+
+# column of ours -> its names in the published tables, the first present one counts
+COLUMNS = {
+    "document": ("doc_id", "document_id", "filename", "pmid"),
+    "mention_id": ("mention_id", "ann_id", "mark"),
+    "group": ("semantic_group", "label"),
+    "gold": ("gold_concept_code", "code"),
+    "predicted": ("pred_concept_code", "Predicted_code", "Predicted_CUI"),
+    "name": ("pred_concept_name", "Prediction"),
+    "text": ("mention", "span", "text"),
+    "start": ("start_span",),
+    "end": ("end_span",),
+    "rank": ("rank",),
+    "beam_score": ("beam_score", "Prediction_beam_score"),
+    "score": ("score", "Prediction_score"),
+}
+REQUIRED = ("predicted", "group")
+
+
+class _Row(NamedTuple):
+    document: str
+    mention_id: str
+    group: str
+    gold: str
+    predicted: str
+    name: str
+    text: str
+    span: Span | None
+    rank: int
+    score: float
+
+
+def _read_table(path: Path, lines: list[bytes]) -> PredictionFile:
+    rows = _fields(path, lines)
+    _, header = next(rows)
+    columns = _columns(path, header)
+    has_documents, has_ids = "document" in columns, "mention_id" in columns
+    has_spans = "start" in columns and "end" in columns
+    mentions: dict[tuple[object, ...], list[_Row]] = {}
+    ranks: dict[tuple[object, ...], _Row] = {}
+    duplicates, differing = 0, 0
+    for number, fields in rows:
+        if len(fields) != len(header):
+            raise LongbelError(
+                f"{path}:{number}: {len(fields)} fields where the header has {len(header)}",
+                "Fields are separated by tabs; a field cannot hold a tab or a line break.",
+            )
+        row = _row(fields, columns, f"{path}:{number}")
+        mention: tuple[object, ...]
+        if has_ids:
+            mention = (row.document, row.mention_id)
+        elif has_spans:
+            mention = (row.document, row.span, row.group)
+        else:
+            mention = (row.document, number)
+        if (*mention, row.rank) in ranks:
+            duplicates += 1
+            differing += ranks[(*mention, row.rank)] != row
+            continue
+        ranks[(*mention, row.rank)] = row
+        mentions.setdefault(mention, []).append(row)
+    if not mentions:
+        raise LongbelError(f"{path}: a header and no rows", "Was the run stopped at its start?")
+    notes = list(_duplicate_notes(path, "row", duplicates, differing))
+    if not has_documents:
+        notes.append(
+            f"{path}: has no document column ({', '.join(COLUMNS['document'])}): each mention is "
+            "resampled on its own, and the interval is narrower than one over documents"
+        )
+    predictions = tuple(
+        _table_prediction(group, number, has_documents)
+        for number, group in enumerate(mentions.values(), start=1)
+    )
+    return PredictionFile(path, predictions, tuple(notes), has_documents, has_ids)
+
+
+def _fields(path: Path, lines: list[bytes]) -> Iterator[tuple[int, list[str]]]:
+    """Line number and fields of each line that is not empty; quotes are ordinary characters."""
+    for number, line in enumerate(lines, start=1):
+        stripped = line.removesuffix(b"\r")
+        if not stripped.strip():
+            continue
+        try:
+            yield number, [_unquoted(field) for field in stripped.decode().split("\t")]
+        except UnicodeDecodeError as error:
+            raise LongbelError(f"{path}:{number}: not UTF-8 (byte {error.start + 1})") from error
+
+
+def _unquoted(field: str) -> str:
+    # A writer that quotes where it must doubles the quotes inside; anything else is the text.
+    if len(field) >= 2 and field[0] == field[-1] == '"':
+        inner = field[1:-1]
+        if '"' not in inner.replace('""', "") and inner:
+            return inner.replace('""', '"')
+    return field
+
+
+def _columns(path: Path, header: list[str]) -> dict[str, int]:
+    columns: dict[str, int] = {}
+    for ours, theirs in COLUMNS.items():
+        found = next((name for name in theirs if name in header), None)
+        if found is not None:
+            columns[ours] = header.index(found)
+    lacking = [name for name in REQUIRED if name not in columns]
+    if lacking:
+        wanted = "; ".join(" or ".join(COLUMNS[name]) for name in lacking)
+        raise LongbelError(
+            f"{path}:1: neither JSON lines nor a prediction table: no column {wanted}",
+            "A table starts with a header line and is separated by tabs.",
+        )
+    return columns
+
+
+def _row(fields: list[str], columns: dict[str, int], place: str) -> _Row:
+    def field(name: str) -> str:
+        return fields[columns[name]].strip() if name in columns else ""
+
+    try:
+        beam_score = _number(field("beam_score"))
+        start, end = field("start"), field("end")
+        return _Row(
+            document=field("document"),
+            mention_id=field("mention_id"),
+            group=field("group"),
+            gold=normalized_code(field("gold")),
+            predicted=normalized_code(field("predicted")),
+            name=field("name"),
+            text=field("text"),
+            span=Span(_integer(start), _integer(end)) if start and end else None,
+            rank=_integer(field("rank")) if field("rank") else 1,
+            # One beam alone has no beam score: the table then says NaN.
+            score=_number(field("score")) if math.isnan(beam_score) else beam_score,
+        )
+    except ValueError as error:
+        raise LongbelError(f"{place}: rank, score or span is not a number") from error
+
+
+def _integer(text: str) -> int:
+    number = float(text)
+    if not number.is_integer():
+        raise ValueError(text)
+    return int(number)
+
+
+def _table_prediction(rows: list[_Row], number: int, has_documents: bool) -> Prediction:
+    first = rows[0]
+    mention_id = first.mention_id or f"row{number}"
+    return Prediction(
+        document_id=first.document if has_documents else mention_id,
+        mention_id=mention_id,
+        mention=first.text,
+        semantic_group=first.group,
+        spans=() if first.span is None else (first.span,),
+        candidates=tuple(
+            Candidate(row.rank, row.predicted, row.name, row.score)
+            for row in sorted(rows, key=lambda row: row.rank)
+            if row.predicted
+        ),
+        gold_concept_code=first.gold or None,
+    )

@@ -1,0 +1,273 @@
+"""Lays a score out: tables of cells, as rich, markdown, LaTeX or CSV, and the JSON object.
+
+A table here is a title, column names and rows of text; how it is drawn is a row of `WRITERS`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from longbel_cli.bootstrap import Interval
+from longbel_cli.metrics import Coverage, Part, Score
+from longbel_cli.partitions import PARTITIONS
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text; the first `n_left` columns are words, the others numbers."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    n_left: int = 1
+
+
+# JSON -----------------------------------------------------------------------------------------
+
+
+def interval_json(interval: Interval) -> dict[str, float | None]:
+    return interval._asdict()
+
+
+def part_json(part: Part) -> dict[str, Any]:
+    metrics = {name: interval_json(interval) for name, interval in part.metrics.items()}
+    return {"n": part.n, "n_documents": part.n_documents, **metrics}
+
+
+def coverage_json(coverage: Coverage) -> dict[str, Any]:
+    return {
+        "in_kb": interval_json(coverage.in_kb),
+        "in_group": interval_json(coverage.in_group),
+        "n_codes": coverage.n_codes,
+        "n_lacking": len(coverage.lacking),
+        "lacking": list(coverage.lacking),
+    }
+
+
+def score_json(score: Score) -> dict[str, Any]:
+    """The score as `--json` gives it, but for what other modules add."""
+    found: dict[str, Any] = {
+        "n_mentions": score.n_mentions,
+        "n_documents": score.n_documents,
+        **{name: interval_json(interval) for name, interval in score.overall.items()},
+        "mean_candidates": score.mean_candidates,
+        "n_without_prediction": score.n_without_prediction,
+        "n_missing": score.n_missing,
+        "n_no_code": score.n_no_code,
+        "n_without_gold": score.n_without_gold,
+        "by": {
+            name: {part: part_json(values) for part, values in parts.items()}
+            for name, parts in score.by.items()
+        },
+        "consistency": {**interval_json(score.consistency), "n_pairs": score.n_pairs},
+        "cascade": {name: part_json(part) for name, part in score.cascade.items()},
+    }
+    if score.coverage is not None:
+        found["coverage"] = coverage_json(score.coverage)
+    return found
+
+
+# Tables ---------------------------------------------------------------------------------------
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def plus_minus(interval: Interval) -> str:
+    """`75.4 ± 3.4`: per cent, and half the interval's width."""
+    if interval.half_width is None:
+        return percent(interval.value)
+    return f"{percent(interval.value)} ± {percent(interval.half_width)}"
+
+
+def bounds(interval: Interval) -> str:
+    return f"{percent(interval.low)} – {percent(interval.high)}"
+
+
+def headline(name: str) -> str:
+    """A metric as tables call it: `recall@1` is `R@1`."""
+    return name.replace("recall@", "R@").replace("mrr", "MRR")
+
+
+def overall_table(score: Score, partitions: Sequence[str]) -> Table:
+    """All mentions in the first row, then the parts of the partitions asked for."""
+    names = list(score.overall)
+    columns = ["", "mentions", "documents"]
+    for name in names:
+        columns += [headline(name), "95 % interval"] if name == names[0] else [headline(name)]
+    rows = [("all", score.n_mentions, score.n_documents, score.overall)]
+    for partition in partitions:
+        prefix = "" if partition == "group" else f"{partition}: "
+        for part, values in score.by[partition].items():
+            rows.append((prefix + part, values.n, values.n_documents, values.metrics))
+    return Table(
+        "Recall and mean reciprocal rank, per cent",
+        tuple(columns),
+        tuple(
+            (label, str(n), str(n_documents), *_metric_cells(metrics, names))
+            for label, n, n_documents, metrics in rows
+        ),
+    )
+
+
+def _metric_cells(metrics: dict[str, Interval], names: Sequence[str]) -> list[str]:
+    cells: list[str] = []
+    for position, name in enumerate(names):
+        cells.append(plus_minus(metrics[name]))
+        if position == 0:
+            cells.append(bounds(metrics[name]))
+    return cells
+
+
+def document_table(score: Score) -> Table:
+    """What only whole documents show: consistency and the cascade."""
+    rows = [
+        (
+            "pairs of one concept that got one code",
+            str(score.n_pairs),
+            plus_minus(score.consistency),
+            bounds(score.consistency),
+        )
+    ]
+    for name, part in score.cascade.items():
+        recall = part.metrics["recall@1"]
+        label = f"R@1 {name.replace('_', ' a ')} answer to the same concept"
+        rows.append((label, str(part.n), plus_minus(recall), bounds(recall)))
+    return Table("Within documents, per cent", ("", "n", "share", "95 % interval"), tuple(rows))
+
+
+def coverage_table(coverage: Coverage) -> Table:
+    """The ceiling that the knowledge base sets."""
+    rows = [
+        ("gold in the KB", plus_minus(coverage.in_kb), bounds(coverage.in_kb)),
+        (
+            "gold in the KB in the mention's group (the ceiling of R@k)",
+            plus_minus(coverage.in_group),
+            bounds(coverage.in_group),
+        ),
+        (
+            "distinct gold codes that the KB lacks",
+            f"{len(coverage.lacking)} of {coverage.n_codes}",
+            "",
+        ),
+    ]
+    return Table("Coverage, per cent of mentions", ("", "share", "95 % interval"), tuple(rows))
+
+
+def counts_line(score: Score) -> str:
+    """What was left out or had no answer, in one line."""
+    return (
+        f"NO_CODE left out: {score.n_no_code}; without gold: {score.n_without_gold}; "
+        f"without prediction (wrong): {score.n_without_prediction}, of them missing: "
+        f"{score.n_missing}; candidates a mention: {score.mean_candidates:.2f}"
+    )
+
+
+def partition_title(name: str) -> str:
+    return PARTITIONS[name].title
+
+
+# Writers --------------------------------------------------------------------------------------
+
+
+def write_rich(tables: Sequence[Table], footer: Sequence[str]) -> str:
+    """Boxes for a terminal; colours only where the terminal has them."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    wide = sys.stdout.isatty() and shutil.get_terminal_size().columns
+    console = Console(file=io.StringIO(), width=wide or 200)
+    for table in tables:
+        drawn = RichTable(title=table.title, title_justify="left")
+        for position, column in enumerate(table.columns):
+            drawn.add_column(column, justify="left" if position < table.n_left else "right")
+        for row in table.rows:
+            drawn.add_row(*(Text(cell) for cell in row))
+        console.print(drawn)
+    text = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO, see above
+    return text + "".join(f"{line}\n" for line in footer)
+
+
+def write_markdown(tables: Sequence[Table], footer: Sequence[str]) -> str:
+    parts: list[str] = []
+    for table in tables:
+        n_right = len(table.columns) - table.n_left
+        rule = ["---"] * table.n_left + ["---:"] * n_right
+        lines = [_pipes(table.columns), _pipes(rule), *(_pipes(row) for row in table.rows)]
+        parts.append(f"**{table.title}**\n\n" + "\n".join(lines) + "\n")
+    return "\n".join(parts) + "\n" + "\n\n".join(f"`{line}`" for line in footer) + "\n"
+
+
+def _pipes(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "–": "--",
+    "†": r"$^{\dagger}$",
+}
+
+
+def _latex(cell: str) -> str:
+    return "".join(LATEX.get(character, character) for character in cell)
+
+
+def write_latex(tables: Sequence[Table], footer: Sequence[str]) -> str:
+    parts: list[str] = []
+    for table in tables:
+        shape = "".join("l" if i < table.n_left else "r" for i in range(len(table.columns)))
+        rows = [" & ".join(map(_latex, row)) + r" \\" for row in table.rows]
+        head = " & ".join(map(_latex, table.columns)) + r" \\"
+        parts.append(
+            "\n".join(
+                [
+                    f"% {table.title}",
+                    rf"\begin{{tabular}}{{{shape}}}",
+                    r"\hline",
+                    head,
+                    r"\hline",
+                    *rows,
+                    r"\hline",
+                    r"\end{tabular}",
+                ]
+            )
+        )
+    return "\n\n".join(parts) + "\n" + "".join(f"% {line}\n" for line in footer)
+
+
+def write_csv(tables: Sequence[Table], footer: Sequence[str]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    for position, table in enumerate(tables):
+        if position:
+            stream.write("\n")
+        writer.writerow(table.columns)
+        writer.writerows(table.rows)
+    return stream.getvalue() + "".join(f"# {line}\n" for line in footer)
+
+
+WRITERS: dict[str, Callable[[Sequence[Table], Sequence[str]], str]] = {
+    "rich": write_rich,
+    "markdown": write_markdown,
+    "latex": write_latex,
+    "csv": write_csv,
+}

@@ -1,0 +1,107 @@
+"""One line that says what a score is a score of, so that two can be compared.
+
+Reads what a run says of itself from `<predictions>.run/run.json` (or, of fused predictions,
+`<predictions>.fusion.json`); what is not known is `unknown`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from longbel_cli.gold import ScoredMention
+
+UNKNOWN = "unknown"
+SHORT_HASH = 12
+
+# field -> places in run.json that may hold it, the first present one counts
+PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "kb": (("kb", "signature"), ("kb_signature",), ("kb_hash",), ("kb", "hash"), ("kb",)),
+    "model": (("model", "hash"), ("model_hash",), ("model", "sha256"), ("model",)),
+    "beams": (("beams",), ("options", "beams"), ("n_beams",), ("decoding", "beams")),
+    "context_format": (
+        ("context_format",),
+        ("options", "context_format"),
+        ("model", "context_format"),
+    ),
+    "version": (("version",), ("versions", "longbel"), ("longbel",)),
+}
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run says of itself, as short strings."""
+
+    kb: str = UNKNOWN
+    model: str = UNKNOWN
+    beams: str = UNKNOWN
+    context_format: str = UNKNOWN
+    version: str = UNKNOWN
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def run_facts(predictions: Path) -> RunFacts:
+    """Read the facts beside a predictions file; a missing or odd file leaves `unknown`."""
+    for path in (
+        predictions.with_name(predictions.name + ".run") / "run.json",
+        predictions.with_name(predictions.name + ".fusion.json"),
+    ):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(record, dict):
+            return RunFacts(**{field: _find(record, field) for field in PLACES})
+    return RunFacts()
+
+
+def _find(record: dict[str, Any], field: str) -> str:
+    for section in (record, record.get("configuration"), record.get("config")):
+        for place in PLACES[field]:
+            value: Any = section
+            for key in place:
+                value = value.get(key) if isinstance(value, dict) else None
+            if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+                return _short(str(value))
+    return UNKNOWN
+
+
+def _short(value: str) -> str:
+    """A hash cut to what a line can bear; `|` would end the field."""
+    value = value.replace("|", "/").replace("\n", " ")
+    bare = value.removeprefix("sha256:")
+    if len(bare) >= 40 and all(character in "0123456789abcdef" for character in bare):
+        return bare[:SHORT_HASH]
+    return value
+
+
+def gold_hash(mentions: Iterable[ScoredMention]) -> str:
+    """A hash of the gold that was scored: documents, mentions and codes, in any order."""
+    lines = sorted(f"{m.document_id}\t{m.mention_id}\t{m.gold}" for m in mentions)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:SHORT_HASH]
+
+
+def signature(
+    facts: RunFacts, gold: str, ks: Iterable[int], n_boot: int, seed: int, match: str, version: str
+) -> str:
+    """`R@1|kb:…|model:…|beams:5|ctx:…|gold:…|boot:1000|seed:…|v:…`."""
+    fields = [
+        "R@" + ",".join(str(k) for k in ks),
+        f"kb:{facts.kb}",
+        f"model:{facts.model}",
+        f"beams:{facts.beams}",
+        f"ctx:{facts.context_format}",
+        f"gold:{gold}",
+        f"boot:{n_boot}",
+        f"seed:{seed}",
+    ]
+    if match != "exact":
+        fields.append(f"match:{match}")
+    fields.append(f"v:{version}")
+    return "|".join(fields)
