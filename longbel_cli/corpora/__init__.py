@@ -1,0 +1,280 @@
+"""Corpora: documents with mentions, read from the formats of the field.
+
+`read_corpus(paths)` yields Documents one at a time, in a fixed order, each checked; what is left
+out goes to `on_problem`, what is merely odd to `on_warning`. Nothing is left out silently.
+
+To resume and to shard, list the files once and read from a place on:
+
+    corpus = Corpus(paths, "auto")
+    for position, document in corpus.read(on_problem):   # a first, full read
+        ...                                               # remember `position` of each window
+    for position, document in corpus.read(ignore, start=remembered):
+        ...                                               # the same documents from there on
+
+`Position` is three integers and goes to JSON as a list. JSONL, JSON and PubTator are entered at
+their byte offset, BRAT at its file, Parquet at its row group; BioC XML is parsed up to the place.
+A document whose id was seen before is left out, so reading from the middle needs to know what
+came before: after one full read the Corpus does (`corpus.duplicates`, a set of Positions that may
+be stored and handed to `Corpus(..., duplicates=...)`); otherwise the ids before `start` are read
+first. Positions hold as long as the paths, the format and the files are the same.
+`corpus.files` names every file, for hashing the input.
+
+`-` is standard input (JSONL). It can be read once: `spool_stdin(paths, folder)` copies it to a
+file of the run's folder and gives the paths back with that file in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from kb_builder.errors import LongbelError
+from longbel_cli.corpora import bigbio, brat
+from longbel_cli.corpora.check import checked
+from longbel_cli.corpora.listing import FORMATS, corpus_files
+from longbel_cli.corpora.records import (
+    STDIN,
+    CorpusFile,
+    Draft,
+    Item,
+    OnProblem,
+    Position,
+    Problem,
+    Remark,
+    UnreadableError,
+)
+from longbel_cli.corpora.seen import SeenIds
+from longbel_cli.types import Document
+
+__all__ = [
+    "FORMATS",
+    "READERS",
+    "Corpus",
+    "CorpusFile",
+    "Position",
+    "Problem",
+    "Read",
+    "fail",
+    "ignore",
+    "read_corpus",
+    "read_positions",
+    "spool_stdin",
+]
+
+# A reader takes a file and where to start, and yields its documents in order.
+READERS: dict[str, Callable[[CorpusFile, Position], Iterator[Item]]] = {
+    "bigbio": bigbio.read,
+    "brat": brat.read,
+}
+
+
+def fail(problem: Problem) -> None:
+    """An `on_problem` that stops at the first problem (`--on-error fail`)."""
+    raise LongbelError(
+        problem.message, "Mend the corpus, or use --on-error quarantine to leave it out."
+    )
+
+
+def ignore(problem: Problem) -> None:
+    """An `on_problem` for a second read, whose problems the first one has told."""
+
+
+class Read(NamedTuple):
+    """A document, where it stands, and what it was made from (for writers of its format)."""
+
+    position: Position
+    document: Document
+    item: Item
+    file: CorpusFile
+
+
+class Corpus:
+    """The files of a corpus, listed once; read from the start or from a Position.
+
+    Raises LongbelError where a path is missing or nothing in it is a corpus file.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path | str],
+        format: str = "auto",
+        on_warning: OnProblem = ignore,
+        duplicates: Collection[Position] | None = None,
+    ) -> None:
+        def warn(path: str, reason: str) -> None:
+            on_warning(Problem(path, None, None, None, reason, whole_document=False))
+
+        self.paths = tuple(str(path) for path in paths)
+        self.files = corpus_files(paths, format, warn)
+        self.duplicates: set[Position] | None = (
+            None if duplicates is None else {Position(*place) for place in duplicates}
+        )
+
+    def read(
+        self,
+        on_problem: OnProblem = fail,
+        *,
+        start: Position | None = None,
+        on_warning: OnProblem = ignore,
+    ) -> Iterator[tuple[Position, Document]]:
+        """The documents with their positions, from `start` (default: the first) on.
+
+        A full read in which no document could be read ends in a LongbelError.
+        """
+        for found in self.read_whole(on_problem, start=start, on_warning=on_warning):
+            yield found.position, found.document
+
+    def read_whole(
+        self,
+        on_problem: OnProblem = fail,
+        *,
+        start: Position | None = None,
+        on_warning: OnProblem = ignore,
+    ) -> Iterator[Read]:
+        """As `read`, with the item and file of each document."""
+        seen = None if start is not None and self.duplicates is not None else SeenIds()
+        begin = Position(0) if start is None or seen is not None else start
+        left_out: set[Position] = set()
+        documents = problems = 0
+        for position, file, item in self._items(begin, on_warning):
+            repeated = (
+                seen is not None and item.document_id is not None and not seen.add(item.document_id)
+            )
+            if start is not None and position[:2] < start[:2]:
+                continue
+            if repeated or (seen is None and position in (self.duplicates or ())):
+                left_out.add(position)
+                problems += 1
+                reason = "a document with this id was read before"
+                on_problem(_problem(file, item, Remark(reason), whole_document=True))
+                continue
+            try:
+                document = _document(file, item, on_problem, on_warning)
+            except UnreadableError as error:
+                problems += 1
+                fault = Remark(error.reason, None, error.line)
+                on_problem(_problem(file, item, fault, whole_document=True))
+                continue
+            documents += 1
+            yield Read(position, document, item, file)
+        if start is None:
+            self.duplicates = left_out
+            self._refuse_nothing(documents, problems)
+
+    def _items(
+        self, begin: Position, on_warning: OnProblem
+    ) -> Iterator[tuple[Position, CorpusFile, Item]]:
+        for number in range(begin.file, len(self.files)):
+            file = self.files[number]
+            first = begin if number == begin.file else Position(number)
+            last = first
+            empty = True
+            try:
+                for item in READERS[file.format](file, first):
+                    empty = False
+                    last = Position(number, item.offset, item.line or 0)
+                    yield last, file, item
+            except UnreadableError as error:
+                broken = Item(last.offset, error.line, error.document_id, _raiser(error))
+                # One past the last good document, so that every position is another.
+                yield Position(number, last.offset + (not empty), error.line or 0), file, broken
+                empty = False
+            if empty and first.offset == 0:
+                reason = "the file holds no document"
+                on_warning(Problem(file.path, None, None, None, reason, whole_document=False))
+
+    def _refuse_nothing(self, documents: int, problems: int) -> None:
+        if documents:
+            return
+        names = ", ".join(self.paths)
+        if problems:
+            raise LongbelError(
+                f"{names}: no document can be read ({problems} left out)",
+                "`longbel check` lists each one with its reason.",
+            )
+        raise LongbelError(f"{names}: the corpus holds no document")
+
+
+def _raiser(error: UnreadableError) -> Callable[[], Draft]:
+    def build() -> Draft:
+        raise error
+
+    return build
+
+
+def _document(
+    file: CorpusFile, item: Item, on_problem: OnProblem, on_warning: OnProblem
+) -> Document:
+    draft = item.build()
+    assert item.document_id is not None
+    source = file.path if item.line is None else f"{file.path}:{item.line}"
+
+    def leave_out(remark: Remark) -> None:
+        on_problem(_problem(file, item, remark, whole_document=False))
+
+    document = checked(item.document_id, source, draft, leave_out)
+    for remark in draft.warnings:
+        on_warning(_problem(file, item, remark, whole_document=False))
+    return document
+
+
+def _problem(file: CorpusFile, item: Item, remark: Remark, whole_document: bool) -> Problem:
+    return Problem(
+        file.path,
+        item.line if remark.line is None else remark.line,
+        item.document_id,
+        remark.mention_id,
+        remark.reason,
+        whole_document,
+    )
+
+
+def read_corpus(
+    paths: Sequence[Path | str],
+    format: str = "auto",
+    on_problem: OnProblem = fail,
+    *,
+    start: Position | None = None,
+    on_warning: OnProblem = ignore,
+) -> Iterator[Document]:
+    """The documents of a corpus, streaming; see the module's docstring."""
+    for _, document in read_positions(
+        paths, format, on_problem, start=start, on_warning=on_warning
+    ):
+        yield document
+
+
+def read_positions(
+    paths: Sequence[Path | str],
+    format: str = "auto",
+    on_problem: OnProblem = fail,
+    *,
+    start: Position | None = None,
+    on_warning: OnProblem = ignore,
+) -> Iterator[tuple[Position, Document]]:
+    """As `read_corpus`, each document with the Position to read on from."""
+    corpus = Corpus(paths, format, on_warning)
+    yield from corpus.read(on_problem, start=start, on_warning=on_warning)
+
+
+def spool_stdin(paths: Sequence[Path | str], folder: Path) -> list[Path | str]:
+    """`paths` with `-` replaced by a file of `folder` that holds what standard input gave.
+
+    A file that an earlier start left there is used as it is: standard input is not read again.
+    """
+    if STDIN not in map(str, paths):
+        return list(paths)
+    spooled = folder / "stdin.jsonl"
+    if not spooled.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"stdin.jsonl.{os.getpid()}.part"
+        with partial.open("wb") as copy:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
+        partial.replace(spooled)
+    return [spooled if str(path) == STDIN else path for path in paths]

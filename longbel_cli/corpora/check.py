@@ -1,0 +1,156 @@
+"""Whether a document is what it says: offsets, texts, passages, ids. Knows no format.
+
+A fault of a mention leaves out that mention alone; a fault of the passages the whole document.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+
+from longbel_cli.corpora.records import Draft, Remark, UnreadableError
+from longbel_cli.types import Document, Mention, Passage, Span, in_document_order
+
+# Passages may lie apart; a stray offset must not ask for gigabytes of blanks.
+WIDEST_GAP = 1_000_000
+
+
+def checked(
+    document_id: str, source: str, draft: Draft, fault: Callable[[Remark], None]
+) -> Document:
+    """The document with the mentions that stand the checks; each other one goes to `fault`.
+
+    Raises UnreadableError where the passages themselves are wrong.
+    """
+    document = Document(document_id, _in_order(draft), (), source)
+    _encodable(document_id, "its id")
+    _encodable(document.text, "its text")
+    for remark in draft.faults:
+        fault(remark)
+    kept: list[Mention] = []
+    ids: set[str] = set()
+    starts = [passage.start for passage in document.passages]
+    for mention in draft.mentions:
+        reason = _fault(mention, document, starts)
+        if reason is None and mention.id in ids:
+            reason = "another mention of this document has the same id"
+        if reason is not None:
+            fault(Remark(reason, mention.id, mention.line))
+            continue
+        ids.add(mention.id)
+        kept.append(_settled(mention, document.text))
+    return _with_mentions(document, kept)
+
+
+def _with_mentions(document: Document, mentions: list[Mention]) -> Document:
+    made = Document(document.id, document.passages, in_document_order(mentions), document.source)
+    made.__dict__["text"] = document.text  # already joined: not a second time
+    return made
+
+
+def _in_order(draft: Draft) -> tuple[Passage, ...]:
+    passages = sorted(draft.passages, key=lambda passage: (passage.start, passage.end))
+    if passages != draft.passages:
+        draft.warnings.append(Remark("its passages are not in the order of their offsets"))
+    end = 0
+    for number, passage in enumerate(passages, start=1):
+        if passage.start < end:
+            raise UnreadableError(
+                f"passage {number} starts at {passage.start}, before {end}, "
+                + ("where the passage before it ends" if number > 1 else "where texts begin")
+            )
+        if passage.start - end > WIDEST_GAP:
+            raise UnreadableError(
+                f"passage {number} starts at {passage.start}, more than {WIDEST_GAP} characters "
+                f"after {end}"
+            )
+        end = passage.end
+    return tuple(passages)
+
+
+def _encodable(text: str, what: str) -> None:
+    """Lone surrogates are no text: they could not be written to any file."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UnreadableError(
+            f"{what} holds a lone surrogate (half a character) at offset {error.start}"
+        ) from None
+
+
+def _fault(mention: Mention, document: Document, starts: Sequence[int]) -> str | None:
+    """Why a mention cannot be linked, None if it can."""
+    text = document.text
+    for span in mention.spans:
+        if not 0 <= span.start < span.end:
+            return f"its offsets {span.start}-{span.end} are empty, reversed or negative"
+        if span.end > len(text):
+            return (
+                f"its offset {span.end} lies past the end of the document ({len(text)} characters)"
+                + _unit_hint(mention, text)
+            )
+    for span in mention.spans:
+        for offset in (span.start, span.end - 1):
+            passage = document.passages[bisect_right(starts, offset) - 1]
+            if not passage.start <= offset < passage.end:
+                return f"its offset {offset} lies in no passage"
+    if not mention.text.strip():
+        return "it states no text, so its offsets cannot be verified"
+    if not fits(mention, text):
+        places = ";".join(f"{span.start}-{span.end}" for span in mention.spans)
+        return f"its text is not the document's at {places}" + _unit_hint(mention, text)
+    for value in (mention.id, mention.entity_type, *(mention.gold or ())):
+        if not value.isascii():
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                return "its id, type or code holds a lone surrogate (half a character)"
+    return None
+
+
+def slices(spans: Sequence[Span], text: str) -> str:
+    """The fragments' texts, joined by one blank."""
+    return " ".join(text[start:end] for start, end in spans)
+
+
+def fits(mention: Mention, text: str) -> bool:
+    """Whether a mention states the text at its offsets, white space folded."""
+    there = slices(mention.spans, text)
+    return there == mention.text or there.split() == mention.text.split()
+
+
+def _settled(mention: Mention, text: str) -> Mention:
+    """The mention with its text as the document stores it."""
+    there = slices(mention.spans, text)
+    if there == mention.text:
+        return mention
+    return Mention(
+        mention.id, mention.spans, there, mention.semantic_group, mention.entity_type,
+        mention.gold, mention.line,
+    )  # fmt: skip
+
+
+def _unit_hint(mention: Mention, text: str) -> str:
+    """What the offsets seem to count, where that explains the mismatch."""
+    stated = mention.text.split()
+    for name, encoding in (("UTF-16 code units", "utf-16-le"), ("UTF-8 bytes", "utf-8")):
+        width = 2 if encoding == "utf-16-le" else 1
+        data = text.encode(encoding)
+        parts = [data[start * width : end * width] for start, end in mention.spans]
+        if b" ".join(parts) and _words(parts, encoding) == stated:
+            return f"; they fit if they count {name}, not characters"
+    one_ended = text.replace("\r\n", "\n")
+    if one_ended != text and slices(mention.spans, one_ended).split() == stated:
+        return "; they fit if a CRLF line end counts as one character"
+    there = slices(mention.spans, text)
+    if unicodedata.normalize("NFC", there) == unicodedata.normalize("NFC", mention.text):
+        return "; they differ in Unicode normalization (NFC, NFD) alone"
+    return ""
+
+
+def _words(parts: list[bytes], encoding: str) -> list[str]:
+    try:
+        return " ".join(part.decode(encoding) for part in parts).split()
+    except UnicodeDecodeError:
+        return []

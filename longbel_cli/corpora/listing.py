@@ -1,0 +1,178 @@
+"""Which files make up a corpus, in a fixed order, and the format of each.
+
+Goes by file names; looks into a file only where its name leaves the format open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from kb_builder.errors import LongbelError
+from longbel_cli.corpora import stored
+from longbel_cli.corpora.records import STDIN, CorpusFile
+
+FORMATS = ("auto", "bigbio", "brat", "pubtator", "bioc")
+# What is told about a file or folder that is no part of the corpus: path, reason.
+Warn = Callable[[str, str], None]
+
+_JSON = (".json", ".jsonl", ".ndjson")
+_PARQUET = (".parquet", ".pq")
+_XML = (".xml", ".bioc")
+_PUBTATOR_HEAD = re.compile(rb"(?:\xef\xbb\xbf)?\s*[^\s|][^\t\n|]*\|[ta]\|")
+# Configuration of BRAT and of a terminal's file manager: no documents, nothing to tell.
+_BRAT_EXTRAS = (".conf", ".config")
+
+
+def corpus_files(paths: Sequence[Path | str], form: str, warn: Warn) -> list[CorpusFile]:
+    """Every file of the corpus, in the order it is read.
+
+    Paths in the order given; below a folder by name, folders among files. Hidden files are left
+    out. Raises LongbelError where a path does not exist or its format cannot be told.
+    """
+    if form not in FORMATS:
+        raise LongbelError(
+            f"unknown corpus format {form!r}", f"Choose one of {', '.join(FORMATS)}.", exit_code=2
+        )
+    if not paths:
+        raise LongbelError("no corpus was given", exit_code=2)
+    files: dict[CorpusFile, None] = {}
+    listed: list[CorpusFile] = []
+    for path in paths:
+        for file in _files_of(str(path), form, warn):
+            # `folder/*` names both files of a BRAT pair: that is one document, given once.
+            if file.format == "brat" and file in files:
+                continue
+            files[file] = None
+            listed.append(file)
+    if not listed:
+        names = ", ".join(str(path) for path in paths)
+        raise LongbelError(
+            f"{names}: no corpus file found" + ("" if form == "auto" else f" of format {form}"),
+            "A corpus is a folder or files of BRAT (.txt with .ann), BigBio (.json, .jsonl, "
+            ".parquet), PubTator or BioC; name the format with --format.",
+        )
+    return listed
+
+
+def _files_of(path: str, form: str, warn: Warn) -> Iterator[CorpusFile]:
+    if path == STDIN:
+        yield CorpusFile(STDIN, "bigbio" if form == "auto" else form)
+        return
+    place = Path(path)
+    if place.is_dir():
+        yield from _walk(place, place, form, warn, ())
+        return
+    if not place.exists():
+        raise LongbelError(f"{path}: no such file or folder", "Check the corpus path.")
+    found = _format_of_named(place, form)
+    if found is None:
+        raise LongbelError(
+            f"{path}: the format cannot be told from the file's name or first bytes",
+            f"Name it with --format ({', '.join(FORMATS[1:])}).",
+        )
+    if found == "brat":
+        yield CorpusFile(str(place.with_suffix(".ann")), "brat", place.stem)
+    else:
+        yield CorpusFile(str(place), found)
+
+
+def _walk(
+    folder: Path, root: Path, form: str, warn: Warn, above: tuple[tuple[int, int], ...]
+) -> Iterator[CorpusFile]:
+    """The files below a folder by name. Links to folders are followed, loops are not."""
+    try:
+        status = folder.stat()
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            return
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except OSError as error:
+        raise LongbelError(f"{folder}: the folder cannot be read ({error.strerror})") from None
+    annotated = {entry.stem for entry in entries if entry.suffix == ".ann"}
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry, root, form, warn, (*above, here))
+            continue
+        found = _format_in_folder(entry, form, annotated)
+        if found == "brat":
+            if entry.suffix == ".txt" and entry.stem in annotated:
+                continue  # the .ann stands for the pair
+            document_id = entry.relative_to(root).with_suffix("").as_posix()
+            yield CorpusFile(str(entry.with_suffix(".ann")), "brat", document_id)
+        elif found is not None:
+            yield CorpusFile(str(entry), found)
+        elif entry.suffix not in _BRAT_EXTRAS and form == "auto":
+            warn(str(entry), "it is no corpus file by its name; it is left out")
+
+
+def _format_in_folder(path: Path, form: str, annotated: set[str]) -> str | None:
+    """The format of a file that a folder holds; None if it is no part of the corpus."""
+    if path.suffix == ".ann" or (path.suffix == ".txt" and path.stem in annotated):
+        found: str | None = "brat"
+    elif path.suffix == ".txt" and form in ("auto", "brat") and annotated:
+        # Among pairs, a text without its annotations is a document that lost them.
+        found = "brat" if not _is_pubtator(path) else "pubtator"
+    else:
+        found = _format_by_name(path)
+    if form == "auto" or found == form:
+        return found
+    if form == "brat" and path.suffix == ".txt":
+        return "brat"
+    # BigBio and BioC share .json: a format that was named decides.
+    name = path.name.lower().removesuffix(".gz")
+    if form in ("bigbio", "bioc") and name.endswith(_JSON):
+        return form
+    return None
+
+
+def _format_of_named(path: Path, form: str) -> str | None:
+    """The format of a file that was named itself: looked into where its name says nothing."""
+    if path.suffix == ".ann":
+        found: str | None = "brat"
+    elif path.suffix == ".txt" and path.with_suffix(".ann").exists():
+        found = "brat"
+    else:
+        found = _format_by_name(path)
+    if form != "auto":
+        if form == "brat" and path.suffix not in (".txt", ".ann"):
+            return None
+        return form
+    if found is None and path.suffix == ".txt":
+        return "brat"
+    return found or _format_by_content(path)
+
+
+def _format_by_name(path: Path) -> str | None:
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith(_JSON):
+        return "bioc" if _is_bioc_json(path) else "bigbio"
+    if name.endswith(_PARQUET):
+        return "bigbio"
+    if name.endswith(_XML):
+        return "bioc"
+    if name.endswith(".pubtator") or _is_pubtator(path):
+        return "pubtator"
+    return None
+
+
+def _format_by_content(path: Path) -> str | None:
+    start = stored.head(str(path), 4096).removeprefix(stored.BOM).lstrip()
+    if start.startswith((b"{", b"[")):
+        return "bioc" if _is_bioc_json(path) else "bigbio"
+    if start.startswith(b"<"):
+        return "bioc"
+    return None
+
+
+def _is_bioc_json(path: Path) -> bool:
+    # Inside a text the quotes would be escaped, so this is a key.
+    start = stored.head(str(path))
+    return b'"infons"' in start or b'"PubTator3"' in start
+
+
+def _is_pubtator(path: Path) -> bool:
+    return _PUBTATOR_HEAD.match(stored.head(str(path), 4096)) is not None

@@ -1,0 +1,138 @@
+"""What readers, checks and writers pass to each other. Standard library only.
+
+Nothing here knows a format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from longbel_cli.types import Mention, Passage
+
+STDIN = "-"
+
+
+class Position(NamedTuple):
+    """Where a document begins, to read on from there later.
+
+    `file` counts the corpus's files from 0. `offset` is a byte offset of the (unpacked) file for
+    JSON, JSONL and PubTator, and a document number for Parquet and BioC XML; a BRAT document is a
+    file of its own and has offset 0. `line` counts from 1 where lines exist, else it is 0.
+    As JSON it is a list of three integers.
+    """
+
+    file: int
+    offset: int = 0
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that was left out (or, handed to `on_warning`, noted), and where.
+
+    `whole_document`: the document is left out; otherwise one of its mentions. `reason` names
+    offsets and numbers, never text of the document.
+    """
+
+    source: str
+    line: int | None
+    document_id: str | None
+    mention_id: str | None
+    reason: str
+    whole_document: bool
+
+    @property
+    def message(self) -> str:
+        """One line: file, line, document, mention and reason."""
+        place = self.source if self.line is None else f"{self.source}:{self.line}"
+        parts = [place]
+        if self.document_id is not None:
+            parts.append(f"document {self.document_id}")
+        if self.mention_id is not None:
+            parts.append(f"mention {self.mention_id}")
+        return ": ".join([*parts, self.reason])
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object of one line of errors.jsonl."""
+        return {
+            "source": self.source,
+            "line": self.line,
+            "document_id": self.document_id,
+            "mention_id": self.mention_id,
+            "reason": self.reason,
+            "whole_document": self.whole_document,
+        }
+
+
+OnProblem = Callable[[Problem], None]
+
+
+class UnreadableError(Exception):
+    """A document, or the rest of a file, cannot be read; becomes a Problem before any user sees it.
+
+    `document_id` and `line` where they are known.
+    """
+
+    def __init__(
+        self, reason: str, line: int | None = None, document_id: str | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.line = line
+        self.document_id = document_id
+
+
+class CorpusFile(NamedTuple):
+    """One file of a corpus (BRAT: one pair, named by its .ann). `document_id` for BRAT alone."""
+
+    path: str
+    format: str
+    document_id: str | None = None
+
+
+class Remark(NamedTuple):
+    """A fault of one mention, or (mention_id and line may be None) a remark on the document."""
+
+    reason: str
+    mention_id: str | None = None
+    line: int | None = None
+
+
+@dataclass
+class Draft:
+    """A document as the file states it, before any check.
+
+    A mention's `text` is what the file states, None-free; `faults` are mentions that could not
+    even be read; `warnings` concern what is kept or is no mention.
+    """
+
+    passages: list[Passage]
+    mentions: list[Mention] = field(default_factory=list)
+    faults: list[Remark] = field(default_factory=list)
+    warnings: list[Remark] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One document of a file, found but not yet taken apart.
+
+    `build` makes the draft and raises UnreadableError where that cannot be done. `raw` is what a
+    writer of the same format starts from.
+    """
+
+    offset: int
+    line: int | None
+    document_id: str | None
+    build: Callable[[], Draft]
+    raw: Any = None
+
+
+def unreadable(offset: int, line: int | None, reason: str, document_id: str | None = None) -> Item:
+    """An item that is known to be broken before it is taken apart."""
+
+    def build() -> Draft:
+        raise UnreadableError(reason, line)
+
+    return Item(offset, line, document_id, build)
