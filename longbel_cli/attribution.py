@@ -1,0 +1,294 @@
+"""Attribution: how much each prompt token moves the log-probability of an answer.
+
+Works on token ids and a causal language model of `transformers`; `Explainer` ties it to a
+checkpoint and to prompts. Knows nothing of files or pages.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from kb_builder.errors import LongbelError
+from longbel_cli.explanation import (
+    METHODS,
+    Attribution,
+    Case,
+    Explanation,
+    attribute,
+    attribute_ablation,
+)
+from longbel_cli.prompts import Prompt
+from longbel_cli.types import Span
+
+if TYPE_CHECKING:
+    from longbel_cli.checkpoint import Checkpoint
+
+BASELINES = ("pad", "zero", "mean")
+CPU_BATCH_TOKENS = 2048  # larger batches bring nothing where arithmetic is the limit
+_GPU_SHARE = 0.8  # of the free memory; the rest is for fragments and the logits of longer answers
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Token ids of an answer with its end, and its weight in the objective."""
+
+    ids: tuple[int, ...]
+    weight: float = 1.0
+
+
+Objective = Sequence[Answer]  # sum of weight * log-probability(answer | prompt)
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """One score a prompt token: the L2 norm over the embedding, and the sum where it has a sense.
+
+    `value` is the objective of the prompt, `baseline_value` that of the baseline.
+    """
+
+    scores: np.ndarray
+    value: float
+    signed: np.ndarray | None = None
+    baseline_value: float | None = None
+
+    @property
+    def delta(self) -> float | None:
+        """The completeness error: 0 if the signed scores add up to what the prompt changed."""
+        if self.signed is None or self.baseline_value is None:
+            return None
+        return float(self.signed.sum()) - (self.value - self.baseline_value)
+
+
+def gradient(model: Any, prompt_ids: Sequence[int], objective: Objective) -> TokenScores:
+    """L2 norm of the objective's gradient at each prompt token's embedding."""
+    with _frozen(model):
+        embedded = _embed(model, prompt_ids)
+        values, slopes = _slopes(model, embedded[None], objective)
+    return TokenScores(_norms(slopes[0]), float(values[0]))
+
+
+def integrated(
+    model: Any,
+    prompt_ids: Sequence[int],
+    objective: Objective,
+    baseline: torch.Tensor,
+    steps: int = 20,
+    max_batch_tokens: int | None = None,
+) -> TokenScores:
+    """Integrated gradients (arXiv 1703.01365) from `baseline` [H] at every prompt token.
+
+    The path is integrated by Gauss-Legendre quadrature of `steps` points. Points are run in
+    batches of `max_batch_tokens` tokens (None: what the device's memory holds).
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    nodes, weights = (nodes + 1) / 2, weights / 2
+    with _frozen(model):
+        embedded = _embed(model, prompt_ids)
+        way = embedded.float() - baseline.float()  # [T, H]
+        total = torch.zeros_like(way)
+
+        def add(first: int, last: int) -> None:
+            nonlocal total
+            alphas = torch.tensor(nodes[first:last], dtype=torch.float32, device=way.device)
+            points = baseline.float() + alphas[:, None, None] * way  # [B, T, H]
+            _, slopes = _slopes(model, points.to(embedded.dtype), objective)
+            share = torch.tensor(weights[first:last], dtype=torch.float32, device=way.device)
+            total = total + torch.einsum("b,bth->th", share, slopes)
+
+        _in_batches(add, steps, len(prompt_ids), max_batch_tokens, way.device)
+        ends = torch.stack([embedded, baseline.to(embedded.dtype).expand_as(embedded)])
+        with torch.no_grad():
+            value, baseline_value = (_value(model, end[None], objective) for end in ends)
+    effect = total * way
+    return TokenScores(
+        _norms(effect),
+        float(value),
+        signed=effect.sum(-1).double().cpu().numpy(),
+        baseline_value=float(baseline_value),
+    )
+
+
+def objective_values(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    objective: Objective,
+    max_batch_tokens: int | None = None,
+) -> list[float]:
+    """The objective of each prompt, without gradients; prompts of like length run together."""
+    order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
+    values = [0.0] * len(prompts)
+
+    def fill(first: int, last: int) -> None:
+        chosen = order[first:last]
+        batch = _padded_values(model, [prompts[number] for number in chosen], objective)
+        for number, value in zip(chosen, batch, strict=True):
+            values[number] = value
+
+    with _frozen(model), torch.no_grad():
+        longest = max(map(len, prompts), default=0)
+        _in_batches(fill, len(prompts), longest, max_batch_tokens, _device(model))
+    return values
+
+
+def baseline_embedding(model: Any, name: str, pad_id: int) -> torch.Tensor:
+    """The embedding [H] that stands for "nothing": of the pad token, zeros, or the mean."""
+    table = model.get_input_embeddings()
+    device = _device(model)
+    with torch.no_grad():
+        if name == "pad":
+            found = table(torch.tensor([pad_id], device=device))[0]
+        elif name == "zero":
+            found = torch.zeros_like(table(torch.tensor([pad_id], device=device))[0])
+        elif name == "mean":
+            found = table.weight.float().mean(0)
+        else:
+            raise LongbelError(
+                f"unknown baseline {name!r}", f"Choose one of {', '.join(BASELINES)}.", exit_code=2
+            )
+    return found.float()
+
+
+def _norms(vectors: torch.Tensor) -> np.ndarray:
+    return vectors.float().norm(dim=-1).double().cpu().numpy()
+
+
+def _device(model: Any) -> torch.device:
+    return model.get_input_embeddings().weight.device
+
+
+def _embed(model: Any, ids: Sequence[int]) -> torch.Tensor:
+    """Input embeddings [T, H] of token ids, without a graph."""
+    with torch.no_grad():
+        return model.get_input_embeddings()(torch.tensor(list(ids), device=_device(model)))
+
+
+@contextmanager
+def _frozen(model: Any) -> Iterator[None]:
+    """No gradients for the weights (they would fill the memory), evaluation mode, both undone."""
+    training = model.training
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    model.eval()
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        model.train(training)
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+def _slopes(
+    model: Any, points: torch.Tensor, objective: Objective
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The objective [B] at embedded prompts [B, T, H], and its gradient there in float32."""
+    values = torch.zeros(len(points), dtype=torch.float32, device=points.device)
+    slopes = torch.zeros(points.shape, dtype=torch.float32, device=points.device)
+    for answer in objective:
+        place = points.detach().requires_grad_(True)
+        value = _logprob(model, place, answer.ids)
+        (slope,) = torch.autograd.grad(value.sum(), place)
+        values = values + answer.weight * value.detach()
+        slopes = slopes + answer.weight * slope.float()
+    return values, slopes
+
+
+def _value(model: Any, points: torch.Tensor, objective: Objective) -> torch.Tensor:
+    return sum(
+        (answer.weight * _logprob(model, points, answer.ids) for answer in objective),
+        start=torch.zeros(len(points), device=points.device),
+    )[0]
+
+
+def _logprob(model: Any, points: torch.Tensor, answer_ids: Sequence[int]) -> torch.Tensor:
+    """Summed log-probability [B] of an answer after embedded prompts [B, T, H]."""
+    answer = torch.tensor(answer_ids, device=points.device)
+    spoken = _embed(model, answer_ids[:-1]).to(points.dtype).expand(len(points), -1, -1)
+    inputs = torch.cat([points, spoken], dim=1)
+    logits = _last_logits(model, {"inputs_embeds": inputs}, len(answer_ids))
+    chosen = answer.expand(len(points), -1)[..., None]
+    return logits.float().log_softmax(-1).gather(-1, chosen).squeeze(-1).sum(-1)
+
+
+def _last_logits(model: Any, inputs: dict[str, torch.Tensor], count: int) -> torch.Tensor:
+    """Logits [B, count, V] at the last positions; others are not computed where the model can."""
+    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+        return model(**inputs, use_cache=False, logits_to_keep=count).logits
+    return model(**inputs, use_cache=False).logits[:, -count:]
+
+
+def _padded_values(
+    model: Any, prompts: Sequence[Sequence[int]], objective: Objective
+) -> list[float]:
+    """The objective of prompts run together, padded at the left so that answers line up."""
+    device = _device(model)
+    longest = max(map(len, prompts))
+    values = torch.zeros(len(prompts), device=device)
+    for answer in objective:
+        spoken = list(answer.ids[:-1])
+        rows = [[0] * (longest - len(ids)) + list(ids) + spoken for ids in prompts]
+        inputs = {"input_ids": torch.tensor(rows, device=device)}
+        if any(len(ids) < longest for ids in prompts):
+            real = [[0] * (longest - len(ids)) + [1] * (len(ids) + len(spoken)) for ids in prompts]
+            mask = torch.tensor(real, device=device)
+            inputs["attention_mask"] = mask
+            inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        logits = _last_logits(model, inputs, len(answer.ids))
+        chosen = torch.tensor(answer.ids, device=device).expand(len(prompts), -1)[..., None]
+        found = logits.float().log_softmax(-1).gather(-1, chosen).squeeze(-1).sum(-1)
+        values = values + answer.weight * found
+    return [float(value) for value in values]
+
+
+def _in_batches(
+    work: Callable[[int, int], None],
+    count: int,
+    tokens: int,
+    max_batch_tokens: int | None,
+    device: torch.device,
+) -> None:
+    """Call `work(first, last)` over `count` rows of `tokens` tokens, as many as memory holds.
+
+    On a GPU without a given limit the first row is run alone and measured. Out of memory halves
+    the batch; a row too large by itself is an error.
+    """
+    done, rows = 0, 1
+    measure = max_batch_tokens is None and device.type == "cuda"
+    if not measure:
+        rows = max(1, (max_batch_tokens or CPU_BATCH_TOKENS) // max(1, tokens))
+    while done < count:
+        last = min(count, done + rows)
+        try:
+            if measure:
+                rows = _rows_that_fit(lambda: work(done, done + 1), device)  # noqa: B023
+                measure, last = False, done + 1
+            else:
+                work(done, last)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            if last - done <= 1:
+                raise LongbelError(
+                    f"a prompt of {tokens} tokens does not fit into the memory of {device}",
+                    "Use --method ablation, --dtype bfloat16 or --device cpu.",
+                ) from None
+            rows = (last - done) // 2
+            continue
+        done = last
+
+
+def _rows_that_fit(run_one: Callable[[], None], device: torch.device) -> int:
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    run_one()
+    used = max(1, torch.cuda.max_memory_allocated(device) - before)
+    free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return max(1, int(free * _GPU_SHARE / used))

@@ -1,0 +1,441 @@
+"""Explanations as people read them: one HTML page, a notebook's fragment, or a terminal.
+
+Knows no model. All document text goes through autoescaping or JSON; nothing is loaded from
+outside the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from longbel_cli.explanation import Attribution, Explanation, Weight
+from longbel_cli.types import Document, Span
+
+TEMPLATES = Path(__file__).parent / "templates"
+_LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_TOP = len(_LEVELS) - 1
+_MIDDLE = len(_LEVELS) // 2
+# 256-colour backgrounds from faint to strong: YlOrBr for support, blues for opposition.
+_ANSI_FOR = (230, 223, 222, 215, 208, 166, 130)
+_ANSI_AGAINST = (195, 153, 117, 75, 33, 26, 19)
+_ANSI_WHOLE_DOCUMENT = 6000  # characters; of longer documents the terminal shows some sentences
+_FRAGMENT_FOR, _FRAGMENT_AGAINST = "217,95,2", "33,113,181"
+
+
+def html_page(explanations: Sequence[Explanation], title: str = "Why this concept") -> str:
+    """One self-contained page for explanations of any documents and mentions."""
+    from markupsafe import Markup
+
+    style = (TEMPLATES / "explain.css").read_text(encoding="utf-8")
+    script = (TEMPLATES / "explain.js").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template("explain.html")
+        .render(
+            title=title,
+            style=Markup(style),
+            script=Markup(script),
+            style_hash=_csp_hash(style),
+            script_hash=_csp_hash(script),
+            data=page_data(explanations),
+        )
+    )
+
+
+def write_page(explanations: Sequence[Explanation], path: Path) -> None:
+    """Write the page; a failure leaves no half of it under that name."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(html_page(explanations), encoding="utf-8")
+    partial.replace(path)
+
+
+def page_name(document_id: str) -> str:
+    """A file name for a document's page: readable, and safe and distinct whatever the id holds."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", document_id).strip("-")[:60] or "document"
+    digest = hashlib.sha256(document_id.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return f"{readable}-{digest}.html"
+
+
+def _environment() -> Any:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+
+
+def _csp_hash(content: str) -> str:
+    digest = hashlib.sha256(content.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+
+
+def page_data(explanations: Sequence[Explanation]) -> dict[str, Any]:
+    """What the page's script reads. Offsets are UTF-16 units within a passage, as scripts count."""
+    documents: list[Document] = []
+    numbers: dict[int, int] = {}
+    mentions: list[dict[str, Any]] = []
+    for explanation in explanations:
+        document = explanation.document
+        if id(document) not in numbers:
+            numbers[id(document)] = len(documents)
+            documents.append(document)
+        mentions.append(_mention_data(explanation, numbers[id(document)]))
+    word_spans: dict[int, Sequence[Weight]] = {}
+    for explanation in explanations:
+        for attribution in explanation.attributions:
+            word_spans[numbers[id(explanation.document)]] = attribution.words
+    return {
+        "documents": [
+            _document_data(document, word_spans.get(number, ()))
+            for number, document in enumerate(documents)
+        ],
+        "mentions": mentions,
+    }
+
+
+def _document_data(document: Document, words: Sequence[Weight]) -> dict[str, Any]:
+    passages = []
+    at = 0
+    for passage in document.passages:
+        units = _utf16(passage.text)
+        steps: list[int] = []  # gap, length, gap, length, …
+        position = 0
+        while at < len(words):
+            span = words[at].span
+            if span is None or span.start >= passage.end:
+                break
+            start = int(units[span.start - passage.start])
+            end = int(units[span.end - passage.start])
+            steps += (start - position, end - start)
+            position = end
+            at += 1
+        passages.append({"type": passage.type, "text": passage.text, "words": steps})
+    return {"id": document.id, "passages": passages}
+
+
+def _mention_data(explanation: Explanation, document_number: int) -> dict[str, Any]:
+    document, prediction = explanation.document, explanation.prediction
+    places = _Places(document)
+    spans_of = {mention.id: mention.spans for mention in document.mentions}
+    sentences = explanation.attributions[0].sentences if explanation.attributions else ()
+    return {
+        "document": document_number,
+        "id": prediction.mention_id,
+        "text": prediction.mention,
+        "group": prediction.semantic_group,
+        "spans": places.of(explanation.mention.spans),
+        "gold": prediction.gold_concept_code,
+        "candidates": [list(candidate) for candidate in prediction.candidates],
+        "memory": [
+            {
+                "id": entry.mention_id,
+                "mention": entry.line.mention,
+                "group": entry.line.semantic_group,
+                "name": " <+> ".join(entry.line.names),
+                "spans": places.of(spans_of.get(entry.mention_id, ())),
+            }
+            for entry in explanation.memory
+        ],
+        "sentences": [
+            places.of((weight.span,)) for weight in sentences if weight.span is not None
+        ],
+        "maps": [_map_data(attribution) for attribution in explanation.attributions],
+    }
+
+
+def _map_data(attribution: Attribution) -> dict[str, Any]:
+    total = sum(token.score for token in attribution.tokens)
+    return {
+        "method": attribution.method,
+        "rank": attribution.rank,
+        "versus": attribution.versus,
+        "objective": attribution.objective,
+        "steps": attribution.steps,
+        "baseline": attribution.baseline,
+        "delta": attribution.delta,
+        "change": None
+        if attribution.baseline_objective is None
+        else attribution.objective - attribution.baseline_objective,
+        "shares": dict(attribution.shares),
+        "total": total,
+        "words": strength_levels(attribution.words),
+        "signed": signed_levels(attribution.words),
+        "memory": [[weight.score, weight.signed] for weight in attribution.memory],
+        "sentences": [[weight.score, weight.signed] for weight in attribution.sentences],
+    }
+
+
+def strength_levels(words: Sequence[Weight]) -> str:
+    """One character a word: its score against the largest, in 64 levels."""
+    largest = max((word.score for word in words), default=0.0) or 1.0
+    return "".join(_LEVELS[round(word.score / largest * _TOP)] for word in words)
+
+
+def signed_levels(words: Sequence[Weight]) -> str | None:
+    """One character a word: opposition below the middle level, support above; None if unknown."""
+    if any(word.signed is None for word in words):
+        return None
+    values = [word.signed or 0.0 for word in words]
+    largest = max(map(abs, values), default=0.0) or 1.0
+    return "".join(_LEVELS[_MIDDLE + round(value / largest * (_MIDDLE - 1))] for value in values)
+
+
+def _utf16(text: str) -> np.ndarray:
+    """For each code point offset of `text` (its end included), the offset in UTF-16 units."""
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    return np.arange(len(text) + 1) + np.concatenate([[0], np.cumsum(points > 0xFFFF)])
+
+
+class _Places:
+    """Document spans as [passage number, start, end] in UTF-16 units, cut at passages."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._units: dict[int, np.ndarray] = {}
+
+    def of(self, spans: Sequence[Span]) -> list[list[int]]:
+        return [place for span in spans for place in self._cut(span)]
+
+    def _cut(self, span: Span) -> Iterator[list[int]]:
+        for number, passage in enumerate(self._document.passages):
+            start, end = max(span.start, passage.start), min(span.end, passage.end)
+            if start < end:
+                if number not in self._units:
+                    self._units[number] = _utf16(passage.text)
+                units = self._units[number]
+                yield [number, int(units[start - passage.start]), int(units[end - passage.start])]
+
+
+def visible(text: str) -> str:
+    """`text` with controls and bidirectional overrides spelled out, so that none takes effect."""
+    return "".join(_spelled(char) if _is_control(char) else char for char in text)
+
+
+def _is_control(char: str) -> bool:
+    if char in "\n\t":
+        return False
+    return unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") or char in _BIDI_CONTROLS
+
+
+_BIDI_CONTROLS = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+
+
+def _spelled(char: str) -> str:
+    return f"<U+{ord(char):04X}>"
+
+
+def html_fragment(explanation: Explanation) -> str:
+    """A notebook's view: static, each attribution one under the other, readable on any theme."""
+    blocks = [
+        {
+            "title": _heading(attribution),
+            "pieces": [
+                {
+                    "text": visible(piece.text),
+                    "style": _fragment_style(piece.weight, attribution, piece.is_mention),
+                }
+                for piece in _pieces(explanation, attribution)
+            ],
+            "memory": _memory_rows(explanation, attribution),
+        }
+        for attribution in explanation.attributions
+    ]
+    return (
+        _environment()
+        .get_template("fragment.html")
+        .render(
+            mention=visible(explanation.prediction.mention),
+            group=visible(explanation.prediction.semantic_group),
+            candidates=[
+                (candidate.rank, visible(candidate.concept_code), visible(candidate.concept_name),
+                 f"{candidate.score:.4f}")
+                for candidate in explanation.prediction.candidates
+            ],
+            blocks=blocks,
+        )
+    )  # fmt: skip
+
+
+def display_saliency_map(explanation: Explanation) -> None:
+    """Show an explanation where one is: as HTML in a notebook, else as ANSI on stdout."""
+    if _in_notebook():
+        from IPython.display import HTML, display
+
+        display(HTML(html_fragment(explanation)))
+    else:
+        print(ansi(explanation, colour=sys.stdout.isatty()))
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and shell.__class__.__name__ == "ZMQInteractiveShell"
+
+
+def _fragment_style(weight: Weight | None, attribution: Attribution, is_mention: bool) -> str:
+    style = "outline:2px solid currentColor;" if is_mention else ""
+    strength = _relative(weight, attribution)
+    if strength:
+        colour = _FRAGMENT_AGAINST if strength < 0 else _FRAGMENT_FOR
+        style += f"background:rgba({colour},{abs(strength) * 0.75:.2f});"
+    return style
+
+
+def _relative(weight: Weight | None, attribution: Attribution) -> float:
+    """A word's score against the largest word's; below 0 where a signed method says against."""
+    if weight is None:
+        return 0.0
+    largest = max((word.score for word in attribution.words), default=0.0) or 1.0
+    against = attribution.method == "ablation" and (weight.signed or 0.0) < 0
+    return (-1 if against else 1) * weight.score / largest
+
+
+def _heading(attribution: Attribution) -> str:
+    subject = f"candidate {attribution.rank}"
+    if attribution.versus is not None:
+        subject += f" rather than {attribution.versus}"
+    return f"{attribution.method}, {subject}"
+
+
+class _Piece(NamedTuple):
+    """A stretch of document text: a word with its weight, or what stands between words."""
+
+    offset: int | None  # None for the joint between passages
+    text: str
+    weight: Weight | None
+    is_mention: bool
+
+
+def _pieces(explanation: Explanation, attribution: Attribution) -> Iterator[_Piece]:
+    """The document's text in order, cut at words and at the mention's fragments."""
+    document = explanation.document
+    inside = np.zeros(len(document.text) + 1, dtype=bool)
+    for span in explanation.mention.spans:
+        inside[span.start : span.end] = True
+
+    def cut(start: int, end: int, weight: Weight | None) -> Iterator[_Piece]:
+        edges = np.flatnonzero(inside[start + 1 : end] != inside[start : end - 1]) + start + 1
+        for first, last in pairwise([start, *edges.tolist(), end]):
+            if first < last:
+                yield _Piece(first, document.text[first:last], weight, bool(inside[first]))
+
+    words = iter(attribution.words)
+    word = next(words, None)
+    for number, passage in enumerate(document.passages):
+        if number:
+            yield _Piece(None, "\n", None, False)
+        position = passage.start
+        while word is not None and word.span is not None and word.span.start < passage.end:
+            yield from cut(position, word.span.start, None)
+            yield from cut(*word.span, word)
+            position = word.span.end
+            word = next(words, None)
+        yield from cut(position, passage.end, None)
+
+
+def _memory_rows(explanation: Explanation, attribution: Attribution) -> list[tuple[str, ...]]:
+    largest = max((weight.score for weight in attribution.memory), default=0.0) or 1.0
+    rows = []
+    for entry, weight in zip(explanation.memory, attribution.memory, strict=True):
+        value = weight.signed if attribution.method == "ablation" else weight.score
+        rows.append(
+            (
+                visible(entry.line.mention),
+                visible(" <+> ".join(entry.line.names)),
+                f"{value:+.3f}" if attribution.method == "ablation" else f"{value:.3g}",
+                f"{weight.score / largest:.0%}",
+            )
+        )
+    return rows
+
+
+def ansi(explanation: Explanation, colour: bool = True) -> str:
+    """The same for a terminal, one attribution under the other."""
+    prediction = explanation.prediction
+    lines = [
+        f"{visible(explanation.document.id)}:{visible(prediction.mention_id)}  "
+        f"[{visible(prediction.mention)}] ({visible(prediction.semantic_group)})",
+    ]
+    for candidate in prediction.candidates:
+        lines.append(
+            f"  {candidate.rank}  {candidate.score:.4f}  "
+            f"{visible(candidate.concept_code)}  {visible(candidate.concept_name)}"
+        )
+    for attribution in explanation.attributions:
+        lines += ["", *_ansi_attribution(explanation, attribution, colour)]
+    return "\n".join(lines)
+
+
+def _ansi_attribution(
+    explanation: Explanation, attribution: Attribution, colour: bool
+) -> Iterator[str]:
+    yield f"-- {_heading(attribution)}; log-probability {attribution.objective:.3f}"
+    if attribution.delta is not None:
+        yield f"   {attribution.steps} steps, completeness delta {attribution.delta:+.4f}"
+    shares = ", ".join(f"{part} {share:.0%}" for part, share in attribution.shares.items())
+    yield f"   shares: {shares}"
+    yield ""
+    yield _ansi_text(explanation, attribution, colour)
+    yield ""
+    best = sorted(attribution.words, key=lambda word: -word.score)[:8]
+    for word in best:
+        if word.span is not None and word.score:
+            text = visible(explanation.document.text[word.span.start : word.span.end])
+            yield f"   {_relative(word, attribution):+5.0%}  {text}  @{word.span.start}"
+    if explanation.memory:
+        yield "   earlier normalizations:"
+    for mention, name, value, share in _memory_rows(explanation, attribution):
+        yield f"   {share:>5}  {value:>8}  [{mention}] {name}"
+
+
+def _ansi_text(explanation: Explanation, attribution: Attribution, colour: bool) -> str:
+    kept = _kept_offsets(explanation, attribution)
+    parts: list[str] = []
+    hidden = False
+    for piece in _pieces(explanation, attribution):
+        if kept is not None and piece.offset is not None and not kept[piece.offset]:
+            parts.append("" if hidden else " … ")
+            hidden = True
+        else:
+            hidden = hidden and piece.offset is None
+            strength = _relative(piece.weight, attribution)
+            parts.append(_ansi_word(piece.text, strength, piece.is_mention, colour))
+    return "".join(parts)
+
+
+def _kept_offsets(explanation: Explanation, attribution: Attribution) -> np.ndarray | None:
+    """Of a long document, which offsets the terminal shows: the strongest sentences."""
+    length = len(explanation.document.text)
+    if length <= _ANSI_WHOLE_DOCUMENT:
+        return None
+    kept = np.zeros(length + 1, dtype=bool)
+    strongest = sorted(attribution.sentences, key=lambda weight: -weight.score)[:12]
+    start, end = explanation.mention.start, explanation.mention.end
+    for weight in strongest:
+        if weight.span is not None:
+            kept[weight.span.start : weight.span.end] = True
+    kept[max(0, start - 200) : end + 200] = True
+    return kept
+
+
+def _ansi_word(text: str, strength: float, is_mention: bool, colour: bool) -> str:
+    text = visible(text)
+    if not colour:
+        return f">>{text}<<" if is_mention and text.strip() else text
+    codes: list[str] = ["1", "4"] if is_mention else []
+    scale = _ANSI_AGAINST if strength < 0 else _ANSI_FOR
+    level = round(abs(strength) * len(scale))
+    if level:
+        ink = 231 if level > len(scale) - 2 else 16
+        codes += [f"48;5;{scale[level - 1]}", f"38;5;{ink}"]
+    return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if codes else text
