@@ -1,0 +1,324 @@
+"""A model folder (or hub id): its tokenizer, weights, language and format, and its fingerprint.
+
+Weights are read from safetensors only, and no code that lies beside them is ever run. Loading
+the tokenizer alone needs no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kb_builder.errors import LongbelError
+from longbel_cli.prompts import (
+    CLOSE,
+    COMPOSITE,
+    GROUP_CLOSE,
+    GROUP_OPEN,
+    OPEN,
+    Mark,
+    Prompt,
+    PromptFormat,
+    answer_segments,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+log = logging.getLogger("longbel")
+
+_REQUIRED_MARKS = (OPEN, CLOSE, GROUP_OPEN, GROUP_CLOSE)
+_SAMPLE_BYTES = 1 << 20
+_SAMPLES = 32
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model folder and what is known of it without loading weights."""
+
+    path: Path
+    config: dict[str, Any]
+    tokenizer: Any  # transformers' fast tokenizer
+
+    @classmethod
+    def open(cls, model: str | Path) -> Checkpoint:
+        """Configuration and tokenizer of a model folder or hub id; raises LongbelError."""
+        path = model_folder(model)
+        config = _read_config(path)
+        _weight_files(path)
+        checkpoint = cls(path, config, _load_tokenizer(path))
+        checkpoint._check_marks()
+        if (path / "candidate_trie.pkl").exists():
+            log.info("%s: candidate_trie.pkl is not read: pickles run code", path)
+        return checkpoint
+
+    @property
+    def language(self) -> str | None:
+        """The language that the checkpoint was trained for, None where it does not say."""
+        language = self.config.get("lang")
+        return str(language).lower()[:2] if language else None
+
+    @property
+    def context_format(self) -> str | None:
+        """The prompt format it was trained with, where its configuration says so."""
+        return self.config.get("longbel_context_format")
+
+    @property
+    def text_to_code(self) -> Path | None:
+        """The candidate names that a published checkpoint brings along."""
+        path = self.path / "text_to_code.json"
+        return path if path.exists() else None
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of prompt and answer that the model has positions for."""
+        config = self.config.get("text_config", self.config)
+        return int(config.get("max_position_embeddings", 1 << 20))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of configuration, tokenizer and weights.
+
+        Of each weight file it covers the size and 32 evenly spread samples of 1 MiB, so that an
+        8B model is known in a second.
+        """
+        digest = hashlib.sha256()
+        for name in ("config.json", "tokenizer.json"):
+            file = self.path / name
+            digest.update(name.encode() + (file.read_bytes() if file.exists() else b""))
+        for file in _weight_files(self.path):
+            digest.update(file.name.encode() + _sampled(file))
+        return digest.hexdigest()[:16]
+
+    def end_id(self, form: PromptFormat) -> int:
+        """The id that ends an answer: the tokenizer's EOS, or the format's own mark."""
+        if form.end is not None:
+            return self.mark_id(form.end)
+        if self.tokenizer.eos_token_id is None:
+            raise LongbelError(
+                f"{self.path}: the tokenizer has no end-of-sequence token",
+                "Set eos_token in its tokenizer_config.json.",
+            )
+        return int(self.tokenizer.eos_token_id)
+
+    def mark_id(self, mark: Mark) -> int:
+        """The id of one of the format's own tokens; LongbelError where the tokenizer lacks it."""
+        added = self.tokenizer.get_added_vocab()
+        if mark not in added:
+            raise LongbelError(
+                f"{self.path}: the tokenizer has no token {mark!s} of its own",
+                "Use a checkpoint trained for this format (`longbel train` makes one).",
+            )
+        return int(added[mark])
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt, with the tokenizer's own leading special tokens.
+
+        Marks become their ids; text never becomes a special token, whatever it spells.
+        """
+        ids = list(self._leading_ids)
+        for segment in prompt.segments:
+            if isinstance(segment, Mark):
+                ids.append(self._mark_ids[segment])
+            else:
+                ids.extend(self._text_ids(segment))
+        return ids
+
+    def encode_answer(self, names: tuple[str, ...]) -> list[int]:
+        """Ids of an answer without its end, as the trie holds them."""
+        ids: list[int] = []
+        for segment in answer_segments(names):
+            if isinstance(segment, Mark):
+                ids.append(self.mark_id(segment))
+            else:
+                ids.extend(self._text_ids(segment))
+        return ids
+
+    def load_model(self, device: str = "auto", dtype: str = "auto") -> PreTrainedModel:
+        """The weights as a `transformers` causal language model, on `device`, ready to decode."""
+        import torch
+        from transformers import AutoModelForCausalLM, GenerationConfig
+        from transformers.utils import logging as transformers_logging
+
+        place = resolve_device(device)
+        transformers_logging.disable_progress_bar()
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                self.path,
+                dtype=getattr(torch, resolve_dtype(dtype, place)),
+                device_map={"": place},
+                attn_implementation="sdpa",
+                trust_remote_code=False,
+                use_safetensors=True,
+                local_files_only=True,
+            )
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise LongbelError(
+                f"{self.path}: the model cannot be loaded ({type(error).__name__})",
+                "Check that config.json and the safetensors files belong together and are whole.",
+            ) from error
+        if model.get_input_embeddings().weight.shape[0] < len(self.tokenizer):
+            raise LongbelError(
+                f"{self.path}: the tokenizer has {len(self.tokenizer)} tokens, the model fewer",
+                "Tokenizer and weights are not of the same checkpoint.",
+            )
+        # A model's own generation config (Llama 3.1 Instruct samples by default) is never used.
+        model.generation_config = GenerationConfig(do_sample=False)
+        return model.eval()
+
+    @cached_property
+    def _leading_ids(self) -> list[int]:
+        """What the tokenizer puts before a text: BOS for Llama 3."""
+        with_special = self.tokenizer("a").input_ids
+        plain = self.tokenizer("a", add_special_tokens=False).input_ids
+        for start in range(len(with_special)):
+            if with_special[start : start + len(plain)] == plain:
+                return list(with_special[:start])
+        return []
+
+    @cached_property
+    def _mark_ids(self) -> dict[str, int]:
+        added = self.tokenizer.get_added_vocab()
+        return {
+            mark: added[mark] for mark in (*_REQUIRED_MARKS, COMPOSITE, "<SEP>") if mark in added
+        }
+
+    @cached_property
+    def _text_ids(self) -> Any:
+        from kb_builder.tokenization import plain_text_tokenizer
+
+        tokenizer = plain_text_tokenizer(self.tokenizer.backend_tokenizer)
+        # The pieces between marks come back from one mention's prompt to the next.
+        return lru_cache(maxsize=4096)(
+            lambda text: tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+        )
+
+    def _check_marks(self) -> None:
+        for mark in _REQUIRED_MARKS:
+            self.mark_id(mark)
+
+
+def model_folder(model: str | Path) -> Path:
+    """The folder of a model: a path, or a hub id that is downloaded or already in the cache."""
+    path = Path(model)
+    if path.is_dir():
+        return path
+    if path.exists() or str(model).count("/") != 1 or str(model).startswith((".", "/", "~")):
+        raise LongbelError(f"{model}: no such model folder", "Give a folder or a hub id.")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(model), ignore_patterns=["*.bin", "*.pkl", "*.pt"]))
+    except Exception as error:
+        raise LongbelError(
+            f"{model}: no such folder, and the hub gave no model of that id"
+            f" ({type(error).__name__})",
+            "Give a folder on disk; on an offline machine download the model beforehand.",
+        ) from error
+
+
+def resolve_device(device: str) -> str:
+    """`auto` is the accelerator that accelerate finds for this process, else the CPU."""
+    if device != "auto":
+        import torch
+
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise LongbelError(
+                f"the device {device!r} is not available here", "Use --device auto or cpu.", 2
+            ) from error
+        return device
+    from accelerate import PartialState
+
+    return str(PartialState().device)
+
+
+def resolve_dtype(dtype: str, device: str) -> str:
+    """`auto` is bfloat16 on a CUDA device that supports it, else float32."""
+    if dtype != "auto":
+        return dtype
+    import torch
+
+    if device.startswith("cuda") and torch.cuda.is_bf16_supported():
+        return "bfloat16"
+    return "float32"
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise LongbelError(
+            f"{path}: not a model folder, config.json is missing",
+            "Give the folder that holds config.json, tokenizer.json and *.safetensors.",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise LongbelError(f"{file}: cannot be read as JSON", "Copy the file anew.") from error
+    if not isinstance(config, dict):
+        raise LongbelError(f"{file}: not a JSON object", "Copy the file anew.")
+    return config
+
+
+def _weight_files(path: Path) -> list[Path]:
+    """The safetensors files of a model folder; LongbelError where there are none."""
+    files = sorted(path.glob("*.safetensors"))
+    index = path / "model.safetensors.index.json"
+    if index.exists():
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        missing = [name for name in shards if not (path / name).exists()]
+        if missing:
+            raise LongbelError(
+                f"{path}: the index names weight files that are missing: {', '.join(missing)}",
+                "Copy the whole model folder.",
+            )
+        return [path / name for name in shards]
+    if files:
+        return files
+    if any(path.glob("*.bin")) or any(path.glob("*.pt")):
+        raise LongbelError(
+            f"{path}: weights are pickled (.bin), which can run code when read",
+            'Convert them once, on a machine you trust: python -c "from transformers import '
+            f"AutoModelForCausalLM as M; M.from_pretrained('{path}', use_safetensors=False)"
+            f".save_pretrained('{path}')\"",
+        )
+    raise LongbelError(
+        f"{path}: no weights, no *.safetensors file is there",
+        "Give a folder that holds the model's safetensors files.",
+    )
+
+
+def _load_tokenizer(path: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            path, trust_remote_code=False, local_files_only=True
+        )
+    except Exception as error:
+        raise LongbelError(
+            f"{path}: the tokenizer cannot be loaded ({type(error).__name__})",
+            "The folder must hold tokenizer.json and tokenizer_config.json.",
+        ) from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise LongbelError(f"{path}: the tokenizer has no tokenizer.json", "Save a fast tokenizer.")
+    return tokenizer
+
+
+def _sampled(file: Path) -> bytes:
+    """Size and a hash of evenly spread samples of a file."""
+    size = file.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with file.open("rb") as stream:
+        for number in range(_SAMPLES):
+            stream.seek(number * max(size - _SAMPLE_BYTES, 0) // (_SAMPLES - 1))
+            digest.update(stream.read(_SAMPLE_BYTES))
+            if size <= _SAMPLE_BYTES:
+                break
+    return digest.digest()

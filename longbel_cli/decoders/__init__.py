@@ -1,0 +1,50 @@
+"""Decoders: from a tokenized prompt to the best names of a trie. This module loads no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+MAX_NEW_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class Request:
+    """One mention to decode. `key` is its document's instance: prompts of one key share a cache,
+    and a key has at most one request at a time. `prompt_ids` end with the id of `}`."""
+
+    key: Hashable
+    prompt_ids: list[int]
+    semantic_group: str
+
+
+class Beam(NamedTuple):
+    """A finished answer: rows of the names table (several if composite), the summed
+    log-probability of its tokens with the end, and their number."""
+
+    rows: tuple[int, ...]
+    logprob: float
+    length: int
+
+    @property
+    def score(self) -> float:
+        """The geometric mean probability of a token, in (0, 1]."""
+        return math.exp(self.logprob / self.length)
+
+
+class Decoder(Protocol):
+    """Decodes requests of many documents together."""
+
+    def submit(self, request: Request) -> None:
+        """Queue a request."""
+
+    def step(self) -> list[tuple[Hashable, list[Beam]]]:
+        """Do one piece of work; the requests that it finished, beams best first."""
+
+    def release(self, key: Hashable) -> None:
+        """Forget what is kept for a document that is done."""
+
+    def reset(self) -> None:
+        """Forget everything, requests under way included."""

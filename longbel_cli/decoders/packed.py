@@ -1,0 +1,363 @@
+"""Exact beam search for many documents at once: the fast decoder.
+
+Every forward pass packs the tokens of all documents under way into one row: the new part of
+prompts (what a document's previous prompt does not share), and the search trees of mentions
+whose prompts are in the cache. Linear layers therefore see no padding, and each document's keys
+and values lie once in a slot of its own, prompt first, then the tree of its current mention.
+Beams are branches of that tree: a token sees the prompt and its own ancestors, so no cache is
+ever copied or reordered. One result a forward pass travels to the host: the log-probabilities
+of the trie's moves, from which `BeamSearch` decides what is fed next.
+
+Works with every decoder-only model of `transformers` whose attention goes through its attention
+interface. Sliding windows are applied; soft-capping and attention sinks are refused.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+
+from kb_builder.errors import LongbelError
+from kb_builder.trie import Trie
+from longbel_cli.decoders import Beam, Request
+from longbel_cli.decoders.search import BeamSearch, Path, SearchOptions
+
+ATTENTION = "longbel_packed"
+_WIDE = 512  # moves of a path from which their best are chosen on the device
+_CHUNK = 2048  # prompt tokens of one document in one forward pass
+_SPARE = 256  # places for the search tree that a new slot has beyond its prompt
+
+
+@dataclass
+class DecodeStats:
+    """Counts over a decoder's life; times in seconds."""
+
+    mentions: int = 0
+    forwards: int = 0
+    prefill_tokens: int = 0
+    reused_tokens: int = 0
+    tree_tokens: int = 0
+    forced_tokens: int = 0
+    decode_forwards: int = 0  # summed over mentions: passes that a mention's tree took part in
+    padding_tokens: int = 0
+    seconds_model: float = 0.0
+    seconds_trie: float = 0.0
+    seconds_host: float = 0.0
+
+
+class _Slot:
+    """One document's keys and values, each (layers, kv heads, capacity, head size)."""
+
+    def __init__(self, shape: tuple[int, int, int], like: Tensor) -> None:
+        self._shape, self._like = shape, like
+        self.ids: list[int] = []
+        self.capacity = 0
+        self.keys = self.values = like.new_empty(0)
+
+    def reserve(self, places: int) -> None:
+        """Make room for `places` tokens, keeping what is there."""
+        if places <= self.capacity:
+            return
+        layers, heads, size = self._shape
+        capacity = -(-places // 128) * 128
+        keys, values = (self._like.new_zeros(layers, heads, capacity, size) for _ in range(2))
+        if self.capacity:
+            keys[:, :, : self.capacity] = self.keys
+            values[:, :, : self.capacity] = self.values
+        self.keys, self.values, self.capacity = keys, values, capacity
+
+
+@dataclass
+class _Segment:
+    """Tokens of one document in a packed forward pass.
+
+    They stand at `[start, start + n)` of the packed row, are written to the slot from `place`
+    on, and see `visible` (n, place + n). Positions are rotary positions, which differ from
+    places inside a search tree.
+    """
+
+    slot: _Slot
+    start: int
+    place: int
+    ids: list[int]
+    positions: list[int]
+    visible: Tensor
+    key_positions: Tensor
+    _masks: dict[tuple[int, int | None], Tensor] = field(default_factory=dict)
+
+    def mask(self, groups: int, window: int | None) -> Tensor:
+        """`visible`, within a sliding window, repeated for the query heads of a key head:
+        (groups * n, place + n)."""
+        if (groups, window) not in self._masks:
+            visible = self.visible
+            if window is not None:
+                queries = self.key_positions[-len(self.ids) :]
+                visible = visible & (queries[:, None] - self.key_positions[None, :] < window)
+            self._masks[groups, window] = visible.repeat(groups, 1)
+        return self._masks[groups, window]
+
+
+_segments: ContextVar[Sequence[_Segment]] = ContextVar("segments")
+
+
+def _attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Attention of packed segments: query (1, heads, N, size), key and value (1, kv heads, N,
+    size) of the new tokens alone. Returns (1, N, heads, size)."""
+    for name in ("softcap", "s_aux", "head_mask"):
+        if options.get(name) is not None:
+            raise LongbelError(
+                f"this model's attention uses {name}, which the packed decoder does not compute",
+                "Use --decoder reference.",
+            )
+    layer: int = module.layer_idx  # type: ignore[assignment]  # every attention module has it
+    heads, kv_heads, size = query.shape[1], key.shape[1], query.shape[3]
+    groups = heads // kv_heads
+    output = query.new_empty(query.shape[2], heads, value.shape[3])
+    for segment in _segments.get():
+        n, place, slot = len(segment.ids), segment.place, segment.slot
+        packed = slice(segment.start, segment.start + n)
+        slot.keys[layer, :, place : place + n] = key[0, :, packed]
+        slot.values[layer, :, place : place + n] = value[0, :, packed]
+        # Query heads of one key head are folded into the query axis, so that keys and values
+        # are read in place and never repeated.
+        folded = query[0, :, packed].reshape(1, kv_heads, groups * n, size)
+        attended = nn.functional.scaled_dot_product_attention(
+            folded,
+            slot.keys[layer, None, :, : place + n],
+            slot.values[layer, None, :, : place + n],
+            attn_mask=segment.mask(groups, sliding_window),
+            scale=scaling,
+        )
+        output[packed] = attended.view(heads, n, -1).transpose(0, 1)
+    return output[None], None
+
+
+AttentionInterface.register(ATTENTION, _attend)
+
+
+class _Job:
+    """A request under way: first its prompt is fed, in chunks, then its search tree."""
+
+    def __init__(self, request: Request, slot: _Slot, search: BeamSearch) -> None:
+        self.request, self.slot, self.search = request, slot, search
+        ids = request.prompt_ids
+        self.fed = min(_common_prefix(slot.ids, ids), len(ids) - 1)
+        self.reused = self.fed
+        slot.ids = slot.ids[: self.fed]
+        self.tree_size = 0
+        self.tree_positions: list[int] = []
+
+    @property
+    def prompt_fed(self) -> bool:
+        return self.fed == len(self.request.prompt_ids)
+
+
+class PackedDecoder:
+    """The fast decoder; gives the beams of `ReferenceDecoder`."""
+
+    def __init__(self, model: PreTrainedModel, trie: Trie, options: SearchOptions) -> None:
+        _check_model(model)
+        self._model, self._trie, self._options = model, trie, options
+        self._device = model.device
+        self._slots: dict[Hashable, _Slot] = {}
+        self._jobs: list[_Job] = []
+        self._wide_tokens: dict[int, Tensor] = {}
+        self.stats = DecodeStats()
+        model.set_attn_implementation(ATTENTION)
+        model.eval()
+
+    @cached_property
+    def _slot_shape(self) -> tuple[int, int, int]:
+        config = self._model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return config.num_hidden_layers, heads, size
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Cache memory of one token."""
+        layers, heads, size = self._slot_shape
+        return 2 * layers * heads * size * self._model.dtype.itemsize
+
+    def submit(self, request: Request) -> None:
+        slot = self._slots.get(request.key)
+        if slot is None:
+            like = torch.empty(0, dtype=self._model.dtype, device=self._device)
+            slot = self._slots[request.key] = _Slot(self._slot_shape, like)
+        slot.reserve(len(request.prompt_ids) + _SPARE)
+        root = self._trie.roots[request.semantic_group]
+        job = _Job(request, slot, BeamSearch(self._trie, root, self._options))
+        self.stats.reused_tokens += job.reused
+        self._jobs.append(job)
+
+    def release(self, key: Hashable) -> None:
+        self._slots.pop(key, None)
+
+    def reset(self) -> None:
+        self._jobs.clear()
+        self._slots.clear()
+
+    @torch.inference_mode()
+    def step(self) -> list[tuple[Hashable, list[Beam]]]:
+        """One forward pass over everything that is ready."""
+        started = time.perf_counter()
+        segments: list[_Segment] = []
+        scored: list[tuple[_Job, Path, int]] = []  # whose moves are scored at which packed token
+        start = 0
+        for job in self._jobs:
+            if job.prompt_fed:
+                segment, paths = self._tree_segment(job, start)
+                scored += [(job, path, start + number) for number, path in enumerate(paths)]
+            else:
+                segment = self._prompt_segment(job, start)
+                if job.prompt_fed:
+                    scored.append((job, job.search.root, start + len(segment.ids) - 1))
+            segments.append(segment)
+            start += len(segment.ids)
+        moving = time.perf_counter()
+        for job, path, _ in scored:
+            job.search.moves(path)
+        modelling = time.perf_counter()
+        logits = self._forward(segments, [row for _, _, row in scored])
+        results = self._logprobs(logits, scored)
+        feeding = time.perf_counter()
+        for (job, path, _), (logprobs, chosen) in zip(scored, results, strict=True):
+            job.search.feed(path, logprobs, chosen)
+        for job in self._jobs:
+            if job.prompt_fed:
+                job.search.advance()
+        finished = [job for job in self._jobs if job.search.done]
+        self._jobs = [job for job in self._jobs if not job.search.done]
+        ended = time.perf_counter()
+        self.stats.mentions += len(finished)
+        self.stats.forwards += 1
+        self.stats.seconds_host += moving - started
+        self.stats.seconds_trie += modelling - moving + ended - feeding
+        self.stats.seconds_model += feeding - modelling
+        return [(job.request.key, job.search.beams()) for job in finished]
+
+    def _prompt_segment(self, job: _Job, start: int) -> _Segment:
+        """The next chunk of a prompt; each token sees all before it."""
+        place = job.fed
+        ids = job.request.prompt_ids[place : place + _CHUNK]
+        n = len(ids)
+        job.fed += n
+        job.slot.ids += ids
+        self.stats.prefill_tokens += n
+        visible = torch.ones(n, place + n, dtype=torch.bool, device=self._device).tril(place)
+        keys = torch.arange(place + n, device=self._device)
+        return _Segment(job.slot, start, place, ids, list(range(place, place + n)), visible, keys)
+
+    def _tree_segment(self, job: _Job, start: int) -> tuple[_Segment, list[Path]]:
+        """The wanted paths of a search; each sees the prompt and its ancestors."""
+        paths = job.search.wanted()
+        prompt, old = job.fed, job.tree_size
+        positions = [prompt + path.depth - 1 for path in paths]
+        for number, path in enumerate(paths):
+            path.place = old + number
+        job.tree_size += len(paths)
+        job.tree_positions += positions
+        job.slot.reserve(prompt + job.tree_size)
+        visible = np.zeros((len(paths), prompt + job.tree_size), dtype=bool)
+        visible[:, :prompt] = True
+        for number, path in enumerate(paths):
+            visible[number, [prompt + place for place in path.ancestors()]] = True
+        keys = np.concatenate([np.arange(prompt), np.array(job.tree_positions)])
+        self.stats.tree_tokens += len(paths)
+        self.stats.forced_tokens += sum(path.forced for path in paths)
+        self.stats.decode_forwards += 1
+        segment = _Segment(
+            job.slot,
+            start,
+            prompt + old,
+            [path.token for path in paths],
+            positions,
+            torch.from_numpy(visible).to(self._device),
+            torch.from_numpy(keys).to(self._device),
+        )
+        return segment, paths
+
+    def _forward(self, segments: Sequence[_Segment], rows: Sequence[int]) -> Tensor:
+        """Float32 logits (len(rows), vocabulary) at the packed tokens `rows`."""
+        ids = [token for segment in segments for token in segment.ids]
+        positions = [position for segment in segments for position in segment.positions]
+        token = _segments.set(segments)
+        try:
+            output = self._model(
+                input_ids=torch.tensor([ids], device=self._device),
+                position_ids=torch.tensor([positions], device=self._device),
+                use_cache=False,
+                logits_to_keep=torch.tensor(rows, dtype=torch.long, device=self._device),
+            )
+        finally:
+            _segments.reset(token)
+        return output.logits[0].float()
+
+    def _logprobs(
+        self, logits: Tensor, scored: Sequence[tuple[_Job, Path, int]]
+    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """For each scored path the log-probabilities of its moves, or of its best moves and
+        their numbers where the moves are many."""
+        results: list[tuple[np.ndarray, np.ndarray | None] | None] = [None] * len(scored)
+        if not scored:
+            return []
+        totals = logits.logsumexp(-1)
+        narrow: list[tuple[int, np.ndarray]] = []
+        for number, (job, path, _) in enumerate(scored):
+            tokens = job.search.moves(path).tokens
+            if len(tokens) < _WIDE:
+                narrow.append((number, tokens))
+                continue
+            allowed = self._tokens_on_device(path.node, tokens)
+            best = (logits[number, allowed] - totals[number]).topk(2 * self._options.n_beams)
+            results[number] = (best.values.cpu().numpy(), best.indices.cpu().numpy())
+        if narrow:
+            counts = [len(tokens) for _, tokens in narrow]
+            rows = torch.from_numpy(np.repeat([number for number, _ in narrow], counts))
+            columns = torch.from_numpy(np.concatenate([tokens for _, tokens in narrow]))
+            rows, columns = rows.to(self._device), columns.to(self._device)
+            gathered = (logits[rows, columns] - totals[rows]).cpu().numpy()
+            for (number, _), piece in zip(
+                narrow, np.split(gathered, np.cumsum(counts)[:-1]), strict=True
+            ):
+                results[number] = (piece, None)
+        return [result for result in results if result is not None]
+
+    def _tokens_on_device(self, node: int, tokens: np.ndarray) -> Tensor:
+        if node not in self._wide_tokens:
+            self._wide_tokens[node] = torch.from_numpy(tokens).to(self._device)
+        return self._wide_tokens[node]
+
+
+def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many leading ids two prompts share."""
+    length = min(len(left), len(right))
+    different = np.flatnonzero(np.array(left[:length]) != np.array(right[:length]))
+    return int(different[0]) if len(different) else length
+
+
+def _check_model(model: PreTrainedModel) -> None:
+    if not getattr(model, "_supports_attention_backend", False):
+        raise LongbelError(
+            f"{type(model).__name__} does not use the attention interface of transformers, "
+            "which the packed decoder needs",
+            "Use --decoder reference.",
+        )

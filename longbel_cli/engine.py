@@ -1,0 +1,254 @@
+"""Which mention is next, and what the memory of its document holds. Knows no torch.
+
+A document's mentions are linked in order, since each prompt shows the normalizations before it;
+many documents are under way at once. What is in flight together depends only on the documents of
+the window and on the token budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from kb_builder.errors import LongbelError
+from kb_builder.store import KnowledgeBase
+from longbel_cli.decoders import MAX_NEW_TOKENS, Beam, Decoder, Request
+from longbel_cli.prompts import (
+    COMPOSITE,
+    DocumentPrompts,
+    MemoryLine,
+    Prompt,
+    PromptFormat,
+    SentenceSplitter,
+)
+from longbel_cli.types import Candidate, Document, Mention, Prediction, Span
+
+# Tokens that a predicted name adds to its document's prompt, for the estimate of its size.
+_NAME_TOKENS = 12
+_SMALLEST_BUDGET = 64
+
+
+class OutOfMemoryError(Exception):
+    """Raised by a decoder whose device has no room for what is in flight."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """`max_prompt_tokens` is what the model's context leaves beside an answer; `token_budget`
+    bounds the prompt tokens of all documents in flight."""
+
+    form: PromptFormat
+    max_prompt_tokens: int
+    token_budget: int
+
+
+@dataclass(frozen=True)
+class Shortening:
+    """What a document longer than the model's context lost: memory lines left out and mentions
+    whose context was cut to a stretch around them."""
+
+    memory_lines: int = 0
+    contexts: int = 0
+
+
+@dataclass
+class _Flight:
+    """A document under way. Memory belongs to this instance, not to the document's id."""
+
+    document: Document
+    prompts: DocumentPrompts
+    tokens: int
+    memory: list[MemoryLine] = field(default_factory=list)
+    predictions: list[Prediction] = field(default_factory=list)
+    lines_left_out: int = 0
+    contexts_cut: int = 0
+
+    @property
+    def mention(self) -> Mention:
+        return self.document.mentions[len(self.predictions)]
+
+    @property
+    def done(self) -> bool:
+        return len(self.predictions) == len(self.document.mentions)
+
+
+class LinkingEngine:
+    """Links windows of documents with a decoder."""
+
+    def __init__(
+        self,
+        knowledge_base: KnowledgeBase,
+        decoder: Decoder,
+        encode: Callable[[Prompt], list[int]],
+        options: EngineOptions,
+        split: SentenceSplitter | None = None,
+        on_prompt: Callable[[Document, Mention, Prompt], None] | None = None,
+    ) -> None:
+        self._knowledge_base, self._decoder, self._encode = knowledge_base, decoder, encode
+        self._options, self._split, self._on_prompt = options, split, on_prompt
+        self.token_budget = options.token_budget
+        self.shortened: dict[str, Shortening] = {}
+
+    def link_window(
+        self,
+        documents: Sequence[Document],
+        on_mention: Callable[[], None] = lambda: None,
+        token_budget: int | None = None,
+    ) -> list[Prediction]:
+        """Predictions of all mentions, in document and mention order.
+
+        When the device runs out of memory the window starts again with half the budget;
+        `token_budget` then holds what it was linked with.
+        """
+        self.token_budget = token_budget or self._options.token_budget
+        while True:
+            try:
+                return self._link(documents, on_mention)
+            except OutOfMemoryError as error:
+                self._decoder.reset()
+                if self.token_budget <= _SMALLEST_BUDGET:
+                    raise LongbelError(
+                        "the device has no memory for a single document",
+                        "Use a larger device, --dtype bfloat16, fewer --beams or shorter documents.",
+                        exit_code=1,
+                    ) from error
+                self.token_budget //= 2
+
+    def _link(
+        self, documents: Sequence[Document], on_mention: Callable[[], None]
+    ) -> list[Prediction]:
+        flights = [self._prepare(document) for document in documents]
+        # Longest first: the documents that end a window are then short and many.
+        waiting = sorted(
+            (number for number, flight in enumerate(flights) if not flight.done),
+            key=lambda number: (-flights[number].tokens, number),
+        )
+        flying: set[int] = set()
+        while waiting or flying:
+            while waiting and self._fits(flights, flying, waiting[0]):
+                number = waiting.pop(0)
+                flying.add(number)
+                self._submit(number, flights[number])
+            for key, beams in self._decoder.step():
+                assert isinstance(key, int)
+                flight = flights[key]
+                self._record(flight, beams)
+                on_mention()
+                if flight.done:
+                    flying.remove(key)
+                    self._decoder.release(key)
+                else:
+                    self._submit(key, flight)
+        return [prediction for flight in flights for prediction in flight.predictions]
+
+    def _prepare(self, document: Document) -> _Flight:
+        prompts = DocumentPrompts(document, self._options.form, self._split)
+        if not document.mentions:
+            return _Flight(document, prompts, 0)
+        context = len(self._encode(prompts.render(document.mentions[-1], [])))
+        memory = sum(len(mention.text) // 3 + _NAME_TOKENS for mention in document.mentions[:-1])
+        if self._options.form.memory == "none":
+            memory = 0
+        return _Flight(document, prompts, min(context + memory, self._options.max_prompt_tokens))
+
+    def _fits(self, flights: Sequence[_Flight], flying: set[int], number: int) -> bool:
+        """A document always fits where nothing else is in flight."""
+        in_flight = sum(flights[other].tokens for other in flying)
+        return not flying or in_flight + flights[number].tokens <= self.token_budget
+
+    def _submit(self, key: int, flight: _Flight) -> None:
+        prompt, ids = self._fitting_prompt(flight)
+        if self._on_prompt is not None:
+            self._on_prompt(flight.document, flight.mention, prompt)
+        self._decoder.submit(Request(key, ids, flight.mention.semantic_group))
+
+    def _fitting_prompt(self, flight: _Flight) -> tuple[Prompt, list[int]]:
+        """The prompt, shortened if the model's context demands it: first by its oldest memory
+        lines, then by context far from the mention."""
+        mention, memory = flight.mention, flight.memory
+        prompt = flight.prompts.render(mention, memory)
+        ids = self._encode(prompt)
+        if len(ids) <= self._options.max_prompt_tokens:
+            return prompt, ids
+        bare = self._encode(flight.prompts.render(mention, []))
+        room = self._options.max_prompt_tokens - len(bare)
+        if room >= 0:
+            return self._drop_memory(flight, room)
+        flight.lines_left_out += len(memory)
+        flight.contexts_cut += 1
+        return self._cut_context(flight)
+
+    def _drop_memory(self, flight: _Flight, room: int) -> tuple[Prompt, list[int]]:
+        """The longest run of latest memory lines that fits."""
+        kept, dropped = len(flight.memory), 0
+        low, high = 0, kept  # lines kept: low fits
+        while low < high:
+            middle = (low + high + 1) // 2
+            ids = self._encode(flight.prompts.render(flight.mention, flight.memory[-middle:]))
+            low, high = (middle, high) if len(ids) <= self._limit else (low, middle - 1)
+        dropped = kept - low
+        flight.lines_left_out += dropped
+        memory = flight.memory[kept - low :]
+        prompt = flight.prompts.render(flight.mention, memory)
+        return prompt, self._encode(prompt)
+
+    def _cut_context(self, flight: _Flight) -> tuple[Prompt, list[int]]:
+        """The widest context around the mention that fits, without memory."""
+        mention, text_end = flight.mention, flight.document.passages[-1].end
+        low, high = 0, text_end
+        best: tuple[Prompt, list[int]] | None = None
+        while low <= high:
+            margin = (low + high) // 2
+            window = Span(max(mention.start - margin, 0), min(mention.end + margin, text_end))
+            prompt = flight.prompts.render(mention, [], window)
+            ids = self._encode(prompt)
+            if len(ids) <= self._limit:
+                best, low = (prompt, ids), margin + 1
+            else:
+                high = margin - 1
+        if best is None:
+            raise LongbelError(
+                f"{flight.document.source}: document {flight.document.id}: mention {mention.id} "
+                "alone is longer than the model's context",
+                "Shorten the mention, or use a model with a longer context.",
+            )
+        return best
+
+    @property
+    def _limit(self) -> int:
+        return self._options.max_prompt_tokens
+
+    def _record(self, flight: _Flight, beams: Sequence[Beam]) -> None:
+        mention = flight.mention
+        candidates = tuple(
+            Candidate(rank, *self._code_and_name(beam), beam.score)
+            for rank, beam in enumerate(beams, start=1)
+        )
+        if beams:
+            names = tuple(self._knowledge_base.name(row) for row in beams[0].rows)
+            flight.memory.append(MemoryLine(mention.text, mention.semantic_group, names))
+        flight.predictions.append(
+            Prediction(
+                document_id=flight.document.id,
+                mention_id=mention.id,
+                mention=mention.text,
+                semantic_group=mention.semantic_group,
+                spans=mention.spans,
+                candidates=candidates,
+                gold_concept_code=mention.gold_code,
+            )
+        )
+        if flight.done and (flight.lines_left_out or flight.contexts_cut):
+            self.shortened[flight.document.id] = Shortening(
+                flight.lines_left_out, flight.contexts_cut
+            )
+
+    def _code_and_name(self, beam: Beam) -> tuple[str, str]:
+        codes = sorted(self._knowledge_base.code(row) for row in beam.rows)
+        names = [self._knowledge_base.name(row) for row in beam.rows]
+        return "+".join(codes), COMPOSITE.join(names)
+
+
+def max_prompt_tokens(context: int) -> int:
+    """Prompt tokens of a model with `context` positions, an answer kept free."""
+    return max(context - MAX_NEW_TOKENS, 1)
