@@ -1,0 +1,4 @@
+"""The parts of a run on disk: files, ledger, claims, windows, shards, signals, publication.
+
+None of them knows a model, a decoder or a corpus format. `longbel_cli.run` puts them together.
+"""

@@ -1,0 +1,225 @@
+"""Who may write a stream: one process at a time, on whatever machine, over whatever file system.
+
+A claim is a file made by an exclusive hard link and touched every few seconds. Claims of a stream
+are numbered, and only the highest counts: taking over a dead one means making the next number,
+which one process alone can do. Old numbers stay, so that a name is never used twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kb_builder.errors import LongbelError
+from longbel_cli.runs.files import Files, read_json
+
+BEAT_SECONDS = 5.0
+STALE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Claimant:
+    """A process that claims a stream. `machine` tells kernels and PID namespaces apart,
+    `process_start` (clock ticks since boot) a process from a later one with the same number."""
+
+    stream: str
+    host: str
+    machine: str
+    pid: int
+    process_start: str
+    since: str
+    released: bool = False
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, there since {self.since}"
+
+
+def this_process(stream: str) -> Claimant:
+    """The claimant that the current process is."""
+    return Claimant(
+        stream=stream,
+        host=socket.gethostname(),
+        machine=this_machine(),
+        pid=os.getpid(),
+        process_start=process_start(os.getpid()) or "",
+        since=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def this_machine() -> str:
+    """The kernel's boot id and the PID namespace, where there are such; else the host name."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    return socket.gethostname()
+
+
+def process_start(pid: int) -> str | None:
+    """When a process of this machine started, in clock ticks; None if it is gone or a zombie.
+
+    An empty string where the system does not tell.
+    """
+    if Path("/proc/self/stat").exists():
+        try:
+            after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if after_name[0] in "ZX" else after_name[19]
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return ""
+
+
+class Claim:
+    """The claim that this process holds on a stream, kept fresh until it is released."""
+
+    def __init__(self, folder: Path, claimant: Claimant, number: int, files: Files) -> None:
+        self._folder = folder
+        self._claimant = claimant
+        self._number = number
+        self._files = files
+        self._stop = threading.Event()
+        self._beat = threading.Thread(target=self._keep_fresh, daemon=True, name="longbel-claim")
+        self._beat.start()
+
+    @property
+    def path(self) -> Path:
+        return claim_path(self._folder, self._claimant.stream, self._number)
+
+    def check(self) -> None:
+        """Raise LongbelError if another process has taken the stream over."""
+        following = claim_path(self._folder, self._claimant.stream, self._number + 1)
+        if following.exists() or not self.path.exists():
+            raise LongbelError(
+                "another process has taken this run over, since this one seemed dead",
+                "Nothing was written after that. Let the other one go on.",
+                exit_code=4,
+            )
+
+    def release(self) -> None:
+        """Give the stream up; never fails, since a claim of a dead process is void anyway."""
+        self._stop.set()
+        self._beat.join()
+        with suppress(OSError, LongbelError):
+            if self.path.exists():
+                content = json.dumps(asdict(replace(self._claimant, released=True))).encode()
+                self._files.write_file(self.path, content)
+
+    def _keep_fresh(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            with suppress(OSError):
+                os.utime(self.path)
+
+
+def claim_path(folder: Path, stream: str, number: int) -> Path:
+    return folder / f"{stream}.{number:06d}.json"
+
+
+def acquire(
+    folder: Path,
+    stream: str,
+    files: Files,
+    stale_seconds: float = STALE_SECONDS,
+    notify: Callable[[str], None] = lambda message: None,
+) -> Claim:
+    """Claim a stream for this process; LongbelError (exit 4) names the living one that has it."""
+    files.make_folder(folder)
+    claimant = this_process(stream)
+    while True:
+        number, holder = newest_claim(folder, stream)
+        if holder is not None and is_alive(folder, holder, number, stale_seconds, notify):
+            raise refusal(holder)
+        content = json.dumps(asdict(claimant)).encode()
+        if files.create_file(claim_path(folder, stream, number + 1), content):
+            return Claim(folder, claimant, number + 1, files)
+
+
+def refusal(holder: Claimant) -> LongbelError:
+    return LongbelError(
+        f"this run is being written by {holder} (shard {holder.stream})",
+        "Wait for it, stop it, or choose another --out.",
+        exit_code=4,
+    )
+
+
+def claimed_streams(folder: Path) -> list[str]:
+    """The streams that were ever claimed."""
+    return sorted({path.name.split(".")[0] for path in folder.glob("[!.]*.json")})
+
+
+def newest_claim(folder: Path, stream: str) -> tuple[int, Claimant | None]:
+    """The highest number of a stream's claims (0: none) and who made it."""
+    numbers = [int(path.name.split(".")[1]) for path in folder.glob(f"{stream}.*.json")]
+    number = max(numbers, default=0)
+    content = read_json(claim_path(folder, stream, number)) if number else None
+    if content is None:
+        return number, None
+    try:
+        return number, Claimant(**content)
+    except TypeError:
+        return number, None
+
+
+def is_alive(
+    folder: Path,
+    holder: Claimant,
+    number: int,
+    stale_seconds: float = STALE_SECONDS,
+    notify: Callable[[str], None] = lambda message: None,
+) -> bool:
+    """Whether the holder of a claim still runs: asked of the system, or seen by its heartbeat.
+
+    A holder on another machine is watched until its claim is touched again or is stale.
+    """
+    if holder.released:
+        return False
+    if holder.machine == this_machine():
+        return process_start(holder.pid) == holder.process_start
+    path = claim_path(folder, holder.stream, number)
+    first = _touched(path)
+    if first is None:
+        return False
+    waited_for = False
+    while (now := _touched(path)) == first:
+        if _clock_of(folder) - first >= stale_seconds:
+            return False
+        if not waited_for:
+            notify(f"watching whether {holder} is alive (at most {stale_seconds:.0f} s)")
+            waited_for = True
+        time.sleep(min(1.0, stale_seconds / 10))
+    if now is None:
+        return False
+    content = read_json(path)
+    return content is not None and not content.get("released", False)
+
+
+def _touched(path: Path) -> float | None:
+    """When a claim was last touched. Opened first: a network file system then asks its server."""
+    try:
+        with path.open("rb") as stream:
+            return os.fstat(stream.fileno()).st_mtime
+    except OSError:
+        return None
+
+
+def _clock_of(folder: Path) -> float:
+    """The time by the clock of the machine that keeps the files."""
+    probe = folder / f".clock.{socket.gethostname()}.{os.getpid()}"
+    try:
+        probe.touch()
+        os.utime(probe)
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""Where the files of a run lie, all derived from the path of its result.
+
+`preds.jsonl` is the result, `preds.jsonl.run/` its folder. A run of one process grows its result as
+`preds.jsonl.part`; shards grow theirs in the folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from longbel_cli.runs.shards import Shard
+
+
+@dataclass(frozen=True)
+class StreamPaths:
+    """The three files that one shard writes: predictions, quarantined records, ledger."""
+
+    name: str
+    data: Path
+    errors: Path
+    ledger: Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of the run whose result is `out`."""
+
+    out: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.out.with_name(self.out.name + ".run")
+
+    @property
+    def part(self) -> Path:
+        return self.out.with_name(self.out.name + ".part")
+
+    @property
+    def configuration(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def corpus_end(self) -> Path:
+        return self.folder / "corpus_end.json"
+
+    @property
+    def finished(self) -> Path:
+        return self.folder / "finished.json"
+
+    @property
+    def errors(self) -> Path:
+        return self.folder / "errors.jsonl"
+
+    @property
+    def replaced(self) -> Path:
+        """A file of another origin that `--overwrite` replaces, until the run is finished."""
+        return self.folder / "replaced"
+
+    @property
+    def claims(self) -> Path:
+        return self.folder / "claims"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "setup.lock"
+
+    def stream(self, shard: Shard) -> StreamPaths:
+        """The files of one shard; those of the only one bear the run's plain names."""
+        if shard.count == 1:
+            return StreamPaths(shard.name, self.part, self.errors, self.folder / "ledger.jsonl")
+        return self._named(shard.name)
+
+    def streams(self) -> list[StreamPaths]:
+        """Every stream that has a ledger, the plain one first."""
+        plain = self.stream(Shard(1, 1))
+        found = [plain] if plain.ledger.exists() else []
+        names = sorted(path.stem.removeprefix("ledger-") for path in self._shard_ledgers())
+        return found + [self._named(name) for name in names]
+
+    def _shard_ledgers(self) -> list[Path]:
+        return list(self.folder.glob("ledger-*.jsonl"))
+
+    def _named(self, name: str) -> StreamPaths:
+        return StreamPaths(
+            name,
+            self.folder / f"predictions-{name}.jsonl",
+            self.folder / f"errors-{name}.jsonl",
+            self.folder / f"ledger-{name}.jsonl",
+        )

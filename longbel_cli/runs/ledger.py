@@ -1,0 +1,193 @@
+"""The ledger: one checked line per committed window, and the stream of files that it vouches for.
+
+A window counts as done when its ledger line is whole, carries its own check, and its data file is
+long enough. Whatever else a crash left in a stream is cut off or, inside, ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from kb_builder.errors import LongbelError
+from longbel_cli.runs.files import AppendFile, Files, sha256_of
+from longbel_cli.runs.layout import StreamPaths
+
+_CHECK = re.compile(rb',"check":"([0-9a-f]{16})"\}$')
+
+
+@dataclass(frozen=True)
+class ByteRange:
+    """Bytes `[start, end)` of a file and their SHA-256."""
+
+    start: int
+    end: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class WindowRecord:
+    """What the ledger keeps of a committed window.
+
+    `following` is the reader's position after the window's last document, `last` says that the
+    corpus ends with it, `lines` the number of
+    predictions, `quarantined` that of quarantine records, `seconds` what the window took, `at` the
+    Unix time of the commit, `note` whatever the linker wants to find again.
+    """
+
+    window: int
+    document_ids: tuple[str, ...]
+    mentions: int
+    lines: int
+    quarantined: int
+    data: ByteRange
+    errors: ByteRange
+    following: Any
+    last: bool
+    seconds: float
+    at: float
+    note: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def documents(self) -> int:
+        return len(self.document_ids)
+
+    def to_line(self) -> bytes:
+        content = asdict(self)
+        content["first_document"] = self.document_ids[0] if self.document_ids else None
+        content["last_document"] = self.document_ids[-1] if self.document_ids else None
+        body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        return body[:-1] + b',"check":"' + _check(body) + b'"}\n'
+
+    @classmethod
+    def from_line(cls, line: bytes) -> WindowRecord | None:
+        """The record of one line without its line end; None if any byte of it is wrong."""
+        match = _CHECK.search(line)
+        if match is None:
+            return None
+        body = line[: match.start()] + b"}"
+        if _check(body) != match[1]:
+            return None
+        content = json.loads(body)
+        names = {entry.name for entry in fields(cls)}
+        kept = {key: value for key, value in content.items() if key in names}
+        kept["document_ids"] = tuple(kept["document_ids"])
+        kept["data"] = ByteRange(**kept["data"])
+        kept["errors"] = ByteRange(**kept["errors"])
+        return cls(**kept)
+
+
+def _check(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest()[:16].encode()
+
+
+def read_ledger(paths: StreamPaths) -> tuple[list[WindowRecord], int]:
+    """The windows that a stream holds, in the order of commit, and where its last line ends.
+
+    Safe to call while another process writes the stream.
+    """
+    if not paths.ledger.exists():
+        return [], 0
+    content = paths.ledger.read_bytes()
+    data_size = paths.data.stat().st_size if paths.data.exists() else 0
+    errors_size = paths.errors.stat().st_size if paths.errors.exists() else 0
+    records: list[WindowRecord] = []
+    position = end = 0
+    while (stop := content.find(b"\n", position)) >= 0:
+        record = WindowRecord.from_line(content[position:stop])
+        position = stop + 1
+        if record is None or record.data.end > data_size or record.errors.end > errors_size:
+            continue
+        records.append(record)
+        end = position
+    return records, end
+
+
+class Stream:
+    """One shard's three files, open for this process alone."""
+
+    def __init__(self, paths: StreamPaths, files: Files, check_all: bool = False) -> None:
+        """Open, and cut what a crash left: at the end always, anywhere with `check_all`."""
+        self.paths = paths
+        self._files = files
+        created = not paths.ledger.exists()
+        self.records = self._sound_records(check_all)
+        self._ledger = AppendFile(paths.ledger, files)
+        self._data = AppendFile(paths.data, files)
+        self._errors = AppendFile(paths.errors, files)
+        if created:
+            files.sync_folder(paths.ledger.parent)
+            files.sync_folder(paths.data.parent)
+        self._data.cut(max((record.data.end for record in self.records), default=0))
+        self._errors.cut(max((record.errors.end for record in self.records), default=0))
+
+    def _sound_records(self, check_all: bool) -> list[WindowRecord]:
+        """The records whose bytes are as written, with the ledger rewritten to hold just these.
+
+        Only the end of a file can be damaged by a crash, so only the last record is read again
+        (and the one before, should it be damaged), unless `check_all`.
+        """
+        records, end = read_ledger(self.paths)
+        if check_all:
+            sound = [record for record in records if self._is_sound(record)]
+        else:
+            sound = list(records)
+            while sound and not self._is_sound(sound[-1]):
+                sound.pop()
+        if len(sound) < len(records):
+            lines = b"".join(record.to_line() for record in sound)
+            self._files.write_file(self.paths.ledger, lines)
+        elif self.paths.ledger.exists():
+            ledger = AppendFile(self.paths.ledger, self._files)
+            try:
+                ledger.cut(end)
+            finally:
+                ledger.close()
+        return sound
+
+    def _is_sound(self, record: WindowRecord) -> bool:
+        return is_sound(self.paths, record)
+
+    def commit(
+        self,
+        lines: Sequence[bytes],
+        errors: Sequence[bytes],
+        describe: Callable[[ByteRange, ByteRange], WindowRecord],
+    ) -> WindowRecord:
+        """Data, flush, ledger line, flush; `describe(data, errors)` makes the record."""
+        data = self._append(self._data, lines)
+        quarantine = self._append(self._errors, errors)
+        record = describe(data, quarantine)
+        try:
+            self._ledger.append(record.to_line())
+        except BaseException:
+            with suppress(LongbelError):
+                self._data.cut(data.start)
+                self._errors.cut(quarantine.start)
+            raise
+        self.records.append(record)
+        return record
+
+    def _append(self, file: AppendFile, lines: Sequence[bytes]) -> ByteRange:
+        content = b"".join(lines)
+        if not content:
+            return ByteRange(file.size, file.size, hashlib.sha256(b"").hexdigest())
+        start, end = file.append(content)
+        return ByteRange(start, end, hashlib.sha256(content).hexdigest())
+
+    def close(self) -> None:
+        for file in (self._data, self._errors, self._ledger):
+            file.close()
+
+
+def is_sound(paths: StreamPaths, record: WindowRecord) -> bool:
+    """Whether the bytes of a window are still those that were committed."""
+    for path, expected in ((paths.data, record.data), (paths.errors, record.errors)):
+        if sha256_of(path, expected.start, expected.end) != expected.sha256:
+            return False
+    return True

@@ -1,0 +1,292 @@
+"""From committed windows to the finished file: complete, without doubles, in corpus order.
+
+`finished.json` is the point of no return: once it is there, what is left are renames, which any
+later start completes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kb_builder.errors import LongbelError
+from longbel_cli.runs.files import Files, disk_error, read_json, read_range, to_json
+from longbel_cli.runs.layout import Layout, StreamPaths
+from longbel_cli.runs.ledger import ByteRange, WindowRecord, read_ledger
+
+
+class Placed(NamedTuple):
+    """A committed window and the stream that holds it."""
+
+    record: WindowRecord
+    paths: StreamPaths
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a finished run consists of. `data_from` and `errors_from` are the files that become
+    the result and the quarantine file; None where they already lie in place."""
+
+    windows: int
+    documents: int
+    mentions: int
+    lines: int
+    quarantined: int
+    bytes: int
+    sha256: str
+    errors_bytes: int
+    errors_sha256: str
+    data_from: str
+    errors_from: str | None
+
+
+class _Copy(NamedTuple):
+    source: Path
+    bytes: int
+    sha256: str
+    copied: bool
+
+
+def _data_of(entry: Placed) -> tuple[Path, ByteRange]:
+    return entry.paths.data, entry.record.data
+
+
+def _errors_of(entry: Placed) -> tuple[Path, ByteRange]:
+    return entry.paths.errors, entry.record.errors
+
+
+def committed(layout: Layout) -> list[Placed]:
+    """Every committed window of every stream, by window; doubles stay side by side."""
+    placed = [
+        Placed(record, paths) for paths in layout.streams() for record in read_ledger(paths)[0]
+    ]
+    return sorted(placed, key=lambda entry: entry.record.window)
+
+
+def gaps(placed: Sequence[Placed], total: int) -> list[int]:
+    """The windows that nobody has committed."""
+    done = {entry.record.window for entry in placed}
+    return [window for window in range(total) if window not in done]
+
+
+def doubles(placed: Sequence[Placed]) -> list[int]:
+    """The windows that two streams (or one twice) claim to have committed."""
+    numbers = [entry.record.window for entry in placed]
+    return sorted({window for window, after in pairwise(numbers) if window == after})
+
+
+def finished_run(layout: Layout) -> Finished | None:
+    """The finished run that lies at the result's path, byte for byte; None if there is none."""
+    content = read_json(layout.finished)
+    if content is None or not layout.out.exists():
+        return None
+    finished = Finished(**content)
+    if layout.out.stat().st_size != finished.bytes:
+        return None
+    digest = hashlib.sha256()
+    for block in read_range(layout.out):
+        digest.update(block)
+    return finished if digest.hexdigest() == finished.sha256 else None
+
+
+def publish(layout: Layout, files: Files, check_input: Callable[[], None]) -> Finished:
+    """Make the result of all committed windows; LongbelError if one is missing, double or bad."""
+    end = read_json(layout.corpus_end)
+    placed = committed(layout)
+    if end is None:
+        raise LongbelError(
+            f"{layout.folder}: no process has reached the end of the corpus yet",
+            "Let `longbel link` run to its end, or start it again with the same command.",
+            exit_code=4,
+        )
+    _refuse_incomplete(layout, placed, end["windows"])
+    if layout.out.exists() and not layout.finished.exists():
+        raise LongbelError(
+            f"{layout.out} has appeared while the run went on",
+            "Move it away and run the same command again: only the last step is left.",
+            exit_code=4,
+        )
+    check_input()
+    data = _collect(layout, placed, files, _data_of, layout.folder / "merged.jsonl")
+    errors = _collect(layout, placed, files, _errors_of, layout.folder / "merged-errors.jsonl")
+    in_place = errors.source == layout.errors
+    records = [entry.record for entry in placed]
+    finished = Finished(
+        windows=len(records),
+        documents=sum(record.documents for record in records),
+        mentions=sum(record.mentions for record in records),
+        lines=sum(record.lines for record in records),
+        quarantined=sum(record.quarantined for record in records),
+        bytes=data.bytes,
+        sha256=data.sha256,
+        errors_bytes=errors.bytes,
+        errors_sha256=errors.sha256,
+        data_from=os.path.relpath(data.source, layout.out.parent),
+        errors_from=None if in_place else os.path.relpath(errors.source, layout.out.parent),
+    )
+    files.write_file(layout.finished, to_json(asdict(finished)))
+    complete(layout, files)
+    return finished
+
+
+def complete(layout: Layout, files: Files) -> None:
+    """The renames that follow `finished.json`; harmless when they were done before."""
+    content = read_json(layout.finished)
+    if content is None:
+        return
+    finished = Finished(**content)
+    if finished.errors_from is not None:
+        _move_if_there(layout.out.parent / finished.errors_from, layout.errors, files)
+    _move_if_there(layout.out.parent / finished.data_from, layout.out, files)
+    if finished_sizes_agree(layout, finished):
+        with suppress(OSError):
+            files.unlink(layout.replaced)
+        for paths in layout.streams():
+            for path in (paths.data, paths.errors):
+                if path not in (layout.part, layout.errors):
+                    with suppress(OSError):
+                        files.unlink(path)
+        if finished.data_from != os.path.relpath(layout.part, layout.out.parent):
+            with suppress(OSError):
+                files.unlink(layout.part)
+
+
+def finished_sizes_agree(layout: Layout, finished: Finished) -> bool:
+    return layout.out.exists() and layout.out.stat().st_size == finished.bytes
+
+
+def _move_if_there(source: Path, target: Path, files: Files) -> None:
+    if source.exists():
+        files.move(source, target)
+
+
+def _refuse_incomplete(layout: Layout, placed: Sequence[Placed], total: int) -> None:
+    missing = gaps(placed, total)
+    if missing:
+        raise LongbelError(
+            f"{layout.folder}: {len(missing)} of {total} windows are missing: {_listed(missing)}",
+            "Start `longbel link` again with the same command: it links just these.",
+            exit_code=4,
+        )
+    twice = doubles(placed)
+    if twice:
+        ledgers = sorted({str(e.paths.ledger) for e in placed if e.record.window in twice})
+        raise LongbelError(
+            f"{layout.folder}: {len(twice)} windows are there twice: {_listed(twice)}; "
+            f"in {', '.join(ledgers)}",
+            "Take the ledger that does not belong to the run away; "
+            "`longbel link` fills what is then missing.",
+            exit_code=4,
+        )
+    beyond = [entry.record.window for entry in placed if entry.record.window >= total]
+    if beyond:
+        raise LongbelError(
+            f"{layout.folder}: windows beyond the corpus's last, {total - 1}: {_listed(beyond)}",
+            "This folder holds windows of another corpus; start over with --restart.",
+            exit_code=4,
+        )
+
+
+def _listed(windows: Sequence[int]) -> str:
+    shown = ", ".join(str(window) for window in windows[:10])
+    return shown if len(windows) <= 10 else f"{shown}, …"
+
+
+def _collect(
+    layout: Layout,
+    placed: Sequence[Placed],
+    files: Files,
+    part_of: Callable[[Placed], tuple[Path, ByteRange]],
+    target: Path,
+) -> _Copy:
+    """All pieces in order as one file: a stream's own where it is just that, else a copy."""
+    sources = {part_of(entry)[0] for entry in placed if part_of(entry)[1].end}
+    only = next(iter(sources)) if len(sources) == 1 else None
+    if only in (layout.part, layout.errors) and _contiguous(only, placed, part_of):
+        return _Copy(only, *_checked_size(placed, part_of, lambda block: None), copied=False)
+    with _writer(target, files) as write:
+        size, digest = _checked_size(placed, part_of, write)
+    return _Copy(target, size, digest, copied=True)
+
+
+def _contiguous(
+    path: Path, placed: Sequence[Placed], part_of: Callable[[Placed], tuple[Path, ByteRange]]
+) -> bool:
+    position = 0
+    for entry in placed:
+        piece = part_of(entry)[1]
+        if piece.start == piece.end:
+            continue
+        if piece.start != position:
+            return False
+        position = piece.end
+    return path.stat().st_size == position
+
+
+def _checked_size(
+    placed: Sequence[Placed],
+    part_of: Callable[[Placed], tuple[Path, ByteRange]],
+    write: Callable[[bytes], Any],
+) -> tuple[int, str]:
+    """Read every piece, check it, pass it on; the size and hash of all together."""
+    whole, size = hashlib.sha256(), 0
+    for entry in placed:
+        path, piece = part_of(entry)
+        if piece.start == piece.end:
+            continue
+        own = hashlib.sha256()
+        for block in _blocks(path, piece):
+            own.update(block)
+            whole.update(block)
+            size += len(block)
+            write(block)
+        if own.hexdigest() != piece.sha256:
+            raise LongbelError(
+                f"{path}: window {entry.record.window} is not as it was written "
+                f"(bytes {piece.start} to {piece.end})",
+                "Start `longbel link` again with the same command: it links that window anew.",
+                exit_code=4,
+            )
+    return size, whole.hexdigest()
+
+
+def _blocks(path: Path, piece: ByteRange) -> Iterator[bytes]:
+    try:
+        yield from read_range(path, piece.start, piece.end)
+    except OSError as error:
+        raise disk_error(error, path, "read") from error
+
+
+class _writer:  # noqa: N801 - used as a function
+    """Write a file from nothing; durable when the block ends."""
+
+    def __init__(self, path: Path, files: Files) -> None:
+        self._path, self._files = path, files
+
+    def __enter__(self) -> Callable[[bytes], None]:
+        try:
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        except OSError as error:
+            raise disk_error(error, self._path, "write") from error
+        return self._write
+
+    def _write(self, block: bytes) -> None:
+        try:
+            self._files.write(self._fd, block)
+        except OSError as error:
+            raise disk_error(error, self._path, "write") from error
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        try:
+            if kind is None:
+                self._files.sync(self._fd)
+        except OSError as error:
+            raise disk_error(error, self._path, "write") from error
+        finally:
+            os.close(self._fd)

@@ -1,0 +1,92 @@
+"""Which share of the windows a process links: `I/N`, or what the launcher's variables say.
+
+Window w (from 0) belongs to shard I of N where w mod N = I - 1.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kb_builder.errors import LongbelError
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Shard `index` (from 1) of `count`."""
+
+    index: int = 1
+    count: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.index:05d}-of-{self.count:05d}"
+
+    def owns(self, window: int) -> bool:
+        return window % self.count == self.index - 1
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+def shard_of(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
+    """The shard that `--shard` names: `I/N`, or `auto` from the launcher's variables.
+
+    `auto` multiplies the Slurm array by the ranks within a task (srun's, else those that
+    `accelerate launch` and `torchrun` set). Without any launcher there is one shard.
+    """
+    if text.strip().lower() == "auto":
+        return _launched(environment)
+    match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
+    if match is None:
+        raise _usage(f"--shard {text!r} is neither I/N nor auto")
+    return _checked(int(match[1]), int(match[2]), f"--shard {text}")
+
+
+def _launched(environment: Mapping[str, str]) -> Shard:
+    task, tasks = _array_task(environment)
+    rank, ranks = _rank(environment)
+    return _checked(task * ranks + rank + 1, tasks * ranks, "--shard auto")
+
+
+def _array_task(environment: Mapping[str, str]) -> tuple[int, int]:
+    """Position of this Slurm array task among the array's tasks, from 0, and their number."""
+    if "SLURM_ARRAY_TASK_ID" not in environment:
+        return 0, 1
+    first = _number(environment, "SLURM_ARRAY_TASK_MIN", 0)
+    task = _number(environment, "SLURM_ARRAY_TASK_ID", 0) - first
+    count = _number(environment, "SLURM_ARRAY_TASK_COUNT", 1)
+    last = _number(environment, "SLURM_ARRAY_TASK_MAX", first + count - 1)
+    step = _number(environment, "SLURM_ARRAY_TASK_STEP", 1)
+    if step < 1 or task % step or (last - first) // step + 1 != count:
+        raise _usage(
+            "--shard auto needs a Slurm array with evenly spaced task numbers, as --array=1-8"
+        )
+    return task // step, count
+
+
+def _rank(environment: Mapping[str, str]) -> tuple[int, int]:
+    for rank, ranks in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
+        if rank in environment and ranks in environment:
+            return _number(environment, rank, 0), _number(environment, ranks, 1)
+    return 0, 1
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, str(default))
+    if not text.strip().isdigit():
+        raise _usage(f"--shard auto: {name} is {text!r}, not a number")
+    return int(text)
+
+
+def _checked(index: int, count: int, given: str) -> Shard:
+    if not 1 <= index <= count:
+        raise _usage(f"{given}: there is no shard {index} of {count}; shards count from 1")
+    return Shard(index, count)
+
+
+def _usage(message: str) -> LongbelError:
+    hint = "Give --shard I/N with I from 1 to N, or --shard auto under Slurm, accelerate, torchrun."
+    return LongbelError(message, hint, exit_code=2)

@@ -1,0 +1,172 @@
+"""When to stop: signals, a time limit, the end of a Slurm job.
+
+Whoever links asks between steps. Should it not ask in time (a very long step), the process leaves
+all the same: whatever is committed is safe at any instant.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+
+from kb_builder.errors import LongbelError
+
+GRACE_SECONDS = 15.0
+WALL_MARGIN_SECONDS = 60.0
+
+STOPPED, INTERRUPTED = 75, 130
+_CAUGHT = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class Stopped(LongbelError):  # noqa: N818 - not an error
+    """The run was asked to stop; all it committed is kept, and the same command goes on."""
+
+    def __init__(self, reason: str, exit_code: int) -> None:
+        hint = "The same command goes on where it stopped."
+        super().__init__(f"stopped: {reason}", hint, exit_code)
+
+
+class StopSignals:
+    """Catches SIGTERM, SIGUSR1 and SIGINT and watches the clock while its block runs.
+
+    `time_limit` is in seconds from now. Under Slurm the job's end counts too, where Slurm tells
+    it. Both are kept with `margin` seconds to spare (at most a tenth of the limit). `release` is
+    called before a forced exit.
+    """
+
+    def __init__(
+        self,
+        time_limit: float | None = None,
+        margin: float = WALL_MARGIN_SECONDS,
+        grace: float = GRACE_SECONDS,
+        environment: Mapping[str, str] = os.environ,
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.release = release
+        self._grace = grace
+        self._deadline, self._deadline_reason = _deadline(time_limit, margin, environment)
+        self._signal: signal.Signals | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+        self._wakeup: tuple[socket.socket, socket.socket] | None = None
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            self._install()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._wakeup is None:
+            return
+        signal.set_wakeup_fd(self._previous_wakeup)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        ours, theirs = self._wakeup
+        self._wakeup = None
+        theirs.close()  # the watcher reads the end of file and leaves
+        self._watcher.join()
+        ours.close()
+
+    @property
+    def requested(self) -> bool:
+        """Whether it is time to stop."""
+        return self._signal is not None or time.time() >= self._deadline
+
+    def check(self) -> None:
+        """Raise `Stopped` if it is time to stop; cheap enough for every decoding step."""
+        if self._signal is not None:
+            raise Stopped(f"{self._signal.name} received", _exit_code(self._signal))
+        if time.time() >= self._deadline:
+            raise Stopped(self._deadline_reason, STOPPED)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the deadline; infinite without one."""
+        return self._deadline - time.time()
+
+    def _install(self) -> None:
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        self._wakeup = ours, theirs
+        # The C handler writes the signal's number here at once, even while Python is inside a
+        # long call of a library, where its own handlers cannot run.
+        self._previous_wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        for number in _CAUGHT:
+            self._previous[number] = signal.signal(number, self._caught)
+        self._watcher = threading.Thread(target=self._watch, args=(ours,), daemon=True)
+        self._watcher.start()
+
+    def _caught(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self._signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signal = signal.Signals(number)
+
+    def _watch(self, ours: socket.socket) -> None:
+        """Leave by force `grace` seconds after the first signal, unless the block ends before."""
+        while received := ours.recv(64):
+            numbers = [number for number in received if number in _CAUGHT]
+            if numbers:
+                break
+        else:
+            return
+        end = time.monotonic() + self._grace
+        while (left := end - time.monotonic()) > 0:
+            ours.settimeout(left)
+            try:
+                if not ours.recv(64):
+                    return
+            except TimeoutError:
+                break
+            except OSError:
+                return
+        self.release()
+        print("longbel: stopped in the middle of a long step", file=sys.stderr, flush=True)
+        os._exit(_exit_code(signal.Signals(numbers[0])))
+
+
+def _exit_code(number: signal.Signals) -> int:
+    return INTERRUPTED if number == signal.SIGINT else STOPPED
+
+
+def _deadline(
+    time_limit: float | None, margin: float, environment: Mapping[str, str]
+) -> tuple[float, str]:
+    deadlines = [(float("inf"), "")]
+    now = time.time()
+    if time_limit is not None:
+        spare = min(margin, time_limit / 10)
+        deadlines.append((now + time_limit - spare, "the time limit is near"))
+    end = environment.get("SLURM_JOB_END_TIME", "")
+    if end.isdigit():
+        spare = min(margin, max(0.0, int(end) - now) / 10)
+        deadlines.append((int(end) - spare, "the end of the Slurm job is near"))
+    return min(deadlines)
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `90`, `45s`, `30m`, `20h`, `1.5d`, `MM:SS`, `HH:MM:SS`, or `D-HH:MM:SS`."""
+    text = text.strip().lower()
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text):
+        seconds = float(match[1]) * _UNITS[match[2] or "s"]
+    elif match := re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text):
+        days, hours, minutes, rest = (int(group or 0) for group in match.groups())
+        seconds = ((days * 24 + hours) * 60 + minutes) * 60.0 + rest
+    else:
+        seconds = 0.0
+    if seconds <= 0:
+        raise LongbelError(
+            f"--time-limit {text!r} is no duration",
+            "Give seconds, or a number with s, m, h or d, or D-HH:MM:SS as Slurm writes it.",
+            exit_code=2,
+        )
+    return seconds
