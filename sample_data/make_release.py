@@ -27,6 +27,7 @@ import hashlib
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -37,6 +38,8 @@ SOURCE_ORDER = ("MSH", "MONDO", "DO", "HPO", "CHEBI", "GO", "LONGBEL")
 # Beyond these, further synonyms of a concept add size and little else to a sample.
 MAX_ENGLISH_NAMES = 13
 MAX_NAME_LENGTH = 80
+# Term types of a source's own label: MeSH heading, supplementary name, preferred term.
+LABELS = ("MH", "PT", "NM")
 
 # Semantic type -> (tree number, name), facts of the UMLS Semantic Network.
 SEMANTIC_TYPES = {
@@ -261,27 +264,38 @@ def word_bag(text: str) -> str:
     return " ".join(sorted(re.findall(r"\w+", text.casefold()))) or text.casefold()
 
 
+def singular_bag(text: str) -> str:
+    """A word bag in which English plurals in -s count as their singular."""
+    return " ".join(word.removesuffix("s") for word in word_bag(text).split())
+
+
+def title_first(atoms: list[Atom]) -> list[Atom]:
+    """The preferred label in front: the one most atoms agree on, uninverted where there is one."""
+    votes = Counter(singular_bag(atom.text) for atom in atoms if atom.sab != "CHEBI")
+    labels = [atom for atom in atoms if atom.tty in LABELS]
+    title = max(labels, key=lambda a: (votes[singular_bag(a.text)], ", " not in a.text))
+    return [title, *(atom for atom in atoms if atom is not title)]
+
+
 def thin(atoms: list[Atom]) -> list[Atom]:
-    """Leave out inverted and repeated English forms, and synonyms beyond the limit."""
+    """Leave out synonyms that only reorder words already there, and those beyond the limit."""
     kept: list[Atom] = []
-    strings: set[str] = set()
     bags: set[str] = set()
-    label = ("MH", "NM", "PT")
-    for atom in sorted(atoms, key=lambda a: a.tty not in label and ", " in a.text):
+    for atom in sorted(atoms, key=lambda a: a.tty not in LABELS and ", " in a.text):
         bag = word_bag(atom.text)
-        if atom.tty not in label:
-            inverted = ", " in atom.text and bag in bags
-            if inverted or atom.text.casefold() in strings or len(kept) >= MAX_ENGLISH_NAMES:
+        if atom.tty not in LABELS:
+            full = len(kept) >= MAX_ENGLISH_NAMES and atom.suppress == "N"
+            if full or bag in bags:
                 continue
-        strings.add(atom.text.casefold())
         bags.add(bag)
         kept.append(atom)
     return kept
 
 
-def order(atom: Atom) -> tuple[str, int, int]:
-    """Language, then source, then labels before synonyms (stable for the rest)."""
-    return (atom.lat, SOURCE_ORDER.index(atom.sab), int(atom.tty not in ("MH", "NM", "PT")))
+def order(atom: Atom) -> tuple[int, int]:
+    """Source, then labels before synonyms (stable for the rest)."""
+    rank = LABELS.index(atom.tty) if atom.tty in LABELS else len(LABELS)
+    return (SOURCE_ORDER.index(atom.sab), rank)
 
 
 def group_concepts(path: Path, terms: Terms) -> tuple[dict[str, list[Atom]], dict[str, str]]:
@@ -298,7 +312,7 @@ def group_concepts(path: Path, terms: Terms) -> tuple[dict[str, list[Atom]], dic
         if tui not in SEMANTIC_TYPES or types.setdefault(concept, tui) != tui:
             raise ReleaseError(f"{place}: type {tui} is unknown, or not that of {concept} above")
         atoms.setdefault(concept, []).extend(english_atoms(sab, code, term))
-    return {c: thin(sorted(found, key=order)) for c, found in atoms.items()}, types
+    return {c: thin(title_first(sorted(found, key=order))) for c, found in atoms.items()}, types
 
 
 def add_own_names(path: Path, atoms: dict[str, list[Atom]]) -> None:
@@ -356,7 +370,7 @@ def concept_rows(
     preferred: dict[str, str] = {}
     first_string: dict[tuple[str, str], str] = {}
     seen: set[tuple[str, str]] = set()
-    for atom in sorted(atoms, key=order):
+    for atom in sorted(atoms, key=lambda a: a.lat):
         bag = word_bag(atom.text)
         status = "P" if preferred.setdefault(atom.lat, bag) == bag else "S"
         stt = string_type(atom.text, first_string.setdefault((atom.lat, bag), atom.text))
