@@ -6,19 +6,34 @@ use it alike. Says what had to be left out through `say`; prints nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.gold import GoldMention, Joined, align, gold_inside, join
+from longbel_cli.background import kb_facts, training_facts
+from longbel_cli.calibration import (
+    Calibration,
+    RiskCoverage,
+    Triage,
+    calibration,
+    risk_coverage,
+    top_scores,
+    triage,
+)
+from longbel_cli.comparison import Difference, compare
+from longbel_cli.gold import Joined, align, gold_inside, gold_of_corpus, join
 from longbel_cli.metrics import Score, ScoreOptions, score
 from longbel_cli.partitions import Background
-from longbel_cli.predictions import PredictionFile, read_predictions
-from longbel_cli.score_tables import score_json
-from longbel_cli.signature import RunFacts, gold_hash, run_facts, signature
+from longbel_cli.predictions import PredictionFile, distinct_names, read_predictions
+from longbel_cli.score_tables import paired_json, score_json
+from longbel_cli.signature import UNKNOWN, RunFacts, gold_hash, run_facts, short, signature
+from longbel_cli.types import Document
 from longbel_cli.version import package_version
+
+if TYPE_CHECKING:
+    from longbel_cli.corpora import Problem
 
 Say = Callable[[str], None]
 MATCHES = ("exact", "any")
@@ -57,21 +72,26 @@ class ScoreRequest:
 class System:
     """One scored predictions file."""
 
+    name: str
     file: PredictionFile
     joined: Joined
     score: Score
     facts: RunFacts
 
-    @property
-    def name(self) -> str:
-        return self.file.name
-
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that one call of `longbel score` found; the first system is the one asked for."""
+    """Everything that one call of `longbel score` found; the first system is the one asked for.
+
+    `differences` has one entry for each other system: the first's metrics less its own.
+    """
 
     systems: tuple[System, ...]
+    differences: tuple[dict[str, Difference], ...]
+    calibration: Calibration
+    risk_coverage: RiskCoverage
+    triage: Triage | None
+    background: Background
     signature: str
     request: ScoreRequest
 
@@ -80,8 +100,18 @@ class Evaluation:
         return self.systems[0]
 
     def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
         found = score_json(self.first.score)
         found["gold_match"] = self.request.options.match
+        found["calibration"] = self.calibration.to_json()
+        found["risk_coverage"] = self.risk_coverage.to_json()
+        if self.triage is not None:
+            found["triage"] = self.triage.to_json()
+        if self.differences:
+            found["paired"] = [
+                paired_json(system.name, system.score, differences)
+                for system, differences in zip(self.systems[1:], self.differences, strict=True)
+            ]
         found["run"] = self.first.facts.to_json()
         found["signature"] = self.signature
         return found
@@ -95,35 +125,84 @@ def evaluate_files(request: ScoreRequest, say: Say) -> Evaluation:
     for file, found in zip(files, joined, strict=True):
         for note in (*file.notes, *found.notes):
             say(note)
-    background = Background()
+    background = _background(request, joined, say)
     systems = tuple(
-        System(file, found, score(found, request.options, background), run_facts(file.path))
-        for file, found in zip(files, joined, strict=True)
+        System(name, file, found, score(found, request.options, background), run_facts(file.path))
+        for name, file, found in zip(distinct_names(paths), files, joined, strict=True)
     )
-    first = systems[0]
-    if first.score.n_documents == 1:
+    if systems[0].score.n_documents == 1:
         say("one document: resampling it says nothing, the intervals have no width")
-    line = signature(
-        first.facts,
-        gold_hash(first.joined.mentions),
+    evaluated = systems[0].score.evaluated
+    scores = top_scores(evaluated)
+    options, target = request.options, request.target_precision
+    others = [system.score.evaluated for system in systems[1:]]
+    return Evaluation(
+        systems,
+        tuple(compare(evaluated, others, options)),
+        calibration(scores, evaluated.right),
+        risk_coverage(scores, evaluated.right),
+        None if target is None else triage(evaluated, scores, target, options.n_boot, options.seed),
+        background,
+        _signature(systems[0], background, request),
+        request,
+    )
+
+
+def _signature(system: System, background: Background, request: ScoreRequest) -> str:
+    facts, kb = system.facts, background.kb
+    if facts.kb == UNKNOWN and kb is not None:
+        facts = replace(facts, kb=short(kb.signature))
+    return signature(
+        facts,
+        gold_hash(system.joined.mentions),
         request.options.ks,
         request.options.n_boot,
         request.options.seed,
         request.options.match,
         package_version("longbel"),
     )
-    return Evaluation(systems, line, request)
+
+
+# Reading --------------------------------------------------------------------------------------
 
 
 def _joined(files: Sequence[PredictionFile], request: ScoreRequest, say: Say) -> list[Joined]:
     if request.gold:
-        gold = _read_gold(request, say)
-        return [join(gold, file) for file in files]
+        gold = gold_of_corpus(_read(request.gold, request.gold_format, "gold", say))
+        return [join(gold, file, _same_group(file)) for file in files]
     inside = [gold_inside(file) for file in files]
     if len(files) == 1:
         return inside
-    return align([(file.name, found) for file, found in zip(files, inside, strict=True)])
+    names = distinct_names([file.path for file in files])
+    return align(list(zip(names, inside, strict=True)))
 
 
-def _read_gold(request: ScoreRequest, say: Say) -> tuple[GoldMention, ...]:
-    raise LongbelError("--gold is not supported yet", exit_code=2)
+def _read(paths: Sequence[Path], corpus_format: str, role: str, say: Say) -> Iterator[Document]:
+    """The documents of an annotated corpus; what its reader leaves out is said, first of all."""
+    from longbel_cli.corpora import read_corpus
+
+    problems: list[Problem] = []
+    yield from read_corpus(paths, corpus_format, problems.append)
+    if problems:
+        say(
+            f"{len(problems)} document(s) or mention(s) of the {role} corpus left out, the first: "
+            f"{problems[0].message}"
+        )
+
+
+def _same_group(file: PredictionFile) -> Callable[[str, str], bool]:
+    """Whether a corpus's type means a predicted group, by the groups that predictions have."""
+    from longbel_cli.corpora.resolve import TypeResolver
+
+    groups = sorted({prediction.semantic_group for prediction in file.predictions})
+    resolver = TypeResolver(groups)
+    return lambda entity_type, group: resolver.group(entity_type) == group
+
+
+def _background(request: ScoreRequest, joined: Sequence[Joined], say: Say) -> Background:
+    training = kb = None
+    if request.train:
+        training = training_facts(_read(request.train, request.gold_format, "training", say))
+    if request.kb is not None:
+        kb = kb_facts(request.kb, [mention for found in joined for mention in found.mentions])
+    return Background(training, kb)

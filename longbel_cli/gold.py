@@ -101,7 +101,7 @@ def gold_inside(file: PredictionFile) -> Joined:
             f"{file.path}: nothing to score, no mention has a gold concept code",
             "Give the annotated corpus with --gold.",
         )
-    notes = ()
+    notes: tuple[str, ...] = ()
     if n_without:
         notes = (f"{file.path}: {n_without} mention(s) have no gold and are not scored",)
     return Joined(tuple(scored), n_no_code, n_without, notes)
@@ -122,17 +122,10 @@ def _scored(prediction: Prediction) -> ScoredMention:
 # Gold from a corpus ---------------------------------------------------------------------------
 
 
-def gold_of_corpus(
-    documents: Iterable[Document], say: Callable[[str], None]
-) -> tuple[GoldMention, ...]:
-    """All mentions of a corpus in order; a second document of the same id is left out."""
+def gold_of_corpus(documents: Iterable[Document]) -> tuple[GoldMention, ...]:
+    """All mentions of a corpus in order; document ids are unique (the corpus reader sees to it)."""
     mentions: list[GoldMention] = []
-    seen: set[str] = set()
     for document in documents:
-        if document.id in seen:
-            say(f"{document.source}: a second document {document.id}, left out of the gold")
-            continue
-        seen.add(document.id)
         for mention in document.mentions:
             code = mention.gold_code
             mentions.append(
@@ -302,7 +295,7 @@ def _join_spans(
         positions: list[int] = []
         if prediction.spans:
             positions = index.get((prediction.document_id, _extent(prediction.spans)), [])
-        position = next(
+        found_at = next(
             (
                 place
                 for place in positions
@@ -311,11 +304,11 @@ def _join_spans(
             ),
             None,
         )
-        if position is None:
+        if found_at is None:
             left.append(number)
         else:
-            positions.remove(position)
-            found[position] = number
+            positions.remove(found_at)
+            found[found_at] = number
             joined += 1
     unmatched[:] = left
     return joined

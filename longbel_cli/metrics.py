@@ -55,7 +55,8 @@ class Evaluated:
 
     def per_document(self, values: npt.NDArray[Any]) -> Floats:
         """Sum values of mentions [mentions] within documents [documents]."""
-        return np.bincount(self.document_of, weights=values, minlength=len(self.documents))
+        sums = np.bincount(self.document_of, weights=values, minlength=len(self.documents))
+        return sums.astype(np.float64)
 
 
 def evaluate(mentions: Sequence[ScoredMention], match: str = "exact") -> Evaluated:
@@ -174,7 +175,7 @@ def _all_ratios(
     found.append(Ratio(("consistency", "value"), *consistency_sums(evaluated)))
     for name, inside in cascade_masks(evaluated).items():
         found += _metric_ratios(
-            evaluated, {"recall@1": evaluated.right * 1.0}, inside, ("cascade", name)
+            evaluated, {"recall@1": evaluated.right.astype(np.float64)}, inside, ("cascade", name)
         )
     if background.kb is not None:
         for name, covered in _covered(evaluated, background).items():
@@ -279,14 +280,16 @@ def _covered(evaluated: Evaluated, background: Background) -> dict[str, Floats]:
     mentions = evaluated.mentions
     parts = [mention.gold.split("+") for mention in mentions]
     return {
-        "in_kb": np.array([all(code in groups_of for code in codes) for codes in parts]) * 1.0,
+        "in_kb": np.array(
+            [all(code in groups_of for code in codes) for codes in parts], dtype=np.float64
+        ),
         "in_group": np.array(
             [
                 all(mention.semantic_group in groups_of.get(code, ()) for code in codes)
                 for mention, codes in zip(mentions, parts, strict=True)
-            ]
-        )
-        * 1.0,
+            ],
+            dtype=np.float64,
+        ),
     }
 
 

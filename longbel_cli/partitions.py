@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from kb_builder.text import clean
 from longbel_cli.gold import ScoredMention
 
 Labels = list[str | None]
@@ -26,8 +27,8 @@ class TrainingFacts:
 class KbFacts:
     """What a knowledge base says of the gold codes and of the mentions' texts.
 
-    `groups_of` has the groups of each gold code that it holds; `codes_of` the codes that a folded
-    mention text names, in each group.
+    `groups_of` has the groups of each gold or predicted code that it holds; `codes_of` the codes
+    that a mention's text (`as_kb_name`) names, in each group; `names_of` those codes' names.
     """
 
     groups_of: Mapping[str, frozenset[str]]
@@ -46,7 +47,12 @@ class Background:
 
 def folded(text: str) -> str:
     """A mention or a name for comparing: letter case and runs of white space do not count."""
-    return " ".join(text.split()).casefold()
+    return " ".join(text.split()).lower()
+
+
+def as_kb_name(text: str) -> str:
+    """A mention's text for comparing with names, which a knowledge base holds cleaned."""
+    return folded(clean(text))
 
 
 def repeated_concepts(mentions: Sequence[ScoredMention]) -> tuple[tuple[int, ...], ...]:
@@ -118,7 +124,7 @@ def _kb_name(mentions: Sequence[ScoredMention], background: Background) -> Label
         None
         if not mention.mention
         else "name"
-        if mention.semantic_group in codes_of.get(folded(mention.mention), ())
+        if mention.semantic_group in codes_of.get(as_kb_name(mention.mention), ())
         else "other"
         for mention in mentions
     ]
@@ -129,7 +135,7 @@ def _ambiguous(mentions: Sequence[ScoredMention], background: Background) -> Lab
     codes_of = background.kb.codes_of
     labels: Labels = []
     for mention in mentions:
-        groups = codes_of.get(folded(mention.mention), {}).values()
+        groups = codes_of.get(as_kb_name(mention.mention), {}).values()
         codes = frozenset[str]().union(*groups)
         labels.append(None if not codes else "ambiguous" if len(codes) > 1 else "unambiguous")
     return labels

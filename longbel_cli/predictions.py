@@ -10,7 +10,7 @@ import gzip
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -335,3 +335,9 @@ def _table_prediction(rows: list[_Row], number: int, has_documents: bool) -> Pre
         ),
         gold_concept_code=first.gold or None,
     )
+
+
+def distinct_names(paths: Sequence[Path]) -> tuple[str, ...]:
+    """A short name for each file: its own, or its path where two files share a name."""
+    names = [path.name for path in paths]
+    return tuple(str(path) if names.count(path.name) > 1 else path.name for path in paths)

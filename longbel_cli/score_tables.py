@@ -9,13 +9,17 @@ import csv
 import io
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from longbel_cli.bootstrap import Interval
+from longbel_cli.calibration import Calibration, Triage
+from longbel_cli.comparison import Difference
 from longbel_cli.metrics import Coverage, Part, Score
-from longbel_cli.partitions import PARTITIONS
+
+if TYPE_CHECKING:
+    from longbel_cli.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,103 @@ def score_json(score: Score) -> dict[str, Any]:
     return found
 
 
+def paired_json(name: str, score: Score, differences: dict[str, Difference]) -> dict[str, Any]:
+    """A compared system: its own metrics, and the first system's lead over it."""
+    return {
+        "system": name,
+        "n_missing": score.n_missing,
+        **{metric: interval_json(interval) for metric, interval in score.overall.items()},
+        "difference": {metric: found.to_json() for metric, found in differences.items()},
+    }
+
+
 # Tables ---------------------------------------------------------------------------------------
+
+
+def comparison_table(
+    names: Sequence[str], scores: Sequence[Score], differences: Sequence[dict[str, Difference]]
+) -> Table:
+    """By metric: the first system, then each other one with the first's lead over it."""
+    rows: list[tuple[str, ...]] = []
+    for metric, interval in scores[0].overall.items():
+        rows.append((headline(metric), names[0], plus_minus(interval), "", "", ""))
+        for name, its_score, found in zip(names[1:], scores[1:], differences, strict=True):
+            value = plus_minus(its_score.overall[metric])
+            rows.append((headline(metric), name, value, *_difference_cells(found[metric])))
+    return Table(
+        "Compared on the same documents († p of randomization under 0.05 after Holm)",
+        ("", "system", "value", f"lead of {names[0]}", "p bootstrap", "p randomization"),
+        tuple(rows),
+        n_left=2,
+    )
+
+
+def _difference_cells(difference: Difference) -> tuple[str, str, str]:
+    interval = difference.interval
+    marker = " †" if difference.significant else ""
+    lead = f"{signed(interval.value)} [{signed(interval.low)}, {signed(interval.high)}]{marker}"
+    return lead, f"{difference.p_bootstrap:.3f}", f"{difference.p_randomization:.3f}"
+
+
+def signed(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:+.1f}"
+
+
+def calibration_table(calibration: Calibration) -> Table:
+    """The reliability diagram as numbers."""
+    rows = [
+        (
+            f"{bin.low:.1f} – {bin.high:.1f}",
+            str(bin.n),
+            percent(bin.confidence),
+            percent(bin.accuracy),
+        )
+        for bin in calibration.bins
+    ]
+    return Table(
+        f"Calibration, per cent (expected calibration error {percent(calibration.ece)})",
+        ("score", "mentions", "mean score", "right"),
+        tuple(rows),
+    )
+
+
+def triage_table(triage: Triage) -> Table:
+    """The threshold for review."""
+    threshold = "none reaches it" if triage.threshold is None else f"{triage.threshold:.6f}"
+    rows = (
+        ("threshold (longbel link --min-score)", threshold, ""),
+        ("right among the accepted", plus_minus(triage.precision), bounds(triage.precision)),
+        ("left to review", plus_minus(triage.review), bounds(triage.review)),
+        ("mentions left to review", str(triage.n_review), ""),
+    )
+    title = f"Review for a precision of {percent(triage.target)}, per cent"
+    return Table(title, ("", "value", "95 % interval"), rows)
+
+
+def long_table(score: Score) -> Table:
+    """One number a row, as fractions: what `--table csv` prints."""
+    rows = [
+        row
+        for partition, part, n, n_documents, metrics in _long_parts(score)
+        for row in _long_rows((partition, part, str(n), str(n_documents)), metrics)
+    ]
+    columns = ("partition", "part", "n", "n_documents", "metric", "value", "low", "high")
+    return Table("Scores", columns, tuple(rows), n_left=2)
+
+
+def _long_parts(score: Score) -> Iterator[tuple[str, str, int, int, dict[str, Interval]]]:
+    yield "all", "all", score.n_mentions, score.n_documents, score.overall
+    for partition, parts in score.by.items():
+        for part, values in parts.items():
+            yield partition, part, values.n, values.n_documents, values.metrics
+    for part, values in score.cascade.items():
+        yield "cascade", part, values.n, values.n_documents, values.metrics
+    yield "pairs", "all", score.n_pairs, score.n_documents, {"consistency": score.consistency}
+
+
+def _long_rows(start: tuple[str, ...], metrics: dict[str, Interval]) -> Iterator[tuple[str, ...]]:
+    for metric, interval in metrics.items():
+        yield (*start, metric, *("" if x is None else f"{x:.6f}" for x in interval))
 
 
 def percent(value: float | None) -> str:
@@ -88,6 +188,8 @@ def plus_minus(interval: Interval) -> str:
 
 
 def bounds(interval: Interval) -> str:
+    if interval.low is None:
+        return "–"
     return f"{percent(interval.low)} – {percent(interval.high)}"
 
 
@@ -170,8 +272,22 @@ def counts_line(score: Score) -> str:
     )
 
 
-def partition_title(name: str) -> str:
-    return PARTITIONS[name].title
+def score_tables(evaluation: Evaluation, partitions: Sequence[str]) -> list[Table]:
+    """The tables of an evaluation, in reading order."""
+    first = evaluation.first.score
+    tables = [overall_table(first, partitions)]
+    if first.n_pairs:
+        tables.append(document_table(first))
+    if first.coverage is not None:
+        tables.append(coverage_table(first.coverage))
+    if evaluation.triage is not None:
+        tables.append(calibration_table(evaluation.calibration))
+        tables.append(triage_table(evaluation.triage))
+    if evaluation.differences:
+        names = [system.name for system in evaluation.systems]
+        scores = [system.score for system in evaluation.systems]
+        tables.append(comparison_table(names, scores, evaluation.differences))
+    return tables
 
 
 # Writers --------------------------------------------------------------------------------------
@@ -186,7 +302,8 @@ def write_rich(tables: Sequence[Table], footer: Sequence[str]) -> str:
     wide = sys.stdout.isatty() and shutil.get_terminal_size().columns
     console = Console(file=io.StringIO(), width=wide or 200)
     for table in tables:
-        drawn = RichTable(title=table.title, title_justify="left")
+        console.print(Text(table.title))
+        drawn = RichTable()
         for position, column in enumerate(table.columns):
             drawn.add_column(column, justify="left" if position < table.n_left else "right")
         for row in table.rows:

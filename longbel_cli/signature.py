@@ -18,7 +18,7 @@ from longbel_cli.gold import ScoredMention
 UNKNOWN = "unknown"
 SHORT_HASH = 12
 
-# field -> places in run.json that may hold it, the first present one counts
+# field -> places in run.json, or in a section of it, that may hold it; the first present counts
 PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
     "kb": (("kb", "signature"), ("kb_signature",), ("kb_hash",), ("kb", "hash"), ("kb",)),
     "model": (("model", "hash"), ("model_hash",), ("model", "sha256"), ("model",)),
@@ -62,17 +62,17 @@ def run_facts(predictions: Path) -> RunFacts:
 
 
 def _find(record: dict[str, Any], field: str) -> str:
-    for section in (record, record.get("configuration"), record.get("config")):
+    for section in (record, *(part for part in record.values() if isinstance(part, dict))):
         for place in PLACES[field]:
             value: Any = section
             for key in place:
                 value = value.get(key) if isinstance(value, dict) else None
             if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
-                return _short(str(value))
+                return short(str(value))
     return UNKNOWN
 
 
-def _short(value: str) -> str:
+def short(value: str) -> str:
     """A hash cut to what a line can bear; `|` would end the field."""
     value = value.replace("|", "/").replace("\n", " ")
     bare = value.removeprefix("sha256:")

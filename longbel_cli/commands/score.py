@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from longbel_cli.evaluation import Evaluation, ScoreRequest
+    from longbel_cli.score_tables import Table
 
 
 def score(
@@ -17,21 +22,41 @@ def score(
     ],
     gold: Annotated[
         list[Path] | None,
-        typer.Option(metavar="CORPUS", help="Corpus with the gold; else it is taken from PREDS."),
+        typer.Option(
+            metavar="CORPUS", help="Corpus with the gold (repeatable); default: gold in PREDS."
+        ),
     ] = None,
     gold_format: Annotated[
         str, typer.Option(metavar="FORMAT", help="Format of --gold and --train.")
     ] = "auto",
     gold_match: Annotated[
         str,
-        typer.Option(
-            metavar="exact|any", help="Of a gold of several codes: all are needed, or any one."
-        ),
+        typer.Option(metavar="exact|any", help="Gold of several codes: all must be met, or any."),
     ] = "exact",
     k: Annotated[str, typer.Option("--k", metavar="K,...", help="The ks of Recall@k.")] = "1,5",
     by: Annotated[
         list[str] | None,
-        typer.Option(metavar="PARTITION", help="Partitions to show, by commas: see the README."),
+        typer.Option(
+            metavar="PARTITION,...",
+            help="Partitions to show: group, recurring, occurrence, composite; with --train "
+            "seen, mention_seen; with --kb kb_name, ambiguous. Default: group and those that "
+            "--train and --kb allow.",
+        ),
+    ] = None,
+    train: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="CORPUS", help="Training corpus, for seen and unseen (repeatable)."),
+    ] = None,
+    kb: Annotated[
+        Path | None, typer.Option(metavar="KB", help="Knowledge base, for coverage and names.")
+    ] = None,
+    paired: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="OTHER", help="Predictions to compare with PREDS (repeatable)."),
+    ] = None,
+    target_precision: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="Find the score above which a share P is right."),
     ] = None,
     n_boot: Annotated[int, typer.Option(help="Resamples of the documents.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 42,
@@ -39,31 +64,53 @@ def score(
         str, typer.Option(metavar="rich|markdown|latex|csv", help="How to print the tables.")
     ] = "rich",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write an HTML page: tables, plots, wrong answers."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
 ) -> None:
-    """Score predictions: Recall@k, MRR, per group, with intervals over documents."""
+    """Score predictions: Recall@k with intervals over documents, by group and other partitions."""
     import json
 
     from longbel_cli.evaluation import ScoreRequest, evaluate_files
     from longbel_cli.metrics import ScoreOptions
-    from longbel_cli.score_tables import counts_line, overall_table
 
     request = ScoreRequest(
         predictions=predictions,
+        others=tuple(paired or ()),
         gold=tuple(gold or ()),
         gold_format=gold_format,
+        train=tuple(train or ()),
+        kb=kb,
+        target_precision=target_precision,
         options=ScoreOptions(_ks(k), n_boot, seed, gold_match),
     )
-    shown = _partitions(by)
-    writer = _writer(table)
+    shown, writer = _partitions(by, request), _writer(table)
     evaluation = evaluate_files(request, _silent if quiet else _say)
+    if report is not None:
+        from longbel_cli.score_report import write_report
+
+        write_report(evaluation, report)
     if as_json:
         typer.echo(json.dumps(evaluation.to_json(), ensure_ascii=False, indent=2))
-        return
-    tables = [overall_table(evaluation.first.score, shown)]
-    typer.echo(
-        writer(tables, [counts_line(evaluation.first.score), evaluation.signature]), nl=False
-    )
+    else:
+        typer.echo(writer(_tables(evaluation, shown, table), _footer(evaluation, table)), nl=False)
+
+
+def _tables(evaluation: Evaluation, shown: list[str], form: str) -> list[Table]:
+    from longbel_cli.score_tables import long_table, score_tables
+
+    if form == "csv":
+        return [long_table(evaluation.first.score)]
+    return score_tables(evaluation, shown)
+
+
+def _footer(evaluation: Evaluation, form: str) -> list[str]:
+    from longbel_cli.score_tables import counts_line
+
+    lines = [] if form == "csv" else [counts_line(evaluation.first.score)]
+    return [*lines, evaluation.signature]
 
 
 def _say(note: str) -> None:
@@ -74,15 +121,40 @@ def _silent(note: str) -> None:
     pass
 
 
-def _ks(text: str):
-    return tuple(sorted({int(part) for part in text.split(",")}))
+def _ks(text: str) -> tuple[int, ...]:
+    from kb_builder.errors import LongbelError
+
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError as error:
+        raise LongbelError(f"--k: {text!r} is not numbers by commas", exit_code=2) from error
 
 
-def _partitions(by):
-    return ["group"]
+def _partitions(by: list[str] | None, request: ScoreRequest) -> list[str]:
+    """The partitions to show; checked before anything is read."""
+    from kb_builder.errors import LongbelError
+    from longbel_cli.partitions import PARTITIONS
+
+    given = {None: True, "training": bool(request.train), "kb": request.kb is not None}
+    if by is None:
+        wanted = [name for name, row in PARTITIONS.items() if row.needs and given[row.needs]]
+        return ["group", *wanted]
+    names = [name.strip() for text in by for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in PARTITIONS:
+            known = ", ".join(PARTITIONS)
+            raise LongbelError(f"--by: no partition {name!r}", f"There are: {known}.", exit_code=2)
+        needs = PARTITIONS[name].needs
+        if not given[needs]:
+            option = "--train CORPUS" if needs == "training" else "--kb KB"
+            raise LongbelError(f"--by {name} needs {option}", exit_code=2)
+    return list(dict.fromkeys(names))
 
 
-def _writer(table: str):
+def _writer(form: str) -> Callable[..., str]:
+    from kb_builder.errors import LongbelError
     from longbel_cli.score_tables import WRITERS
 
-    return WRITERS[table]
+    if form not in WRITERS:
+        raise LongbelError(f"--table: {form!r} is none of {', '.join(WRITERS)}", exit_code=2)
+    return WRITERS[form]

@@ -1,0 +1,98 @@
+"""Fuses predictions files into one, with a record beside it of what was fused.
+
+`<out>.fusion.json` lists the inputs, their hashes, weights and runs, so that a score of the fused
+file can say what it is a score of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kb_builder.errors import LongbelError
+from longbel_cli.fusion import FusionOptions, fuse
+from longbel_cli.predictions import PredictionFile, distinct_names, read_predictions
+from longbel_cli.signature import UNKNOWN, RunFacts, run_facts
+from longbel_cli.version import package_version
+
+
+def fuse_files(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    weights: tuple[float, ...] = (),
+    k: int = 60,
+    limit: int | None = None,
+    allow_missing: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None],
+) -> int:
+    """Write the fusion of `paths` to `out`; returns the number of mentions. See `fusion.fuse`."""
+    if len(paths) < 2:
+        raise LongbelError("fusion needs at least two predictions files", exit_code=2)
+    if out.exists() and not overwrite:
+        raise LongbelError(f"{out} exists", "Replace it with --overwrite.", exit_code=4)
+    if not out.parent.is_dir():
+        raise LongbelError(f"{out.parent} is not a folder", "Make it first.", exit_code=2)
+    options = FusionOptions(distinct_names(paths), weights, k, limit, allow_missing)
+    files = [read_predictions(path) for path in paths]
+    for file in files:
+        for note in file.notes:
+            say(note)
+        if not file.has_ids or not file.has_documents:
+            raise LongbelError(
+                f"{file.path}: fusion needs document and mention ids, the table has none of one",
+                "Mentions are matched by id.",
+            )
+    part = out.with_name(out.name + ".part")
+    count = 0
+    with part.open("w", encoding="utf-8", newline="\n") as stream:
+        for fused in fuse([file.predictions for file in files], options):
+            stream.write(json.dumps(fused.to_json(), ensure_ascii=False) + "\n")
+            count += 1
+        stream.flush()
+        os.fsync(stream.fileno())
+    record = fusion_record(files, options, [run_facts(path) for path in paths])
+    beside = out.with_name(out.name + ".fusion.json")
+    beside.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    part.replace(out)
+    say(f"fused {len(files)} predictions of {count} mentions into {out}")
+    return count
+
+
+def fusion_record(
+    files: Sequence[PredictionFile], options: FusionOptions, facts: Sequence[RunFacts]
+) -> dict[str, Any]:
+    """What was fused, with the keys that `signature.run_facts` reads."""
+    return {
+        "kb_signature": _common(fact.kb for fact in facts),
+        "model_hash": "+".join(dict.fromkeys(fact.model for fact in facts)),
+        "beams": _common(fact.beams for fact in facts),
+        "context_format": "+".join(dict.fromkeys(fact.context_format for fact in facts)),
+        "version": package_version("longbel"),
+        "fusion": {
+            "k": options.k,
+            "limit": options.limit,
+            "allow_missing": options.allow_missing,
+            "systems": [
+                {
+                    "name": name,
+                    "sha256": hashlib.sha256(file.path.read_bytes()).hexdigest(),
+                    "weight": weight,
+                    "run": fact.to_json(),
+                }
+                for name, file, weight, fact in zip(
+                    options.names, files, options.weights, facts, strict=True
+                )
+            ],
+        },
+    }
+
+
+def _common(values: Any) -> str:
+    distinct = list(dict.fromkeys(values))
+    return distinct[0] if len(distinct) == 1 else "mixed" if distinct else UNKNOWN
