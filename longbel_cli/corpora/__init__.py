@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora import bigbio, brat
+from longbel_cli.corpora import bigbio, bioc, brat, pubtator
 from longbel_cli.corpora.check import checked
 from longbel_cli.corpora.listing import FORMATS, corpus_files
 from longbel_cli.corpora.records import (
@@ -69,6 +69,8 @@ __all__ = [
 READERS: dict[str, Callable[[CorpusFile, Position], Iterator[Item]]] = {
     "bigbio": bigbio.read,
     "brat": brat.read,
+    "pubtator": pubtator.read,
+    "bioc": bioc.read,
 }
 
 

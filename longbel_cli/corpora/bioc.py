@@ -1,0 +1,282 @@
+"""BioC as XML and JSON, read only.
+
+XML is parsed as a stream; entity declarations are refused, external files never fetched. Relations
+are passed over. Offsets are trusted as they stand.
+"""
+
+from __future__ import annotations
+
+import xml.parsers.expat as expat
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+from xml.etree import ElementTree
+
+from longbel_cli.corpora import stored
+from longbel_cli.corpora.bigbio import identifier, is_whole_json, json_lines
+from longbel_cli.corpora.codes import split_codes
+from longbel_cli.corpora.records import (
+    STDIN,
+    CorpusFile,
+    Draft,
+    Item,
+    Position,
+    Remark,
+    UnreadableError,
+    unreadable,
+)
+from longbel_cli.types import Mention, Passage, Span
+
+ARRAYS = ("documents", "PubTator3")
+# Under which infon a code is found, lower-cased, the first one that is there.
+_CODE_INFONS = (
+    "identifier", "concept_id", "conceptid", "code", "cui", "umls", "mesh", "omim", "snomedct",
+    "hpo", "ncbi gene", "ncbigene",
+)  # fmt: skip
+_CHUNK = 1 << 16
+
+
+def read(file: CorpusFile, start: Position) -> Iterator[Item]:
+    """The documents of one file from `start` on."""
+    if is_json(file.path):
+        if is_whole_json(file.path):
+            for found in stored.json_documents(file.path, ARRAYS, start.offset):
+                yield item(found.value, found.offset, found.line)
+        else:
+            yield from json_lines(file.path, start, item)
+        return
+    for number, (line, value) in enumerate(_xml_documents(file.path)):
+        if number >= start.offset:
+            yield item(value, number, line)
+
+
+def is_json(path: str) -> bool:
+    """Whether a BioC file is JSON rather than XML."""
+    if path == STDIN:
+        return True
+    start = stored.head(path, 4096).removeprefix(stored.BOM).lstrip()
+    return not start.startswith(b"<") and not path.lower().removesuffix(".gz").endswith(".xml")
+
+
+def item(value: Any, offset: int, line: int | None) -> Item:
+    """A BioC document that was read as JSON (or put into that form)."""
+    if not isinstance(value, dict):
+        return unreadable(offset, line, "a document must be an object")
+    document_id = identifier(value.get("id"))
+    if document_id is None:
+        return unreadable(offset, line, "the document has no id")
+    return Item(offset, line, document_id, partial(_build, value))
+
+
+def _build(value: dict[str, Any]) -> Draft:
+    draft = Draft([])
+    for number, passage in enumerate(_objects(value, "passages"), start=1):
+        offset = _number(passage.get("offset"))
+        if offset is None:
+            raise UnreadableError(f"passage {number} has no offset")
+        draft.passages.extend(_texts(passage, offset, number))
+        _add_annotations(passage, draft)
+        for sentence in _objects(passage, "sentences"):
+            _add_annotations(sentence, draft)
+    _add_annotations(value, draft)
+    if not draft.passages:
+        raise UnreadableError("it has no passage")
+    return draft
+
+
+def _texts(passage: dict[str, Any], offset: int, number: int) -> list[Passage]:
+    """The passage's text, or where it is only in sentences, each of these at its offset."""
+    kind = _infons(passage).get("type", "")
+    text = passage.get("text")
+    if isinstance(text, str) and text:
+        return [Passage(text, offset, f"p{number}", kind)]
+    made = []
+    for sentence in _objects(passage, "sentences"):
+        start, text = _number(sentence.get("offset")), sentence.get("text")
+        if start is None or not isinstance(text, str):
+            raise UnreadableError(f"a sentence of passage {number} has no offset or no text")
+        made.append(Passage(text, start, f"p{number}", kind))
+    return made or [Passage("", offset, f"p{number}", kind)]
+
+
+def _add_annotations(holder: dict[str, Any], draft: Draft) -> None:
+    found = holder.get("annotations")
+    if found is None:
+        return
+    if not isinstance(found, list):
+        raise UnreadableError("'annotations' must be a list")
+    for annotation in found:
+        reason = _add_mention(annotation, draft)
+        if reason is not None:
+            known = annotation if isinstance(annotation, dict) else {}
+            draft.faults.append(
+                Remark(reason, identifier(known.get("id")), _number(known.get("line")))
+            )
+
+
+def _add_mention(annotation: Any, draft: Draft) -> str | None:
+    """Add an annotation to the draft's mentions, or say why it cannot be read."""
+    if not isinstance(annotation, dict):
+        return "an annotation must be an object"
+    mention_id = identifier(annotation.get("id"))
+    if mention_id is None:
+        return "it has no id"
+    spans = _spans(annotation.get("locations"))
+    if spans is None:
+        return "its locations must have whole numbers as offset and length"
+    text = annotation.get("text")
+    if not isinstance(text, str):
+        return "it states no text, so its offsets cannot be verified"
+    infons = _infons(annotation)
+    entity_type = infons.get("type", "")
+    if not entity_type:
+        return "it has no type (infon `type`)"
+    gold = next((split_codes(infons[key]) for key in _CODE_INFONS if key in infons), ())
+    line = _number(annotation.get("line"))
+    draft.mentions.append(
+        Mention(mention_id, spans, text, entity_type, entity_type, gold or None, line)
+    )
+    return None
+
+
+def _spans(value: Any) -> tuple[Span, ...] | None:
+    if not isinstance(value, list) or not value:
+        return None
+    spans = []
+    for location in value:
+        if not isinstance(location, dict):
+            return None
+        start, length = _number(location.get("offset")), _number(location.get("length"))
+        if start is None or length is None:
+            return None
+        spans.append(Span(start, start + length))
+    return tuple(spans)
+
+
+def _objects(value: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    found = value.get(key)
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise UnreadableError(f"its {key!r} must be a list of objects")
+    return found
+
+
+def _infons(value: dict[str, Any]) -> dict[str, str]:
+    """The infons with lower-case keys; what is no text (null, a list) is left out."""
+    found = value.get("infons")
+    if not isinstance(found, dict):
+        return {}
+    return {
+        key.lower(): name for key, entry in found.items() if (name := identifier(entry)) is not None
+    }
+
+
+def _number(value: Any) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        text = value.strip()
+        # int() takes other scripts' digits and thousands of them; an offset is neither.
+        if text.removeprefix("-").isascii() and text.removeprefix("-").isdigit() and len(text) < 13:
+            return int(text)
+    return None
+
+
+def _xml_documents(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each <document> with its line, as the object that BioC JSON would have."""
+    with stored.opened(path) as handle:
+        parser = _XmlParser()
+        while True:
+            data = handle.read(_CHUNK)
+            try:
+                parser.feed(data)
+            except expat.ExpatError as error:
+                yield from parser.taken()
+                raise UnreadableError(
+                    f"broken XML: {expat.ErrorString(error.code)} (column {error.offset + 1}); "
+                    "the rest of the file is left out",
+                    error.lineno,
+                ) from None
+            except UnreadableError:
+                yield from parser.taken()
+                raise
+            yield from parser.taken()
+            if not data:
+                return
+
+
+class _XmlParser:
+    """Collects whole <document> elements; nothing else of the tree is kept."""
+
+    def __init__(self) -> None:
+        self._parser = expat.ParserCreate()
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._data
+        # Real BioC files have a DOCTYPE that names BioC.dtd; it is never fetched. Declared
+        # entities have no use in BioC and can blow up a file of a kilobyte.
+        self._parser.EntityDeclHandler = self._refuse
+        self._builder: ElementTree.TreeBuilder | None = None
+        self._line = 0
+        self._depth = 0
+        self._found: list[tuple[int, dict[str, Any]]] = []
+
+    def feed(self, data: bytes) -> None:
+        self._parser.Parse(data, not data)
+
+    def taken(self) -> list[tuple[int, dict[str, Any]]]:
+        """The documents that are complete since the last call."""
+        found, self._found = self._found, []
+        return found
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        if self._builder is None:
+            if tag != "document":
+                return
+            self._builder = ElementTree.TreeBuilder()
+            self._line = self._parser.CurrentLineNumber
+            self._depth = 0
+        if tag == "annotation":
+            attributes["line"] = str(self._parser.CurrentLineNumber)
+        self._builder.start(tag, attributes)
+        self._depth += 1
+
+    def _end(self, tag: str) -> None:
+        if self._builder is None:
+            return
+        self._builder.end(tag)
+        self._depth -= 1
+        if self._depth == 0:
+            self._found.append((self._line, _as_json(self._builder.close())))
+            self._builder = None
+
+    def _data(self, text: str) -> None:
+        if self._builder is not None:
+            self._builder.data(text)
+
+    def _refuse(self, *declaration: Any) -> None:
+        raise UnreadableError(
+            "it declares XML entities, which are refused; the rest of the file is left out",
+            self._parser.CurrentLineNumber,
+        )
+
+
+def _as_json(element: ElementTree.Element) -> dict[str, Any]:
+    """A document, passage, sentence or annotation as BioC JSON writes it."""
+    value: dict[str, Any] = {"infons": {}}
+    if "id" in element.attrib:
+        value["id"] = element.attrib["id"]
+    if "line" in element.attrib:
+        value["line"] = element.attrib["line"]
+    for child in element:
+        if child.tag in ("id", "text", "offset"):
+            value[child.tag] = child.text or ""
+        elif child.tag == "infon":
+            value["infons"][child.attrib.get("key", "")] = child.text or ""
+        elif child.tag == "location":
+            value.setdefault("locations", []).append(dict(child.attrib))
+        elif child.tag in ("passage", "sentence", "annotation"):
+            value.setdefault(f"{child.tag}s", []).append(_as_json(child))
+    return value

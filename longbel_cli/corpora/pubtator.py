@@ -1,0 +1,149 @@
+"""PubTator: `id|t|title`, `id|a|abstract`, and one tab-separated line a mention; read and written.
+
+Title and abstract are joined by one character, whatever ends the title's line. Relation lines are
+passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+
+from longbel_cli.corpora import stored
+from longbel_cli.corpora.codes import split_codes
+from longbel_cli.corpora.records import (
+    CorpusFile,
+    Draft,
+    Item,
+    Position,
+    Remark,
+    UnreadableError,
+    unreadable,
+)
+from longbel_cli.corpora.stored import Line
+from longbel_cli.types import Mention, Passage, Span
+
+_TEXT = re.compile(rb"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
+_OFFSET = re.compile(r"-?\d{1,12}")
+_TITLE, _ABSTRACT = b"t", b"a"
+_PASSAGE_TYPES = {_TITLE: "title", _ABSTRACT: "abstract"}
+
+
+def read(file: CorpusFile, start: Position) -> Iterator[Item]:
+    """The documents of one file from `start` on.
+
+    A document ends at a blank line or where the next title begins.
+    """
+    block: list[Line] = []
+    for line in stored.lines(file.path, start.offset, start.line or 1):
+        data = line.data.removesuffix(b"\r")
+        line = Line(line.offset, line.number, data)
+        found = _TEXT.match(data)
+        if block and (not data.strip() or (found and _starts_anew(found, block))):
+            yield _item(block)
+            block = []
+        if data.strip():
+            block.append(line)
+    if block:
+        yield _item(block)
+
+
+def _starts_anew(found: re.Match[bytes], block: list[Line]) -> bool:
+    """Whether a text line belongs to another document than the block so far."""
+    first = _TEXT.match(block[0].data)
+    if first is None or first[1] != found[1]:
+        return True
+    # The same id again: another document if it has that passage already.
+    return any(
+        other[2] == found[2] for other in (_TEXT.match(line.data) for line in block) if other
+    )
+
+
+def _item(block: list[Line]) -> Item:
+    first = block[0]
+    match = _TEXT.match(first.data)
+    if match is None:
+        reason = "a document must begin with `id|t|title`"
+        return unreadable(first.offset, first.number, reason)
+    try:
+        document_id = stored.decoded(match[1], "the id", first.offset).strip()
+    except UnreadableError as error:
+        return unreadable(first.offset, first.number, error.reason)
+    if not document_id:
+        return unreadable(first.offset, first.number, "the document has an empty id")
+    return Item(first.offset, first.number, document_id, partial(_build, document_id, block))
+
+
+def _build(document_id: str, block: list[Line]) -> Draft:
+    draft = Draft([])
+    texts: dict[bytes, str] = {}
+    mentions = 0
+    for line in block:
+        match = _TEXT.match(line.data)
+        if match is not None:
+            # The id ends at the first bar, so offsets in the message count from there.
+            place = line.offset + match.start(3)
+            try:
+                texts[match[2]] = stored.decoded(match[3], "the text", place)
+            except UnreadableError as error:
+                raise UnreadableError(error.reason, line.number) from None
+            continue
+        if _is_relation(line.data):
+            continue
+        mentions += 1
+        _add_mention(document_id, line, f"T{mentions}", draft)
+    title = texts.get(_TITLE, "")
+    draft.passages.append(Passage(title, 0, f"{document_id}_title", _PASSAGE_TYPES[_TITLE]))
+    if _ABSTRACT in texts:
+        draft.passages.append(
+            Passage(
+                texts[_ABSTRACT],
+                len(title) + 1,
+                f"{document_id}_abstract",
+                _PASSAGE_TYPES[_ABSTRACT],
+            )
+        )
+    return draft
+
+
+def _is_relation(data: bytes) -> bool:
+    """`id<TAB>TYPE<TAB>code<TAB>code`: four or five fields whose second is no number."""
+    fields = data.split(b"\t")
+    return len(fields) in (4, 5) and not fields[1].strip().lstrip(b"-").isdigit()
+
+
+def _add_mention(document_id: str, line: Line, mention_id: str, draft: Draft) -> None:
+    def fault(reason: str) -> None:
+        draft.faults.append(Remark(reason, mention_id, line.number))
+
+    try:
+        fields = stored.decoded(line.data, "the line", line.offset).split("\t")
+    except UnreadableError as error:
+        fault(error.reason)
+        return
+    if len(fields) < 5:
+        fault(f"a mention needs id, start, end, text, type (and code); there are {len(fields)}")
+        return
+    if fields[0].strip() != document_id:
+        fault("it has another document's id")
+        return
+    if not (_OFFSET.fullmatch(fields[1]) and _OFFSET.fullmatch(fields[2])):
+        fault("its offsets must be whole numbers")
+        return
+    entity_type = fields[4].strip()
+    if not entity_type:
+        fault("it has no type")
+        return
+    gold = split_codes(fields[5]) if len(fields) > 5 else ()
+    draft.mentions.append(
+        Mention(
+            mention_id,
+            (Span(int(fields[1]), int(fields[2])),),
+            fields[3],
+            entity_type,
+            entity_type,
+            gold or None,
+            line.number,
+        )
+    )
