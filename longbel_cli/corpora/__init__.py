@@ -30,11 +30,10 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import bigbio, bioc, brat, pubtator
-from longbel_cli.corpora.check import checked
+from longbel_cli.corpora.check import settle
 from longbel_cli.corpora.listing import FORMATS, corpus_files
 from longbel_cli.corpora.records import (
     STDIN,
@@ -44,15 +43,19 @@ from longbel_cli.corpora.records import (
     OnProblem,
     Position,
     Problem,
-    Remark,
+    Read,
     UnreadableError,
+    fail,
+    ignore,
 )
 from longbel_cli.corpora.seen import SeenIds
+from longbel_cli.corpora.writing import Writer
 from longbel_cli.types import Document
 
 __all__ = [
     "FORMATS",
     "READERS",
+    "WRITERS",
     "Corpus",
     "CorpusFile",
     "Position",
@@ -72,26 +75,12 @@ READERS: dict[str, Callable[[CorpusFile, Position], Iterator[Item]]] = {
     "pubtator": pubtator.read,
     "bioc": bioc.read,
 }
-
-
-def fail(problem: Problem) -> None:
-    """An `on_problem` that stops at the first problem (`--on-error fail`)."""
-    raise LongbelError(
-        problem.message, "Mend the corpus, or use --on-error quarantine to leave it out."
-    )
-
-
-def ignore(problem: Problem) -> None:
-    """An `on_problem` for a second read, whose problems the first one has told."""
-
-
-class Read(NamedTuple):
-    """A document, where it stands, and what it was made from (for writers of its format)."""
-
-    position: Position
-    document: Document
-    item: Item
-    file: CorpusFile
+# A writer puts documents and the concepts of their mentions into a folder.
+WRITERS: dict[str, Callable[[Path, str, OnProblem], Writer]] = {
+    "brat": brat.Writer,
+    "bigbio": bigbio.Writer,
+    "pubtator": pubtator.Writer,
+}
 
 
 class Corpus:
@@ -148,18 +137,13 @@ class Corpus:
             )
             if start is not None and position[:2] < start[:2]:
                 continue
-            if repeated or (seen is None and position in (self.duplicates or ())):
+            if seen is None:
+                repeated = position in (self.duplicates or ())
+            if repeated:
                 left_out.add(position)
+            document = settle(file, item, repeated, on_problem, on_warning)
+            if document is None:
                 problems += 1
-                reason = "a document with this id was read before"
-                on_problem(_problem(file, item, Remark(reason), whole_document=True))
-                continue
-            try:
-                document = _document(file, item, on_problem, on_warning)
-            except UnreadableError as error:
-                problems += 1
-                fault = Remark(error.reason, None, error.line)
-                on_problem(_problem(file, item, fault, whole_document=True))
                 continue
             documents += 1
             yield Read(position, document, item, file)
@@ -206,33 +190,6 @@ def _raiser(error: UnreadableError) -> Callable[[], Draft]:
         raise error
 
     return build
-
-
-def _document(
-    file: CorpusFile, item: Item, on_problem: OnProblem, on_warning: OnProblem
-) -> Document:
-    draft = item.build()
-    assert item.document_id is not None
-    source = file.path if item.line is None else f"{file.path}:{item.line}"
-
-    def leave_out(remark: Remark) -> None:
-        on_problem(_problem(file, item, remark, whole_document=False))
-
-    document = checked(item.document_id, source, draft, leave_out)
-    for remark in draft.warnings:
-        on_warning(_problem(file, item, remark, whole_document=False))
-    return document
-
-
-def _problem(file: CorpusFile, item: Item, remark: Remark, whole_document: bool) -> Problem:
-    return Problem(
-        file.path,
-        item.line if remark.line is None else remark.line,
-        item.document_id,
-        remark.mention_id,
-        remark.reason,
-        whole_document,
-    )
 
 
 def read_corpus(

@@ -5,21 +5,29 @@ Offsets are trusted as they stand: whether they fit the text is checked elsewher
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from longbel_cli.corpora import stored
+from longbel_cli.corpora.check import settle
 from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
     Item,
+    OnProblem,
     Position,
+    Read,
     Remark,
     UnreadableError,
+    fail,
+    ignore,
     unreadable,
 )
-from longbel_cli.types import Mention, Passage, Span
+from longbel_cli.corpora.writing import Answers
+from longbel_cli.types import Document, Mention, Passage, Span
 
 ARRAYS = ("documents",)
 
@@ -29,7 +37,7 @@ def read(file: CorpusFile, start: Position) -> Iterator[Item]:
     if is_parquet(file.path):
         yield from _read_parquet(file.path, start.offset)
     elif is_whole_json(file.path):
-        for found in stored.json_documents(file.path, ARRAYS, start.offset):
+        for found in stored.json_documents(file.path, ARRAYS, start.offset, start.line):
             yield item(found.value, found.offset, found.line)
     else:
         yield from json_lines(file.path, start, item)
@@ -97,6 +105,22 @@ def item(value: Any, offset: int, line: int | None) -> Item:
     if document_id is None:
         return unreadable(offset, line, "the document has neither document_id nor id")
     return Item(offset, line, document_id, partial(_build, value), raw=value)
+
+
+def documents_of(
+    pages: Iterable[dict[str, Any]], on_problem: OnProblem = fail, on_warning: OnProblem = ignore
+) -> Iterator[Document]:
+    """The checked documents of BigBio objects in memory (`page 1`, `page 2`, ... in messages)."""
+    seen: set[str] = set()
+    for number, page in enumerate(pages, start=1):
+        source = CorpusFile(f"page {number}", "bigbio")
+        found = item(page, number, None)
+        repeated = found.document_id in seen
+        document = settle(source, found, repeated, on_problem, on_warning)
+        if found.document_id is not None:
+            seen.add(found.document_id)
+        if document is not None:
+            yield document
 
 
 def identifier(value: Any) -> str | None:
@@ -240,3 +264,61 @@ def _gold(normalized: Any) -> tuple[str, ...] | None:
 def _kind(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "a string", type(None): "null"}
     return names.get(type(value), "a number or truth value")
+
+
+class Writer:
+    """`corpus.jsonl`: one document a line, `normalized` being the answers and nothing else.
+
+    A document that came from BigBio keeps its other keys.
+    """
+
+    def __init__(self, folder: Path, database: str, on_warning: OnProblem) -> None:
+        self._handle = (folder / "corpus.jsonl").open("x", encoding="utf-8", newline="\n")
+        self._database = database
+
+    def write(self, read: Read, answers: Answers) -> None:
+        raw = read.item.raw
+        value = dict(raw) if isinstance(raw, dict) else _as_bigbio(read.document)
+        value["entities"] = [
+            {**entity, "normalized": self._normalized(answers, identifier(entity.get("id")))}
+            if isinstance(entity, dict)
+            else entity
+            for entity in value["entities"] or []
+        ]
+        # `default`: Parquet may hold dates and the like in keys of its own.
+        self._handle.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+    def close(self) -> None:
+        self._handle.close()
+
+    def _normalized(self, answers: Answers, mention_id: str | None) -> list[dict[str, str]]:
+        found = answers.get(mention_id, ()) if mention_id is not None else ()
+        return [{"db_name": self._database, "db_id": code} for code, _ in found]
+
+
+def _as_bigbio(document: Document) -> dict[str, Any]:
+    return {
+        "id": document.id,
+        "document_id": document.id,
+        "passages": [
+            {
+                "id": passage.id or f"{document.id}_p{number}",
+                "type": passage.type or "document",
+                "text": [passage.text],
+                "offsets": [[passage.start, passage.end]],
+            }
+            for number, passage in enumerate(document.passages)
+        ],
+        "entities": [
+            {
+                "id": mention.id,
+                "type": mention.entity_type,
+                "text": [document.text[start:end] for start, end in mention.spans],
+                "offsets": [list(span) for span in mention.spans],
+            }
+            for mention in document.mentions
+        ],
+        "events": [],
+        "coreferences": [],
+        "relations": [],
+    }

@@ -40,7 +40,7 @@ def read(file: CorpusFile, start: Position) -> Iterator[Item]:
     """The documents of one file from `start` on."""
     if is_json(file.path):
         if is_whole_json(file.path):
-            for found in stored.json_documents(file.path, ARRAYS, start.offset):
+            for found in stored.json_documents(file.path, ARRAYS, start.offset, start.line):
                 yield item(found.value, found.offset, found.line)
         else:
             yield from json_lines(file.path, start, item)

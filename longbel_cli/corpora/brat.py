@@ -19,12 +19,15 @@ from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
     Item,
+    OnProblem,
     Position,
+    Read,
     Remark,
     UnreadableError,
     unreadable,
 )
-from longbel_cli.types import Mention, Passage, Span
+from longbel_cli.corpora.writing import Answers, note, one_line, safe_path, write_new
+from longbel_cli.types import Document, Mention, Passage, Span
 
 # A note is a list of codes when every word of it looks like one: letters, then four digits or more.
 _CODE = re.compile(r"(?:[A-Za-z]+[:_])*[A-Za-z]{0,4}\d{4,}[0-9A-Za-z.:_-]*")
@@ -188,3 +191,76 @@ class Annotations:
 
 def _split_codes(code: str) -> list[str]:
     return [part.strip() for part in code.split("+") if part.strip()]
+
+
+class Writer:
+    """One .txt and .ann a document, each below the folder by the document's id.
+
+    A document that came from BRAT keeps both files byte for byte; N lines are added at the end.
+    """
+
+    def __init__(self, folder: Path, database: str, on_warning: OnProblem) -> None:
+        self._folder = folder
+        self._database = database
+        self._on_warning = on_warning
+
+    def write(self, read: Read, answers: Answers) -> None:
+        if isinstance(read.item.raw, Pair):
+            path = Path(read.document.id)
+            text = read.item.raw.text.read_bytes()
+            lines = read.item.raw.annotations.read_bytes()
+            numbers = {mention.id: mention.id for mention in read.document.mentions}
+            if any(mention.gold and mention.id in answers for mention in read.document.mentions):
+                self._on_warning(note(read, None, "its own codes stay beside the added ones"))
+        else:
+            path = safe_path(read.document.id)
+            text = read.document.text.encode("utf-8")
+            numbers = _named_by_number(read.document)
+            lines = self._mention_lines(read, numbers)
+        write_new(self._folder, path.with_name(f"{path.name}.txt"), text)
+        lines = _with_references(lines, read.document, numbers, answers, self._database)
+        write_new(self._folder, path.with_name(f"{path.name}.ann"), lines)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _mention_lines(self, read: Read, numbers: dict[str, str]) -> bytes:
+        made = []
+        for mention in read.document.mentions:
+            entity_type = re.sub(r"\s", "_", mention.entity_type)
+            if entity_type != mention.entity_type:
+                self._on_warning(note(read, mention, "blanks in its type became `_`"))
+            spans = ";".join(f"{start} {end}" for start, end in mention.spans)
+            text = one_line(mention.text)
+            made.append(f"{numbers[mention.id]}\t{entity_type} {spans}\t{text}\n")
+        return "".join(made).encode("utf-8")
+
+
+def _named_by_number(document: Document) -> dict[str, str]:
+    """A BRAT id for each mention: the `T3` its id ends in where that is clear, else counted."""
+    endings = {
+        mention.id: found[0] if (found := re.search(r"T[0-9]+$", mention.id)) else ""
+        for mention in document.mentions
+    }
+    if "" not in endings.values() and len(set(endings.values())) == len(endings):
+        return endings
+    return {mention_id: f"T{number}" for number, mention_id in enumerate(endings, start=1)}
+
+
+def _with_references(
+    lines: bytes, document: Document, numbers: dict[str, str], answers: Answers, database: str
+) -> bytes:
+    """The lines of an .ann file with an N line for each answer after them."""
+    number = max(
+        (int(found) for found in re.findall(rb"^N([0-9]{1,18})\t", lines, re.M)), default=0
+    )
+    end = "\r\n" if b"\r\n" in lines else "\n"
+    added = []
+    for mention in document.mentions:
+        for code, name in answers.get(mention.id, ()):
+            number += 1
+            target = numbers[mention.id]
+            added.append(f"N{number}\tReference {target} {database}:{code}\t{one_line(name)}{end}")
+    if added and lines and not lines.endswith(b"\n"):
+        added.insert(0, end)
+    return lines + "".join(added).encode("utf-8")

@@ -9,11 +9,51 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
-from longbel_cli.corpora.records import Draft, Remark, UnreadableError
+from longbel_cli.corpora.records import (
+    CorpusFile,
+    Draft,
+    Item,
+    OnProblem,
+    Problem,
+    Remark,
+    UnreadableError,
+)
 from longbel_cli.types import Document, Mention, Passage, Span, in_document_order
 
 # Passages may lie apart; a stray offset must not ask for gigabytes of blanks.
 WIDEST_GAP = 1_000_000
+
+
+def settle(
+    file: CorpusFile, item: Item, repeated: bool, on_problem: OnProblem, on_warning: OnProblem
+) -> Document | None:
+    """The checked document of an item, None where it is left out whole, which is told.
+
+    `repeated`: its id was seen before.
+    """
+
+    def problem(remark: Remark, whole_document: bool = False) -> Problem:
+        line = item.line if remark.line is None else remark.line
+        return Problem(
+            file.path, line, item.document_id, remark.mention_id, remark.reason, whole_document
+        )
+
+    if repeated:
+        on_problem(problem(Remark("a document with this id was read before"), True))
+        return None
+    source = file.path if item.line is None else f"{file.path}:{item.line}"
+    try:
+        draft = item.build()
+        assert item.document_id is not None
+        document = checked(
+            item.document_id, source, draft, lambda remark: on_problem(problem(remark))
+        )
+    except UnreadableError as error:
+        on_problem(problem(Remark(error.reason, None, error.line), True))
+        return None
+    for remark in draft.warnings:
+        on_warning(problem(remark))
+    return document
 
 
 def checked(

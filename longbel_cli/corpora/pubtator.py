@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.codes import split_codes
@@ -16,13 +17,16 @@ from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
     Item,
+    OnProblem,
     Position,
+    Read,
     Remark,
     UnreadableError,
     unreadable,
 )
 from longbel_cli.corpora.stored import Line
-from longbel_cli.types import Mention, Passage, Span
+from longbel_cli.corpora.writing import Answers, note, one_line
+from longbel_cli.types import Document, Mention, Passage, Span
 
 _TEXT = re.compile(rb"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
 _OFFSET = re.compile(r"-?\d{1,12}")
@@ -147,3 +151,55 @@ def _add_mention(document_id: str, line: Line, mention_id: str, draft: Draft) ->
             line.number,
         )
     )
+
+
+class Writer:
+    """`corpus.pubtator`: the first passage as title, what follows as abstract, offsets kept.
+
+    A single passage is parted at its first line end. Line ends become blanks; a mention of several
+    fragments is written from its first character to its last.
+    """
+
+    def __init__(self, folder: Path, database: str, on_warning: OnProblem) -> None:
+        self._handle = (folder / "corpus.pubtator").open("x", encoding="utf-8", newline="\n")
+        self._on_warning = on_warning
+
+    def write(self, read: Read, answers: Answers) -> None:
+        document = read.document
+        document_id = re.sub(r"[|\t\r\n]", "_", document.id)
+        if document_id != document.id:
+            self._on_warning(note(read, None, "bars, tabs or line ends in its id became `_`"))
+        title, abstract = _title_and_abstract(document)
+        text = one_line(document.text)
+        self._handle.write(f"{document_id}|t|{one_line(title)}\n")
+        self._handle.write(f"{document_id}|a|{one_line(abstract)}\n")
+        for mention in document.mentions:
+            if len(mention.spans) > 1:
+                self._on_warning(note(read, mention, "its fragments became one stretch"))
+            codes = "|".join(code for code, _ in answers.get(mention.id, ())) or "-1"
+            fields = (
+                document_id,
+                str(mention.start),
+                str(mention.end),
+                text[mention.start : mention.end],
+                one_line(mention.entity_type),
+                codes,
+            )
+            self._handle.write("\t".join(fields) + "\n")
+        self._handle.write("\n")
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+def _title_and_abstract(document: Document) -> tuple[str, str]:
+    """Two parts of the text with one character between them, which the format does not hold."""
+    text = document.text
+    if len(document.passages) > 1:
+        end = document.passages[0].end
+        if document.passages[1].start == end:
+            return text, ""  # no character between them: parting would shift the offsets
+    else:
+        found = re.search(r"[\r\n]", text)
+        end = len(text) if found is None else found.start()
+    return text[:end], text[end + 1 :]

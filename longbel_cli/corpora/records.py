@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from longbel_cli.types import Mention, Passage
+from kb_builder.errors import LongbelError
+from longbel_cli.types import Document, Mention, Passage
 
 STDIN = "-"
 
@@ -67,6 +68,17 @@ class Problem:
 
 
 OnProblem = Callable[[Problem], None]
+
+
+def fail(problem: Problem) -> None:
+    """An `on_problem` that stops at the first problem (`--on-error fail`)."""
+    raise LongbelError(
+        problem.message, "Mend the corpus, or use --on-error quarantine to leave it out."
+    )
+
+
+def ignore(problem: Problem) -> None:
+    """An `on_problem` for a second read, whose problems the first one has told."""
 
 
 class UnreadableError(Exception):
@@ -127,6 +139,15 @@ class Item:
     document_id: str | None
     build: Callable[[], Draft]
     raw: Any = None
+
+
+class Read(NamedTuple):
+    """A document, where it stands, and what it was made from (for writers of its format)."""
+
+    position: Position
+    document: Document
+    item: Item
+    file: CorpusFile
 
 
 def unreadable(offset: int, line: int | None, reason: str, document_id: str | None = None) -> Item:

@@ -125,15 +125,17 @@ class JsonValue(NamedTuple):
     value: Any
 
 
-def json_documents(path: str, arrays: tuple[str, ...], offset: int = 0) -> Iterator[JsonValue]:
+def json_documents(
+    path: str, arrays: tuple[str, ...], offset: int = 0, line: int = 1
+) -> Iterator[JsonValue]:
     """The documents of a JSON file, one at a time.
 
     The file may be one object, an array of objects, objects one after another, or an object one
-    of whose keys (one of `arrays`) holds the array. `offset` is that of an earlier value to read
-    on from. Memory is bounded by the largest document.
+    of whose keys (one of `arrays`) holds the array. `offset` and `line` are those of an earlier
+    value to read on from. Memory is bounded by the largest document.
     """
     with opened(path) as handle:
-        yield from _JsonStream(handle, offset).documents(arrays, inside=offset > 0)
+        yield from _JsonStream(handle, offset, line or 1).documents(arrays, inside=offset > 0)
 
 
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -143,12 +145,12 @@ _BETWEEN = re.compile(r"[ \t\n\r,]*")
 class _JsonStream:
     """A window of text over a file, and where it stands."""
 
-    def __init__(self, handle: BinaryIO, offset: int) -> None:
+    def __init__(self, handle: BinaryIO, offset: int, line: int) -> None:
         self._handle = handle
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._bytes_read = offset
         self._offset = offset
-        self._line = 1
+        self._line = line
         self._text = ""
         self._at = 0
         self._ended = False

@@ -1,0 +1,70 @@
+"""`longbel convert`: predictions back into the corpus's own form."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from longbel_cli.corpora.records import Problem
+
+
+class Target(StrEnum):
+    """The formats that can be written."""
+
+    brat = "brat"
+    bigbio = "bigbio"
+    pubtator = "pubtator"
+
+
+def convert(
+    preds: Annotated[Path, typer.Argument(help="Predictions, as `longbel link` writes them.")],
+    corpus: Annotated[list[str], typer.Argument(help="The corpus that was linked.")],
+    to: Annotated[Target, typer.Option(help="The format to write.")],
+    out: Annotated[Path, typer.Option(help="A new folder.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            help="The corpus's format: auto, bigbio, brat, pubtator or bioc.", metavar="FORMAT"
+        ),
+    ] = "auto",
+    database: Annotated[
+        str, typer.Option(help="The database's name that N lines and db_name give.")
+    ] = "UMLS",
+) -> None:
+    """Write the corpus with its predicted concepts.
+
+    BRAT from BRAT keeps every byte and adds N lines. Exit code 5: part of the corpus was left out.
+    """
+    from longbel_cli.corpora import WRITERS, Corpus
+    from longbel_cli.corpora.converting import convert as write_converted
+    from longbel_cli.corpora.predictions import PredictionFile
+
+    left_out: list[Problem] = []
+
+    def leave_out(problem: Problem) -> None:
+        left_out.append(problem)
+        print(f"left out: {problem.message}", file=sys.stderr)
+
+    def warn(problem: Problem) -> None:
+        print(f"warning: {problem.message}", file=sys.stderr)
+
+    report = write_converted(
+        PredictionFile(preds),
+        Corpus(corpus, format, warn).read_whole(leave_out),
+        WRITERS[to.value],
+        out,
+        database,
+        warn,
+    )
+    print(
+        f"{out}: {report.documents} documents, {report.answered} of {report.mentions} mentions "
+        f"with a concept, {report.unjoined} predictions without a mention",
+        file=sys.stderr,
+    )
+    if left_out:
+        raise typer.Exit(5)

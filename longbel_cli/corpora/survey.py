@@ -1,0 +1,109 @@
+"""What a corpus holds and what is wrong with it, before any model. Knows no format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from longbel_cli.corpora import Corpus
+from longbel_cli.corpora.records import OnProblem, Problem
+from longbel_cli.corpora.resolve import TypeResolver
+from longbel_cli.types import Document
+
+
+@dataclass
+class Survey:
+    """Counts over a whole corpus. `unmapped_types` is filled where groups are known."""
+
+    documents: int = 0
+    mentions: int = 0
+    characters: int = 0
+    longest_document: int = 0
+    discontinuous: int = 0
+    with_gold: int = 0
+    composite_gold: int = 0
+    left_out: list[Problem] = field(default_factory=list)
+    noted: list[Problem] = field(default_factory=list)
+    types: Counter[str] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
+    groups: Counter[str] = field(default_factory=Counter)
+    unmapped_types: dict[str, int] | None = None
+
+    @property
+    def quarantined_documents(self) -> int:
+        return sum(problem.whole_document for problem in self.left_out)
+
+    @property
+    def quarantined_mentions(self) -> int:
+        return len(self.left_out) - self.quarantined_documents
+
+    def to_json(self) -> dict[str, Any]:
+        """`quarantined` counts documents and mentions left out, `warnings` what was only noted;
+        each is listed under `problems` and `notes`."""
+        value: dict[str, Any] = {
+            "documents": self.documents,
+            "mentions": self.mentions,
+            "quarantined": len(self.left_out),
+            "warnings": len(self.noted),
+            "quarantined_documents": self.quarantined_documents,
+            "quarantined_mentions": self.quarantined_mentions,
+            "characters": self.characters,
+            "longest_document": self.longest_document,
+            "discontinuous_mentions": self.discontinuous,
+            "mentions_with_gold": self.with_gold,
+            "mentions_with_composite_gold": self.composite_gold,
+            "formats": dict(self.formats.most_common()),
+            "types": dict(self.types.most_common()),
+            "problems": [problem.to_json() for problem in self.left_out],
+            "notes": [problem.to_json() for problem in self.noted],
+        }
+        if self.unmapped_types is not None:
+            value["groups"] = dict(self.groups.most_common())
+            value["unmapped_types"] = self.unmapped_types
+        return value
+
+    def add(self, document: Document, form: str) -> None:
+        """Count one document."""
+        length = len(document.text)
+        self.documents += 1
+        self.formats[form] += 1
+        self.characters += length
+        self.longest_document = max(self.longest_document, length)
+        self.mentions += len(document.mentions)
+        for mention in document.mentions:
+            self.types[mention.entity_type] += 1
+            self.discontinuous += len(mention.spans) > 1
+            self.with_gold += mention.gold is not None
+            self.composite_gold += mention.gold is not None and len(mention.gold) > 1
+
+
+def survey(
+    corpus: Corpus,
+    found: Survey,
+    on_problem: OnProblem,
+    on_warning: OnProblem,
+    resolver: TypeResolver | None = None,
+) -> None:
+    """Read the whole corpus into `found`, which holds what was seen even if this raises.
+
+    `on_problem` and `on_warning` hear each finding as it comes.
+    """
+
+    def leave_out(problem: Problem) -> None:
+        found.left_out.append(problem)
+        on_problem(problem)
+
+    def remark(problem: Problem) -> None:
+        found.noted.append(problem)
+        on_warning(problem)
+
+    for read in corpus.read_whole(leave_out, on_warning=remark):
+        found.add(read.document, read.file.format)
+    if resolver is None:
+        return
+    found.unmapped_types = resolver.unmapped(found.types)
+    for entity_type, count in found.types.items():
+        group = resolver.group(entity_type)
+        if group is not None:
+            found.groups[group] += count

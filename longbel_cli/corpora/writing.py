@@ -1,0 +1,138 @@
+"""What all writers share: answers, file names made of ids, and a folder that appears when whole.
+
+Document ids come from the corpus and are not trusted: no id can name a file outside the folder.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from kb_builder.errors import LongbelError
+from longbel_cli.corpora.records import OnProblem, Problem, Read
+from longbel_cli.types import Document, Mention, Prediction
+
+
+class Answer(NamedTuple):
+    """One concept given to a mention; a composite answer is several."""
+
+    code: str
+    name: str
+
+
+Answers = Mapping[str, tuple[Answer, ...]]
+
+
+class Writer(Protocol):
+    """Writes documents with answers by mention id; made with a folder, a database name (the
+    prefix of the codes) and where to tell what the format cannot hold."""
+
+    def __init__(self, folder: Path, database: str, on_warning: OnProblem) -> None: ...
+
+    def write(self, read: Read, answers: Answers) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def answers_of(prediction: Prediction) -> tuple[Answer, ...]:
+    """The best candidate's concepts; none where the model found none."""
+    if not prediction.candidates:
+        return ()
+    best = prediction.candidates[0]
+    codes = [code for code in best.concept_code.split("+") if code]
+    names = [name.strip() for name in best.concept_name.split("<+>")]
+    if len(names) != len(codes):
+        names = [best.concept_name] * len(codes)
+    return tuple(Answer(code, name) for code, name in zip(codes, names, strict=True))
+
+
+def gold_answers(document: Document) -> dict[str, tuple[Answer, ...]]:
+    """The corpus's own codes as answers, the mention standing for the name."""
+    return {
+        mention.id: tuple(Answer(code, mention.text) for code in mention.gold)
+        for mention in document.mentions
+        if mention.gold is not None
+    }
+
+
+def one_line(text: str) -> str:
+    """The text with tabs and line ends as blanks, one for one."""
+    return re.sub(r"[\t\r\n]", " ", text)
+
+
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f%\\:*?"<>|]')
+_LONGEST_NAME = 180
+
+
+def safe_path(document_id: str) -> Path:
+    """A relative path for an id: `/` makes folders, and what is unsafe in a name is
+    percent-encoded, so that different ids get different paths."""
+    return Path(*(_safe_name(part) for part in document_id.split("/")))
+
+
+def _safe_name(part: str) -> str:
+    if not part:
+        return "%"
+    name = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", part)
+    if name[0] in ". " or name[-1] in ". ":
+        name = re.sub(r"^[. ]+|[. ]+$", lambda found: _encoded(found[0]), name)
+    if len(name.encode("utf-8")) > _LONGEST_NAME:
+        digest = blake2b(part.encode("utf-8"), digest_size=8).hexdigest()
+        cut = name.encode("utf-8")[: _LONGEST_NAME - len(digest) - 1].decode("utf-8", "ignore")
+        name = f"{cut}~{digest}"
+    return name
+
+
+def _encoded(text: str) -> str:
+    return "".join(f"%{ord(character):02X}" for character in text)
+
+
+def write_new(folder: Path, path: Path, data: bytes) -> None:
+    """Write a file below a folder; it must not be there yet, and links lead nowhere else."""
+    target = folder / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.parent.resolve().is_relative_to(folder.resolve()):
+        raise LongbelError(f"{target}: this file would lie outside {folder}")
+    try:
+        with target.open("xb") as handle:
+            handle.write(data)
+    except FileExistsError:
+        raise LongbelError(f"{target}: two documents would be written to this file") from None
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, which is renamed to `out` at the end; `out` must be new or empty."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise LongbelError(
+            f"{out}: something is there already", "Give another --out, or remove it.", exit_code=4
+        )
+    partial = out.with_name(f"{out.name}.part")
+    if partial.is_symlink() or partial.is_file():
+        partial.unlink()
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(out)
+    except OSError as error:
+        raise LongbelError(f"{out}: cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def note(read: Read, mention: Mention | None, reason: str) -> Problem:
+    """A warning of a writer about a document or one of its mentions."""
+    return Problem(
+        read.document.source,
+        None,
+        read.document.id,
+        None if mention is None else mention.id,
+        reason,
+        whole_document=False,
+    )
