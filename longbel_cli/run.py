@@ -4,7 +4,7 @@ Knows no model and no decoder: whoever links asks for windows and commits their 
 
     configuration = RunConfiguration(
         results={"model": model_hash, "beams": 5, "max_batch_tokens": Auto(choose_budget)},
-        inputs=[corpus], command=sys.argv[1:])
+        inputs=input_files(corpus), command=sys.argv[1:])
     with StopSignals(time_limit) as stop, open_run(out, configuration, shard) as run:
         if run.finished is None:
             for window in run.pending(source):
@@ -12,7 +12,8 @@ Knows no model and no decoder: whoever links asks for windows and commits their 
                 run.commit(window, lines, note={"max_batch_tokens": budget})
             run.finish()
 
-`source(start, on_problem)` yields `(position after the document, document)`; see `windows.Source`.
+`source` is `runs.corpus_source.corpus_source(corpus, prepare)`, or anything else that keeps to
+`runs.windows.Source`; `inputs` are `corpus_source.input_files(corpus)`.
 `run.settings` holds the resolved settings (`max_batch_tokens` is a number there, the same in every
 process and after every restart), `run.last_note` the note of the last window this shard committed.
 Whatever ends the process, even inside `commit`, loses at most the window at work; the final file
@@ -30,7 +31,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -42,9 +43,10 @@ from longbel_cli.runs.configuration import (
     RunConfiguration,
     difference,
     provenance,
+    resolved,
 )
 from longbel_cli.runs.files import Files, disk_error, read_json, to_json
-from longbel_cli.runs.inputs import InputRecord, quick_record, unchanged, whole_hash
+from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.launch import launch_of, repeats_restart
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.ledger import ByteRange, Stream, WindowRecord
@@ -52,6 +54,7 @@ from longbel_cli.runs.publish import Finished, committed, complete, finished_run
 from longbel_cli.runs.shards import Shard, shard_of
 from longbel_cli.runs.signals import Stopped, StopSignals, parse_duration
 from longbel_cli.runs.windows import Bounds, Source, Start, Window, windows
+from longbel_cli.version import package_version
 
 __all__ = [
     "Auto",
@@ -82,8 +85,8 @@ def _silent(message: str) -> None:
 class _Kept:
     """What run.json says."""
 
-    results: dict[str, Any]
-    inputs: list[InputRecord]
+    settings: dict[str, Any]
+    inputs: Inputs
     launch: str | None
 
     @classmethod
@@ -97,8 +100,8 @@ class _Kept:
                 "It was written by another version of longbel. Start over with --restart.",
                 exit_code=4,
             )
-        inputs = [InputRecord.from_json(entry) for entry in content["inputs"]]
-        return cls(content["results"], inputs, content["launch"])
+        inputs = Inputs.load(layout.inputs)
+        return cls(content["configuration"], inputs, content["launch"])
 
 
 class Run:
@@ -114,7 +117,8 @@ class Run:
         finished: Finished | None = None,
         stream: Stream | None = None,
         claim: claims.Claim | None = None,
-        inputs: _Inputs | None = None,
+        inputs: Inputs | None = None,
+        paths: Sequence[Path] = (),
     ) -> None:
         self.layout = layout
         self.shard = shard
@@ -125,6 +129,7 @@ class Run:
         self._stream = stream
         self._claim = claim
         self._inputs = inputs
+        self._paths = paths
         self._window_began = time.monotonic()
 
     def __enter__(self) -> Run:
@@ -196,13 +201,14 @@ class Run:
         """
         assert self._stream is not None and self._claim is not None and self._inputs is not None
         self._claim.check()
-        self._inputs.check_touched()
+        self._inputs.check_touched(self._paths)
         problems = (*window.problems, *errors)
 
         def describe(data: ByteRange, quarantine: ByteRange) -> WindowRecord:
             return WindowRecord(
                 window=window.index,
                 document_ids=tuple(document.id for document in window.documents),
+                quarantined_ids=tuple(dict.fromkeys(_left_out(problems))),
                 mentions=window.mentions,
                 lines=len(lines),
                 quarantined=len(problems),
@@ -223,7 +229,8 @@ class Run:
         if self.shard.count > 1:
             return None
         with _setup_lock(self.layout, self._files):
-            self.finished = publish(self.layout, self._files, self._inputs.check_whole)
+            inputs, paths = self._inputs, self._paths
+            self.finished = publish(self.layout, self._files, lambda: inputs.check_whole(paths))
         return self.finished
 
     def close(self) -> None:
@@ -245,6 +252,13 @@ def _json_lines(problems: Sequence[Mapping[str, Any]]) -> list[bytes]:
     return [json.dumps(problem, ensure_ascii=False).encode() + b"\n" for problem in problems]
 
 
+def _left_out(problems: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The ids of documents that were left out as a whole."""
+    for problem in problems:
+        if problem.get("whole_document") and problem.get("document_id") is not None:
+            yield problem["document_id"]
+
+
 def _start(done: Mapping[int, WindowRecord]) -> tuple[Start, int | None]:
     """Where reading begins: after the windows that are done from the first on; and the number of
     windows, where it is known and all are done."""
@@ -253,53 +267,13 @@ def _start(done: Mapping[int, WindowRecord]) -> tuple[Start, int | None]:
     ids: set[str] = set()
     while first in done:
         documents += done[first].documents
-        ids.update(done[first].document_ids)
+        ids.update(done[first].document_ids, done[first].quarantined_ids)
         first += 1
     if first == 0:
         return Start(), None
     before = done[first - 1]
     start = Start(first, before.following, documents, frozenset(ids))
     return start, first if before.last else None
-
-
-class _Inputs:
-    """The run's inputs, watched for changes."""
-
-    def __init__(self, known: Sequence[InputRecord], paths: Sequence[Path]) -> None:
-        self._known, self._paths = known, paths
-        self._files = [path for path in paths if path.is_file()]
-        self._states = self._look()
-
-    def _look(self) -> list[tuple[int, int] | None]:
-        """Size and time of each input file; a folder's files are looked at when the run ends."""
-        states: list[tuple[int, int] | None] = []
-        for path in self._files:
-            try:
-                status = path.stat()
-                states.append((status.st_size, status.st_mtime_ns))
-            except OSError:
-                states.append(None)
-        return states
-
-    def check_touched(self) -> None:
-        """Raise LongbelError if a file that was touched or is gone is no longer the same."""
-        states = self._look()
-        if states != self._states:
-            self._refuse(unchanged(self._known, self._paths))
-            self._states = states
-
-    def check_whole(self) -> None:
-        """Raise LongbelError if any byte of the input differs from what the run began with."""
-        self._refuse(unchanged(self._known, self._paths, whole=True))
-
-    def _refuse(self, changes: Sequence[str]) -> None:
-        if changes:
-            raise LongbelError(
-                "the input changed during the run:\n  " + "\n  ".join(changes),
-                "What is committed stays. Put the input back and run the same command again, "
-                "or start over with --restart.",
-                exit_code=4,
-            )
 
 
 def open_run(
@@ -357,12 +331,12 @@ class _Opening:
         finished = finished_run(self.layout)
         if finished is None:
             return None
-        return self._run(kept.results, finished=finished)
+        return self._run(kept.settings, finished=finished)
 
     def _differences(self, kept: _Kept) -> list[str]:
         asked = self.configuration.compared()
-        changes = unchanged(kept.inputs, self.configuration.inputs)
-        return difference(kept.results, asked) + [f"input: {change}" for change in changes]
+        changes = kept.inputs.changes(self.configuration.inputs)
+        return difference(kept.settings, asked) + [f"input: {change}" for change in changes]
 
     def _run(self, settings: Mapping[str, Any], **parts: Any) -> Run:
         bounds = self.configuration.bounds
@@ -490,21 +464,27 @@ class _Opening:
         finished = finished_run(self.layout)
         if finished is not None:
             claim.release()
-            return self._run(kept.results, finished=finished)
-        inputs = _Inputs(kept.inputs, self.configuration.inputs)
+            return self._run(kept.settings, finished=finished)
         ended = self.layout.corpus_end.exists()
         stream = Stream(self.layout.stream(self.shard), self.files, check_all=ended)
-        return self._run(kept.results, stream=stream, claim=claim, inputs=inputs)
+        return self._run(
+            kept.settings,
+            stream=stream,
+            claim=claim,
+            inputs=kept.inputs,
+            paths=self.configuration.inputs,
+        )
 
     def _begin(self) -> _Kept:
         """Write run.json, unless another shard has just done so: then agree with that."""
-        paths = self.configuration.inputs
-        inputs = [replace(quick_record(path), sha256=whole_hash(path)) for path in paths]
+        inputs = Inputs.read(self.configuration.inputs)
+        self.files.write_file(self.layout.inputs, inputs.to_lines())
         content = {
             "format": FORMAT,
-            "results": self.configuration.resolved(),
-            "inputs": [record.to_json() for record in inputs],
-            "free": dict(self.configuration.free),
+            "version": package_version("longbel"),
+            "configuration": self.configuration.resolved(),
+            "inputs": inputs.summary(),
+            "free": resolved(self.configuration.free),
             "command": list(self.configuration.command),
             "launch": launch_of(),
             "provenance": provenance(),
@@ -568,8 +548,8 @@ def merge_run(out: Path, files: Files | None = None) -> Finished:
         finished = finished_run(layout)
         if finished is not None:
             return finished
-        inputs = _Inputs(kept.inputs, [Path(record.path) for record in kept.inputs])
-        return publish(layout, files, inputs.check_whole)
+        inputs = kept.inputs
+        return publish(layout, files, lambda: inputs.check_whole(inputs.paths))
 
 
 def spool(stream: BinaryIO, out: Path, suffix: str = ".jsonl", files: Files | None = None) -> Path:

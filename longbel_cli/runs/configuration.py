@@ -35,8 +35,10 @@ class RunConfiguration:
     """Everything that a run is started with.
 
     `results` holds what can change predictions (JSON values, or `Auto`): a run goes on only with
-    the same. `free` may differ between starts. Versions and window bounds are part of the results
-    without being named here. `inputs` are the corpus paths. `command` is the command line.
+    the same. `free` is recorded when the run begins and may differ later (`Auto` too: a count of
+    `documents` and `mentions` there gives `longbel status` the time left). Versions and window
+    bounds are part of the results without being named here. `inputs` are the files read (see
+    `corpus_source.input_files`). `command` is the command line.
     """
 
     results: Mapping[str, Any]
@@ -57,12 +59,17 @@ class RunConfiguration:
 
     def resolved(self) -> dict[str, Any]:
         """As `compared`, each `Auto` resolved now, as JSON keeps it."""
-        values = {
-            key: value.resolve() if isinstance(value, Auto) else value
-            for key, value in self.compared().items()
-        }
-        kept: dict[str, Any] = json.loads(json.dumps(values))
-        return kept
+        return resolved(self.compared())
+
+
+def resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Each `Auto` resolved now, all values as JSON keeps them."""
+    values = {
+        key: value.resolve() if isinstance(value, Auto) else value
+        for key, value in settings.items()
+    }
+    kept: dict[str, Any] = json.loads(json.dumps(values))
+    return kept
 
 
 def difference(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

@@ -1,12 +1,14 @@
-"""The input of a run as its run.json knows it: enough to see that it is still the same.
+"""The input files of a run as it knows them: enough to see that they are still the same.
 
 At each start a file is known by size, time, and a hash of its head and tail; its whole content is
-hashed when the run begins, when it ends, and where only its time has changed.
+hashed when the run begins, when it ends, and where only its time has changed. The table of files
+is `inputs.jsonl` in the run's folder.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,120 +18,135 @@ from kb_builder.errors import LongbelError
 from longbel_cli.runs.files import read_range, sha256_of
 
 _EDGE_BYTES = 1 << 16
+# Opening each file of a large folder takes minutes on a network file system; size and time do.
+_MOST_EDGES = 1000
+_MOST_TOLD = 5
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """One file: `name` is its path below the input that was given (its own name for a file)."""
+    """One file. `edges_sha256` covers its first and last 64 KiB."""
 
-    name: str
+    path: str
     bytes: int
     modified_ns: int
     edges_sha256: str
-
-
-@dataclass(frozen=True)
-class InputRecord:
-    """All files of one given path, folded into one record.
-
-    `sha256` covers names and whole contents, `edges_sha256` names, sizes and file edges,
-    `modified` names and times.
-    """
-
-    path: str
-    files: int
-    bytes: int
-    modified: str
-    edges_sha256: str
-    sha256: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    sha256: str
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> InputRecord:
-        return cls(**content)
+    def of(cls, path: Path) -> InputFile:
+        """Read the whole file."""
+        try:
+            status = path.stat()
+            return cls(
+                path=str(path.resolve()),
+                bytes=status.st_size,
+                modified_ns=status.st_mtime_ns,
+                edges_sha256=_edges(path, status.st_size),
+                sha256=sha256_of(path),
+            )
+        except OSError as error:
+            raise _gone(path) from error
+
+    def difference(self, path: Path, whole: bool, edges: bool) -> str:
+        """How the file at `path` differs from this one; empty if it does not."""
+        try:
+            status = path.stat()
+            if status.st_size != self.bytes:
+                return f"{path}: {self.bytes} bytes when the run began, {status.st_size} now"
+            touched = status.st_mtime_ns != self.modified_ns
+            same = not edges or _edges(path, self.bytes) == self.edges_sha256
+            if same and (whole or touched):
+                same = sha256_of(path) == self.sha256
+        except OSError:
+            return f"{path}: it cannot be read any more"
+        return "" if same else f"{path}: its content is not that with which the run began"
 
 
-def quick_record(path: Path) -> InputRecord:
-    """What can be known of an input without reading all of it."""
-    files = [_known(file, name) for name, file in _files_of(path)]
-    edges, times = hashlib.sha256(), hashlib.sha256()
-    for file in files:
-        edges.update(f"{file.name}\0{file.bytes}\0{file.edges_sha256}\n".encode())
-        times.update(f"{file.name}\0{file.modified_ns}\n".encode())
-    return InputRecord(
-        path=str(path),
-        files=len(files),
-        bytes=sum(file.bytes for file in files),
-        modified=times.hexdigest()[:16],
-        edges_sha256=edges.hexdigest(),
-    )
-
-
-def whole_hash(path: Path) -> str:
-    """One SHA-256 over the names and contents of every file of an input."""
+def _edges(path: Path, size: int) -> str:
     digest = hashlib.sha256()
-    for name, file in _files_of(path):
-        digest.update(f"{name}\0{_read(file)}\n".encode())
+    for start in (0, max(0, size - _EDGE_BYTES)):
+        for block in read_range(path, start, start + _EDGE_BYTES):
+            digest.update(block)
     return digest.hexdigest()
 
 
-def unchanged(
-    known: Sequence[InputRecord], paths: Sequence[Path], whole: bool = False
-) -> list[str]:
-    """What differs between the inputs as a run knows them and as they are; empty if nothing."""
-    if len(known) != len(paths):
-        return [f"the run was started with {len(known)} inputs, not {len(paths)}"]
-    found = (_difference(record, path, whole) for record, path in zip(known, paths, strict=True))
-    return [difference for difference in found if difference]
+class Inputs:
+    """The input files of a run, in order."""
+
+    def __init__(self, files: Sequence[InputFile]) -> None:
+        self.files = tuple(files)
+        self._states: list[tuple[int, int] | None] = []
+
+    @classmethod
+    def read(cls, paths: Sequence[Path]) -> Inputs:
+        """Take in the files as they are now, each read in full."""
+        return cls([InputFile.of(path) for path in paths])
+
+    @classmethod
+    def load(cls, table: Path) -> Inputs:
+        with table.open(encoding="utf-8") as lines:
+            return cls([InputFile(**json.loads(line)) for line in lines])
+
+    def to_lines(self) -> bytes:
+        lines = (json.dumps(asdict(file), ensure_ascii=False) for file in self.files)
+        return "".join(f"{line}\n" for line in lines).encode()
+
+    def summary(self) -> dict[str, Any]:
+        """What run.json says: number, size, and one hash over the contents in order."""
+        digest = hashlib.sha256("\n".join(file.sha256 for file in self.files).encode())
+        return {
+            "files": len(self.files),
+            "bytes": sum(file.bytes for file in self.files),
+            "sha256": digest.hexdigest(),
+        }
+
+    @property
+    def paths(self) -> list[Path]:
+        return [Path(file.path) for file in self.files]
+
+    def changes(self, paths: Sequence[Path], whole: bool = False) -> list[str]:
+        """What differs between the inputs as known and the files at `paths`; empty if nothing."""
+        if len(paths) != len(self.files):
+            return [f"{len(self.files)} files when the run began, {len(paths)} now"]
+        edges = len(paths) <= _MOST_EDGES
+        found = []
+        for file, path in zip(self.files, paths, strict=True):
+            if difference := file.difference(path, whole, edges):
+                found.append(difference)
+            if len(found) == _MOST_TOLD:
+                return [*found, "…"]
+        return found
+
+    def check_touched(self, paths: Sequence[Path]) -> None:
+        """Raise LongbelError if a file was touched since the last look and is not the same."""
+        states = [_state(path) for path in paths] if len(paths) <= _MOST_EDGES else []
+        if self._states and states != self._states:
+            self.refuse(self.changes(paths))
+        self._states = states
+
+    def check_whole(self, paths: Sequence[Path]) -> None:
+        """Raise LongbelError if any byte differs from what the run began with."""
+        self.refuse(self.changes(paths, whole=True))
+
+    @staticmethod
+    def refuse(changes: Sequence[str]) -> None:
+        if changes:
+            raise LongbelError(
+                "the input has changed since the run began:\n  " + "\n  ".join(changes),
+                "What is committed stays. Put the input back and run the same command again, "
+                "or start over with --restart.",
+                exit_code=4,
+            )
 
 
-def _difference(known: InputRecord, path: Path, whole: bool) -> str:
-    now = quick_record(path)
-    if (now.files, now.bytes) != (known.files, known.bytes):
-        return (
-            f"{path}: {known.files} files of {known.bytes} bytes when the run began, "
-            f"now {now.files} of {now.bytes}"
-        )
-    if now.edges_sha256 != known.edges_sha256:
-        return f"{path}: another content than when the run began"
-    touched = now.modified != known.modified
-    if (whole or touched) and known.sha256 is not None and whole_hash(path) != known.sha256:
-        return f"{path}: another content than when the run began"
-    return ""
-
-
-def _files_of(path: Path) -> list[tuple[str, Path]]:
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        return [(file.relative_to(path).as_posix(), file) for file in files]
-    if not path.exists():
-        raise _gone(path)
-    return [("", path)]
-
-
-def _known(path: Path, name: str) -> InputFile:
+def _state(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
-        edges = hashlib.sha256()
-        for start in (0, max(0, status.st_size - _EDGE_BYTES)):
-            for block in read_range(path, start, start + _EDGE_BYTES):
-                edges.update(block)
-    except OSError as error:
-        raise _gone(path) from error
-    return InputFile(name, status.st_size, status.st_mtime_ns, edges.hexdigest())
-
-
-def _read(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except OSError as error:
-        raise _gone(path) from error
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _gone(path: Path) -> LongbelError:
-    return LongbelError(
-        f"cannot read the input {path}",
-        "Check the path; a run that was begun stays as it is until the input is back.",
-    )
+    return LongbelError(f"cannot read the input {path}", "Check the path and its permissions.")

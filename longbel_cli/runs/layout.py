@@ -41,6 +41,10 @@ class Layout:
         return self.folder / "run.json"
 
     @property
+    def inputs(self) -> Path:
+        return self.folder / "inputs.jsonl"
+
+    @property
     def corpus_end(self) -> Path:
         return self.folder / "corpus_end.json"
 

@@ -34,14 +34,15 @@ class ByteRange:
 class WindowRecord:
     """What the ledger keeps of a committed window.
 
-    `following` is the reader's position after the window's last document, `last` says that the
-    corpus ends with it, `lines` the number of
-    predictions, `quarantined` that of quarantine records, `seconds` what the window took, `at` the
-    Unix time of the commit, `note` whatever the linker wants to find again.
+    `quarantined_ids` are documents left out as a whole, `quarantined` the number of quarantine
+    records, `lines` that of predictions. `following` is the reader's position after the window's
+    last document; `last` says that the corpus ends with it. `seconds` is what the window took,
+    `at` the Unix time of the commit, `note` whatever the linker wants to find again.
     """
 
     window: int
     document_ids: tuple[str, ...]
+    quarantined_ids: tuple[str, ...]
     mentions: int
     lines: int
     quarantined: int
@@ -77,6 +78,7 @@ class WindowRecord:
         names = {entry.name for entry in fields(cls)}
         kept = {key: value for key, value in content.items() if key in names}
         kept["document_ids"] = tuple(kept["document_ids"])
+        kept["quarantined_ids"] = tuple(kept["quarantined_ids"])
         kept["data"] = ByteRange(**kept["data"])
         kept["errors"] = ByteRange(**kept["errors"])
         return cls(**kept)

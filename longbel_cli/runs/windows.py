@@ -19,8 +19,11 @@ OnProblem = Callable[[Mapping[str, Any]], None]
 
 
 class Source(Protocol):
-    """Reads a corpus from `start`. Each document comes with the position after it; what had to be
-    quarantined on the way goes to `on_problem` as a JSON object."""
+    """Reads a corpus from `start`, a position it gave earlier: what follows that document.
+
+    Each document comes with the position from which reading goes on after it; what had to be
+    quarantined on the way goes to `on_problem` as a JSON object.
+    """
 
     def __call__(
         self, start: Position, on_problem: OnProblem
@@ -75,9 +78,13 @@ def windows(source: Source, bounds: Bounds, start: Start) -> Iterator[Window]:
     mentions = 0
     if bounds.limit is not None and read >= bounds.limit:
         return
-    for position, document in source(
-        start.position, lambda problem: problems.append(dict(problem))
-    ):
+
+    def quarantine(problem: Mapping[str, Any]) -> None:
+        problems.append(dict(problem))
+        if problem.get("whole_document") and problem.get("document_id") is not None:
+            seen.add(problem["document_id"])
+
+    for position, document in source(start.position, quarantine):
         if document.id in seen:
             problems.append(repeated_document(document))
             continue
@@ -106,6 +113,6 @@ def repeated_document(document: Document) -> dict[str, Any]:
         "line": int(line) if numbered else None,
         "document_id": document.id,
         "mention_id": None,
-        "reason": "a document with this id came before; predictions are joined by id",
+        "reason": "a document with this id was read before",
         "whole_document": True,
     }

@@ -1,0 +1,86 @@
+"""A corpus as a run reads it: from any document on, at once, and the same from wherever it begins.
+
+The only part of a run that knows `longbel_cli.corpora`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from kb_builder.errors import LongbelError
+from longbel_cli.corpora import Corpus, Position, Problem
+from longbel_cli.runs import windows
+from longbel_cli.types import Document
+
+Tell = Callable[[Problem], None]
+Prepare = Callable[[Document, Tell], Document]
+
+
+def _as_read(document: Document, tell: Tell) -> Document:
+    return document
+
+
+def _unheard(problem: Problem) -> None:
+    """Problems go to errors.jsonl all the same."""
+
+
+def corpus_source(
+    corpus: Corpus, prepare: Prepare = _as_read, also_tell: Tell = _unheard
+) -> windows.Source:
+    """The source of a run's windows.
+
+    `prepare` changes a document before it is counted (resolves types), telling what it leaves
+    out. `also_tell` hears of everything left out, beside errors.jsonl; it may raise.
+    """
+    # Ids are watched by the windows, which know those of an earlier start; the reader, told that
+    # no document is repeated, need not read what lies before the start.
+    corpus.duplicates = set()
+
+    def read(
+        start: windows.Position, on_problem: windows.OnProblem
+    ) -> Iterator[tuple[Any, Document]]:
+        begin = Position(0) if start is None else Position(*start)
+        past = start is None
+
+        def tell(problem: Problem) -> None:
+            if past:
+                also_tell(problem)
+                on_problem(problem.to_json())
+
+        found = False
+        for position, document in corpus.read(tell, start=begin):
+            if not past:
+                _expect(position, begin, corpus)
+                past = True
+                continue
+            found = True
+            yield list(position), prepare(document, tell)
+        if start is None and not found:
+            raise LongbelError(
+                f"{', '.join(corpus.paths)}: no document can be read",
+                "`longbel check` lists each one with its reason.",
+            )
+
+    return read
+
+
+def _expect(position: Position, begin: Position, corpus: Corpus) -> None:
+    """The first document read again is the last that was committed."""
+    if position != begin:
+        raise LongbelError(
+            f"{corpus.files[begin.file].path}: no document is at byte {begin.offset} any more",
+            "The input has changed. Put it back, or start over with --restart.",
+            exit_code=4,
+        )
+
+
+def input_files(corpus: Corpus) -> list[Path]:
+    """Every file that a corpus is made of, the texts of BRAT pairs among them."""
+    paths: list[Path] = []
+    for file in corpus.files:
+        paths.append(Path(file.path))
+        if file.format == "brat":
+            paths.append(Path(file.path).with_suffix(".txt"))
+    return [path for path in paths if path.exists()]
