@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def mention(
     }
 
 
-def timed(label: str, work) -> None:  # noqa: ANN001
+def timed(label: str, work: Callable[[], object]) -> None:
     start = time.perf_counter()
     work()
     print(f"{label}: {time.perf_counter() - start:.2f} s", flush=True)
