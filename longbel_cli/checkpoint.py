@@ -162,7 +162,8 @@ class Checkpoint:
                 f"{self.path}: the model cannot be loaded ({type(error).__name__})",
                 "Check that config.json and the safetensors files belong together and are whole.",
             ) from error
-        if model.get_input_embeddings().weight.shape[0] < len(self.tokenizer):
+        rows: int = model.get_input_embeddings().weight.shape[0]  # type: ignore[index,assignment]  # a tensor
+        if rows < len(self.tokenizer):
             raise LongbelError(
                 f"{self.path}: the tokenizer has {len(self.tokenizer)} tokens, the model fewer",
                 "Tokenizer and weights are not of the same checkpoint.",

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 
 from kb_builder.errors import LongbelError
 from kb_builder.store import KnowledgeBase
-from longbel_cli.decoders import MAX_NEW_TOKENS, Beam, Decoder, Request
+from longbel_cli.decoders import (
+    MAX_NEW_TOKENS,
+    Beam,
+    Decoder,
+    DecodeStats,
+    OutOfMemoryError,
+    Request,
+)
 from longbel_cli.prompts import (
     COMPOSITE,
     DocumentPrompts,
@@ -26,10 +33,6 @@ from longbel_cli.types import Candidate, Document, Mention, Prediction, Span
 # Tokens that a predicted name adds to its document's prompt, for the estimate of its size.
 _NAME_TOKENS = 12
 _SMALLEST_BUDGET = 64
-
-
-class OutOfMemoryError(Exception):
-    """Raised by a decoder whose device has no room for what is in flight."""
 
 
 @dataclass(frozen=True)
@@ -89,33 +92,46 @@ class LinkingEngine:
         self.token_budget = options.token_budget
         self.shortened: dict[str, Shortening] = {}
 
+    @property
+    def decoder_stats(self) -> DecodeStats:
+        """What the decoder has counted so far."""
+        return self._decoder.stats
+
+    @property
+    def decoder_bytes_per_token(self) -> int:
+        """Cache memory that a prompt token takes."""
+        return self._decoder.bytes_per_token
+
     def link_window(
         self,
         documents: Sequence[Document],
-        on_mention: Callable[[], None] = lambda: None,
+        on_step: Callable[[int], None] = lambda finished: None,
         token_budget: int | None = None,
     ) -> list[Prediction]:
         """Predictions of all mentions, in document and mention order.
 
-        When the device runs out of memory the window starts again with half the budget;
-        `token_budget` then holds what it was linked with.
+        `on_step` is told after each step of the decoder how many mentions it finished; what it
+        raises ends the window, and the engine is ready for the next. When the device runs out
+        of memory the window starts again with half the budget; `token_budget` then holds what
+        it was linked with.
         """
         self.token_budget = token_budget or self._options.token_budget
         while True:
+            self._decoder.reset()
+            self.shortened.clear()
             try:
-                return self._link(documents, on_mention)
+                return self._link(documents, on_step)
             except OutOfMemoryError as error:
-                self._decoder.reset()
                 if self.token_budget <= _SMALLEST_BUDGET:
                     raise LongbelError(
                         "the device has no memory for a single document",
-                        "Use a larger device, --dtype bfloat16, fewer --beams or shorter documents.",
+                        "Use a larger device, --dtype bfloat16, or shorter documents.",
                         exit_code=1,
                     ) from error
                 self.token_budget //= 2
 
     def _link(
-        self, documents: Sequence[Document], on_mention: Callable[[], None]
+        self, documents: Sequence[Document], on_step: Callable[[int], None]
     ) -> list[Prediction]:
         flights = [self._prepare(document) for document in documents]
         # Longest first: the documents that end a window are then short and many.
@@ -129,16 +145,17 @@ class LinkingEngine:
                 number = waiting.pop(0)
                 flying.add(number)
                 self._submit(number, flights[number])
-            for key, beams in self._decoder.step():
+            finished = self._decoder.step()
+            for key, beams in finished:
                 assert isinstance(key, int)
                 flight = flights[key]
                 self._record(flight, beams)
-                on_mention()
                 if flight.done:
                     flying.remove(key)
                     self._decoder.release(key)
                 else:
                     self._submit(key, flight)
+            on_step(len(finished))
         return [prediction for flight in flights for prediction in flight.predictions]
 
     def _prepare(self, document: Document) -> _Flight:
@@ -171,25 +188,23 @@ class LinkingEngine:
         if len(ids) <= self._options.max_prompt_tokens:
             return prompt, ids
         bare = self._encode(flight.prompts.render(mention, []))
-        room = self._options.max_prompt_tokens - len(bare)
-        if room >= 0:
-            return self._drop_memory(flight, room)
+        if len(bare) <= self._options.max_prompt_tokens:
+            return self._drop_memory(flight)
         flight.lines_left_out += len(memory)
         flight.contexts_cut += 1
         return self._cut_context(flight)
 
-    def _drop_memory(self, flight: _Flight, room: int) -> tuple[Prompt, list[int]]:
+    def _drop_memory(self, flight: _Flight) -> tuple[Prompt, list[int]]:
         """The longest run of latest memory lines that fits."""
-        kept, dropped = len(flight.memory), 0
-        low, high = 0, kept  # lines kept: low fits
+        lines = len(flight.memory)
+        low, high = 0, lines - 1  # how many are kept: `low` fits
         while low < high:
             middle = (low + high + 1) // 2
             ids = self._encode(flight.prompts.render(flight.mention, flight.memory[-middle:]))
-            low, high = (middle, high) if len(ids) <= self._limit else (low, middle - 1)
-        dropped = kept - low
-        flight.lines_left_out += dropped
-        memory = flight.memory[kept - low :]
-        prompt = flight.prompts.render(flight.mention, memory)
+            fits = len(ids) <= self._options.max_prompt_tokens
+            low, high = (middle, high) if fits else (low, middle - 1)
+        flight.lines_left_out += lines - low
+        prompt = flight.prompts.render(flight.mention, flight.memory[lines - low :])
         return prompt, self._encode(prompt)
 
     def _cut_context(self, flight: _Flight) -> tuple[Prompt, list[int]]:
@@ -202,7 +217,7 @@ class LinkingEngine:
             window = Span(max(mention.start - margin, 0), min(mention.end + margin, text_end))
             prompt = flight.prompts.render(mention, [], window)
             ids = self._encode(prompt)
-            if len(ids) <= self._limit:
+            if len(ids) <= self._options.max_prompt_tokens:
                 best, low = (prompt, ids), margin + 1
             else:
                 high = margin - 1
@@ -213,10 +228,6 @@ class LinkingEngine:
                 "Shorten the mention, or use a model with a longer context.",
             )
         return best
-
-    @property
-    def _limit(self) -> int:
-        return self._options.max_prompt_tokens
 
     def _record(self, flight: _Flight, beams: Sequence[Beam]) -> None:
         mention = flight.mention

@@ -10,6 +10,10 @@ from typing import NamedTuple, Protocol
 MAX_NEW_TOKENS = 128
 
 
+class OutOfMemoryError(Exception):
+    """Raised by a decoder whose device has no room for what is in flight."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One mention to decode. `key` is its document's instance: prompts of one key share a cache,
@@ -34,8 +38,30 @@ class Beam(NamedTuple):
         return math.exp(self.logprob / self.length)
 
 
+@dataclass
+class DecodeStats:
+    """Counts over a decoder's life; times in seconds."""
+
+    mentions: int = 0
+    forwards: int = 0
+    prefill_tokens: int = 0
+    reused_tokens: int = 0
+    tree_tokens: int = 0
+    forced_tokens: int = 0
+    decode_forwards: int = 0  # summed over mentions: passes that a mention took part in
+    padding_tokens: int = 0
+    seconds_model: float = 0.0
+    seconds_trie: float = 0.0
+
+
 class Decoder(Protocol):
     """Decodes requests of many documents together."""
+
+    stats: DecodeStats
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Cache memory that a prompt token takes while its document is under way."""
 
     def submit(self, request: Request) -> None:
         """Queue a request."""

@@ -28,30 +28,13 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from kb_builder.errors import LongbelError
 from kb_builder.trie import Trie
-from longbel_cli.decoders import Beam, Request
+from longbel_cli.decoders import Beam, DecodeStats, OutOfMemoryError, Request
 from longbel_cli.decoders.search import BeamSearch, Path, SearchOptions
 
 ATTENTION = "longbel_packed"
 _WIDE = 512  # moves of a path from which their best are chosen on the device
 _CHUNK = 2048  # prompt tokens of one document in one forward pass
 _SPARE = 256  # places for the search tree that a new slot has beyond its prompt
-
-
-@dataclass
-class DecodeStats:
-    """Counts over a decoder's life; times in seconds."""
-
-    mentions: int = 0
-    forwards: int = 0
-    prefill_tokens: int = 0
-    reused_tokens: int = 0
-    tree_tokens: int = 0
-    forced_tokens: int = 0
-    decode_forwards: int = 0  # summed over mentions: passes that a mention's tree took part in
-    padding_tokens: int = 0
-    seconds_model: float = 0.0
-    seconds_trie: float = 0.0
-    seconds_host: float = 0.0
 
 
 class _Slot:
@@ -69,7 +52,10 @@ class _Slot:
             return
         layers, heads, size = self._shape
         capacity = -(-places // 128) * 128
-        keys, values = (self._like.new_zeros(layers, heads, capacity, size) for _ in range(2))
+        try:
+            keys, values = (self._like.new_zeros(layers, heads, capacity, size) for _ in range(2))
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError from error
         if self.capacity:
             keys[:, :, : self.capacity] = self.keys
             values[:, :, : self.capacity] = self.values
@@ -218,7 +204,6 @@ class PackedDecoder:
     @torch.inference_mode()
     def step(self) -> list[tuple[Hashable, list[Beam]]]:
         """One forward pass over everything that is ready."""
-        started = time.perf_counter()
         segments: list[_Segment] = []
         scored: list[tuple[_Job, Path, int]] = []  # whose moves are scored at which packed token
         start = 0
@@ -236,8 +221,11 @@ class PackedDecoder:
         for job, path, _ in scored:
             job.search.moves(path)
         modelling = time.perf_counter()
-        logits = self._forward(segments, [row for _, _, row in scored])
-        results = self._logprobs(logits, scored)
+        try:
+            logits = self._forward(segments, [row for _, _, row in scored])
+            results = self._logprobs(logits, scored)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError from error
         feeding = time.perf_counter()
         for (job, path, _), (logprobs, chosen) in zip(scored, results, strict=True):
             job.search.feed(path, logprobs, chosen)
@@ -249,7 +237,6 @@ class PackedDecoder:
         ended = time.perf_counter()
         self.stats.mentions += len(finished)
         self.stats.forwards += 1
-        self.stats.seconds_host += moving - started
         self.stats.seconds_trie += modelling - moving + ended - feeding
         self.stats.seconds_model += feeding - modelling
         return [(job.request.key, job.search.beams()) for job in finished]

@@ -20,8 +20,7 @@ from transformers import (
 )
 
 from kb_builder.trie import Trie
-from longbel_cli.decoders import Beam, Request
-from longbel_cli.decoders.packed import DecodeStats
+from longbel_cli.decoders import Beam, DecodeStats, OutOfMemoryError, Request
 from longbel_cli.decoders.search import SearchOptions
 
 # transformers starts all beams but the first at -1e9; what descends from those is no result
@@ -81,7 +80,7 @@ class TrieMask(LogitsProcessor):
     def __init__(self, walks: Sequence[TrieWalk], prompt_length: int, n_beams: int) -> None:
         self._walks, self._prompt_length, self._n_beams = walks, prompt_length, n_beams
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         answers = input_ids[:, self._prompt_length :].tolist()
         allowed = [
             self._walks[number // self._n_beams].allowed(tuple(answer))
@@ -130,7 +129,10 @@ class ReferenceDecoder:
     def step(self) -> list[tuple[Hashable, list[Beam]]]:
         batch, self._queue = self._queue[: self._batch_size], self._queue[self._batch_size :]
         started = time.perf_counter()
-        beams = self.generate(batch)
+        try:
+            beams = self.generate(batch)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError from error
         self.stats.seconds_model += time.perf_counter() - started
         self.stats.mentions += len(batch)
         return [(request.key, found) for request, found in zip(batch, beams, strict=True)]
@@ -146,7 +148,8 @@ class ReferenceDecoder:
             ids[number, longest - len(request.prompt_ids) :] = torch.tensor(request.prompt_ids)
             mask[number, longest - len(request.prompt_ids) :] = 1
         walks = [self._walk(request.semantic_group) for request in requests]
-        output = self._model.generate(
+        generate: Any = self._model.generate
+        output = generate(
             input_ids=ids.to(self._model.device),
             attention_mask=mask.to(self._model.device),
             generation_config=_pinned(self._options),

@@ -174,9 +174,12 @@ class BeamSearch:
         )
 
     def _finish(self, score: float, path: Path | None) -> None:
-        beam = path and Beam((*path.rows, self.moves(path).row), score, self._length)
+        beam = None if path is None else self._answer(path, score)
         self._finished.append((score / self._length, beam))
         self._finished.sort(key=lambda item: -item[0])
+
+    def _answer(self, path: Path, score: float) -> Beam:
+        return Beam((*path.rows, self.moves(path).row), score, self._length)
 
     def _follow(self, path: Path, token: int, node: int) -> Path:
         following = path.following.get(token)

@@ -1,0 +1,201 @@
+"""`longbel link`: flags, and what is told about a job."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kb_builder.errors import LongbelError
+
+DONE, QUARANTINED = 0, 5
+
+
+def link(
+    corpus: Annotated[
+        list[str], typer.Argument(help="Files or folders with mentions; - is JSONL on stdin.")
+    ],
+    out: Annotated[Path, typer.Option(help="Predictions (JSONL); - writes to stdout.")],
+    kb: Annotated[
+        Path | None, typer.Option(envvar="LONGBEL_KB", help="Knowledge base directory.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(envvar="LONGBEL_MODEL", help="Model folder or hub id.")
+    ] = None,
+    beams: Annotated[int, typer.Option(help="Beams, and candidates a mention.")] = 5,
+    context_format: Annotated[
+        str | None,
+        typer.Option(
+            help="short, hybrid_medium, hybrid_short, hybrid_long or long.  "
+            "[default: the checkpoint's, else hybrid_long]"
+        ),
+    ] = None,
+    format: Annotated[
+        str, typer.Option(help="Corpus format: auto, bigbio, brat, pubtator or bioc.")
+    ] = "auto",
+    language: Annotated[
+        str | None,
+        typer.Option(help="en, fr or es, for sentences.  [default: the checkpoint's]"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    max_batch_tokens: Annotated[
+        int | None,
+        typer.Option(help="Prompt tokens in flight together.  [default: by free memory]"),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads, kept with the run.  [default: all cores]")
+    ] = None,
+    window: Annotated[int, typer.Option(help="Documents committed together.")] = 64,
+    window_mentions: Annotated[
+        int, typer.Option(help="Mentions after which a window closes.")
+    ] = 1000,
+    shard: Annotated[
+        str, typer.Option(help="I/N (from 1), or auto: Slurm, accelerate, torchrun.")
+    ] = "1/1",
+    limit: Annotated[int | None, typer.Option(help="Only the first N documents.")] = None,
+    type_map: Annotated[
+        Path | None, typer.Option(help="Lines of type<TAB>group for types of your own.")
+    ] = None,
+    on_error: Annotated[
+        str, typer.Option(help="Bad documents and mentions: quarantine or fail.")
+    ] = "quarantine",
+    unknown_group: Annotated[
+        str, typer.Option(help="Types that are no group of the KB: error, skip or all.")
+    ] = "error",
+    composite: Annotated[
+        bool, typer.Option("--composite", help="Allow answers of several concepts.")
+    ] = False,
+    decoder: Annotated[
+        str, typer.Option(help="packed (fast) or reference (transformers.generate).")
+    ] = "packed",
+    min_score: Annotated[
+        float | None, typer.Option(help='Mark predictions below it with "review": true.')
+    ] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(help="Stop before it is over: 90m, 20h, 1-12:00:00.")
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start over; the earlier run is kept aside.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what is there under --out.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and leave.")
+    ] = False,
+    stats: Annotated[Path | None, typer.Option(help="Write speed and counts (JSON).")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Write every prompt (JSONL).")] = None,
+    saliency: Annotated[
+        Path | None, typer.Option(help="Write a saliency page a document to this folder.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only errors on stderr.")] = False,
+) -> None:
+    """Link every mention of a corpus to a concept of the knowledge base.
+
+    The same command after a stop or a crash goes on where it was.
+    """
+    from longbel_cli.corpora.resolve import load_type_map
+    from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions, LinkJob, link_to_stream
+    from longbel_cli.linker import Linker, LinkOptions
+    from longbel_cli.run import StopSignals, parse_duration, shard_of, spool
+
+    tell = _teller(quiet)
+    model_path, kb_path = _sample_fallback(model, kb, tell)
+    to_stdout = str(out) == "-"
+    options = LinkOptions(
+        beams, context_format, language, composite, decoder, device, dtype, max_batch_tokens
+    )
+    _choices(on_error, unknown_group, dtype)
+    linker = Linker.open(model_path, kb_path, options)
+    if "-" in corpus and not to_stdout and not dry_run:
+        spooled = spool(sys.stdin.buffer, out)
+        corpus = [str(spooled) if path == "-" else path for path in corpus]
+    reader = CorpusReader(
+        CorpusOptions(
+            tuple(Path(path) for path in corpus),
+            format,
+            {} if type_map is None else load_type_map(type_map),
+            on_error,
+            unknown_group,
+            limit,
+        ),
+        linker.knowledge_base.groups,
+    )
+    job_options = JobOptions(
+        out, shard_of(shard), window, window_mentions, restart, overwrite, min_score,
+        prompts, stats, saliency, threads, quiet,
+    )  # fmt: skip
+    job = LinkJob(linker, reader, job_options)
+    _ = linker.split  # a format that needs a language says so before anything is read
+    if dry_run:
+        from longbel_cli.plan import plan, plan_lines
+
+        print("\n".join(plan_lines(plan(linker, reader, job_options))))
+        return
+    if not job.begun():
+        survey = reader.survey()
+        tell(f"{survey.documents} documents, {survey.mentions} mentions")
+    if to_stdout:
+        outcome = link_to_stream(linker, reader, job_options, print, lambda p: tell(p.message))
+    else:
+        limit_seconds = None if time_limit is None else parse_duration(time_limit)
+        with StopSignals(limit_seconds) as stop:
+            outcome = job.run(sys.argv[1:], stop, tell)
+    if outcome.already:
+        tell(f"{out}: already finished, nothing to do")
+    elif not outcome.finished:
+        tell(f"this shard is done; `longbel merge {out}` joins them when all are")
+    elif outcome.mentions and outcome.seconds:
+        tell(f"{outcome.mentions} mentions in {outcome.seconds:.1f} s "
+             f"({outcome.mentions / outcome.seconds:.2f}/s)")  # fmt: skip
+    if outcome.shortened:
+        tell(f"{outcome.shortened} documents were longer than the model's context: "
+             "their prompts were shortened (README, Limits)")  # fmt: skip
+    if outcome.quarantined:
+        place = "" if to_stdout else f", listed in {out}.run/errors.jsonl"
+        tell(f"{outcome.quarantined} documents or mentions left out{place}")
+        raise typer.Exit(QUARANTINED)
+
+
+def _teller(quiet: bool):  # type: ignore[no-untyped-def]  # a closure over quiet
+    logging.basicConfig(format="longbel: %(message)s", level=logging.WARNING)
+    logging.getLogger("longbel").setLevel(logging.WARNING if quiet else logging.INFO)
+
+    def tell(message: str) -> None:
+        if not quiet:
+            print(f"longbel: {message}", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _sample_fallback(model: str | None, kb: Path | None, tell) -> tuple[str, Path | None]:  # type: ignore[no-untyped-def]
+    """The model and KB to use. With neither given, both come from the bundled sample; a
+    checkpoint that brings its own names needs no KB."""
+    from longbel_cli.sample_paths import sample
+
+    if model is None and kb is None:
+        tell("no --model and no --kb: using the bundled sample model and knowledge base")
+        return str(sample("model")), sample("kb")
+    if model is None:
+        tell("no --model: using the bundled sample model")
+        return str(sample("model")), kb
+    if kb is None and not (Path(model) / "text_to_code.json").exists():
+        tell("no --kb: using the bundled sample knowledge base")
+        return model, sample("kb")
+    return model, kb
+
+
+def _choices(on_error: str, unknown_group: str, dtype: str) -> None:
+    from longbel_cli.job import ON_ERROR, UNKNOWN_GROUP
+
+    for flag, value, choices in (
+        ("--on-error", on_error, ON_ERROR),
+        ("--unknown-group", unknown_group, UNKNOWN_GROUP),
+        ("--dtype", dtype, ("auto", "float32", "bfloat16")),
+    ):
+        if value not in choices:
+            raise LongbelError(f"{flag} {value}: choose {', '.join(choices)}", exit_code=2)

@@ -1,0 +1,364 @@
+"""A link job: a corpus read in windows, linked, and committed to a run.
+
+Puts the readers, a Linker and a Run together; each of them knows nothing of the others. Loads
+torch only when the first window is linked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from longbel_cli.corpora import Corpus, Position, Problem, fail
+from longbel_cli.corpora.resolve import TypeResolver, resolve_types
+from longbel_cli.linker import Linker
+from longbel_cli.progress import Progress
+from longbel_cli.prompts import Prompt
+from longbel_cli.run import Auto, Bounds, Run, RunConfiguration, Shard, StopSignals, open_run
+from longbel_cli.runs.layout import Layout
+from longbel_cli.types import Document, Mention, Prediction
+
+ON_ERROR = ("fail", "quarantine")
+UNKNOWN_GROUP = ("error", "skip", "all")
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """How to read a corpus; what cannot be read is quarantined, or ends the run (`fail`)."""
+
+    paths: tuple[Path, ...]
+    format: str = "auto"
+    type_map: Mapping[str, str] = field(default_factory=dict)
+    on_error: str = "quarantine"
+    unknown_group: str = "error"
+    limit: int | None = None
+
+
+@dataclass
+class Survey:
+    """What a first read of the corpus found."""
+
+    documents: int = 0
+    mentions: int = 0
+    by_group: dict[str, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+class CorpusReader:
+    """A corpus whose mentions carry the knowledge base's groups, read from the start or a place."""
+
+    def __init__(self, options: CorpusOptions, groups: Sequence[str]) -> None:
+        self.options = options
+        self._resolver = TypeResolver(groups, options.type_map)
+        # Repeated ids are found by whoever cuts windows, so that reading can begin anywhere.
+        self._corpus = Corpus(options.paths, options.format, duplicates=())
+
+    def survey(self) -> Survey:
+        """Read everything once; LongbelError lists every type without a group, with its count."""
+        survey = Survey()
+        types: dict[str, int] = {}
+        on_problem = fail if self.options.on_error == "fail" else survey.problems.append
+        for _, document in self._corpus.read(on_problem):
+            survey.documents += 1
+            survey.mentions += len(document.mentions)
+            for mention in document.mentions:
+                types[mention.entity_type] = types.get(mention.entity_type, 0) + 1
+            if survey.documents == self.options.limit:
+                break
+        if self.options.unknown_group == "error":
+            self._resolver.require(types)
+        for name, count in types.items():
+            group = self._resolver.group(name) or name
+            survey.by_group[group] = survey.by_group.get(group, 0) + count
+        return survey
+
+    def documents(
+        self, start: Position | None, on_problem: Callable[[Problem], None]
+    ) -> Iterator[tuple[Position, Document]]:
+        """Documents with their own positions, mentions resolved."""
+        for position, document in self._corpus.read(on_problem, start=start):
+            unknown = self.options.unknown_group
+            yield position, next(resolve_types([document], self._resolver, unknown, on_problem))
+
+    def source(
+        self, start: Any, on_problem: Callable[[Mapping[str, Any]], None]
+    ) -> Iterator[tuple[Any, Document]]:
+        """As a run reads it: each document with the position after it."""
+
+        def record(problem: Problem) -> None:
+            if self.options.on_error == "fail":
+                fail(problem)
+            on_problem(problem.to_json())
+
+        begin = Position(0) if start is None else Position(*start)
+        ahead: Document | None = None
+        for position, document in self.documents(begin, record):
+            if ahead is not None:
+                yield list(position), ahead
+            ahead = document
+        if ahead is not None:
+            yield None, ahead
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """Everything about a job but how to link and what to read."""
+
+    out: Path
+    shard: Shard = field(default_factory=Shard)
+    window_documents: int = 64
+    window_mentions: int = 1000
+    restart: bool = False
+    overwrite: bool = False
+    min_score: float | None = None
+    prompts: Path | None = None
+    stats: Path | None = None
+    saliency: Path | None = None
+    threads: int | None = None
+    quiet: bool = False
+
+
+@dataclass
+class Outcome:
+    """How a job ended: `finished` is None while other shards' windows are missing."""
+
+    already: bool = False
+    finished: bool = False
+    windows: int = 0
+    mentions: int = 0
+    quarantined: int = 0
+    shortened: int = 0
+    seconds: float = 0.0
+    stats: dict[str, Any] | None = None
+
+
+class LinkJob:
+    """Links a corpus into a run. `linker.model` is loaded only if something is left to do."""
+
+    def __init__(self, linker: Linker, reader: CorpusReader, options: JobOptions) -> None:
+        self._linker, self._reader, self._options = linker, reader, options
+
+    def configuration(self, command: Sequence[str]) -> RunConfiguration:
+        """All that can change predictions, and what else is worth keeping."""
+        linker, reader = self._linker, self._reader.options
+        budget = linker.options.max_batch_tokens
+        results = {
+            "model": linker.checkpoint.fingerprint,
+            "kb": linker.knowledge_base.signature,
+            "beams": linker.options.beams,
+            "context_format": linker.form.name,
+            "language": linker.options.language or linker.checkpoint.language,
+            "composite": linker.options.composite,
+            "decoder": linker.options.decoder,
+            "device_type": Auto(lambda: linker.model.device.type),
+            "dtype": Auto(lambda: str(linker.model.dtype).removeprefix("torch.")),
+            "max_batch_tokens": Auto(linker.batch_tokens) if budget is None else budget,
+            "threads": Auto(default_threads) if self._options.threads is None
+            else self._options.threads,
+            "format": reader.format,
+            "type_map": dict(sorted(reader.type_map.items())),
+            "on_error": reader.on_error,
+            "unknown_group": reader.unknown_group,
+            "min_score": self._options.min_score,
+        }  # fmt: skip
+        free = {
+            "model_path": str(linker.checkpoint.path),
+            "kb_path": str(linker.knowledge_base.path),
+            "corpus": [str(path) for path in reader.paths],
+            "shard_count": self._options.shard.count,
+        }
+        bounds = Bounds(self._options.window_documents, self._options.window_mentions, reader.limit)
+        return RunConfiguration(results, reader.paths, free, bounds, command)
+
+    def begun(self) -> bool:
+        """Whether the run is there already: its corpus was surveyed when it began."""
+        return not self._options.restart and Layout(self._options.out).configuration.exists()
+
+    def run(
+        self, command: Sequence[str], stop: StopSignals, notify: Callable[[str], None]
+    ) -> Outcome:
+        """Link what is left of the corpus; raises Stopped when `stop` says so."""
+        options = self._options
+        configuration = self.configuration(command)
+        with open_run(
+            options.out,
+            configuration,
+            options.shard,
+            options.restart,
+            options.overwrite,
+            notify=notify,
+        ) as run:
+            stop.release = run.close
+            if run.finished is not None:
+                return Outcome(already=True, finished=True, quarantined=run.finished.quarantined)
+            outcome = self._link(run, stop)
+            finished = run.finish()
+            if finished is not None:
+                outcome.finished, outcome.quarantined = True, finished.quarantined
+            return outcome
+
+    def _link(self, run: Run, stop: StopSignals) -> Outcome:
+        outcome = Outcome()
+        with ExitStack() as stack:
+            on_prompt = self._prompt_writer(stack, fresh=not run.records)
+            pages = self._saliency_writer()
+            progress = stack.enter_context(Progress("link", "mention", self._options.quiet))
+            pin_threads(run.settings["threads"])
+            engine = None
+            budget = run.last_note.get("max_batch_tokens", run.settings["max_batch_tokens"])
+
+            def on_step(finished: int) -> None:
+                progress.advance(finished)
+                stop.check()
+
+            for window in run.pending(self._reader.source):
+                stop.check()
+                if engine is None:
+                    engine = self._linker.engine(None, budget, on_prompt)
+                    started = time.perf_counter()
+                predictions = engine.link_window(window.documents, on_step, budget)
+                budget = engine.token_budget
+                lines = [self._line(prediction) for prediction in predictions]
+                note: dict[str, Any] = {"max_batch_tokens": budget}
+                if engine.shortened:
+                    note["shortened"] = {
+                        name: asdict(shortening) for name, shortening in engine.shortened.items()
+                    }
+                run.commit(window, lines, note=note)
+                if pages is not None:
+                    pages(window.documents, predictions)
+                outcome.windows += 1
+                outcome.mentions += window.mentions
+                outcome.shortened += len(engine.shortened)
+            if engine is not None:
+                outcome.seconds = time.perf_counter() - started
+                outcome.stats = statistics(engine.decoder_stats, outcome)
+                if self._options.stats is not None:
+                    self._options.stats.write_text(
+                        json.dumps(outcome.stats, indent=2) + "\n", encoding="utf-8"
+                    )
+        return outcome
+
+    def _line(self, prediction: Prediction) -> str:
+        return prediction_line(prediction, self._options.min_score)
+
+    def _prompt_writer(
+        self, stack: ExitStack, fresh: bool
+    ) -> Callable[[Document, Mention, Prompt], None] | None:
+        if self._options.prompts is None:
+            return None
+        return prompt_writer(self._options.prompts, stack, fresh)
+
+    def _saliency_writer(self) -> Callable[[Sequence[Document], Sequence[Prediction]], None] | None:
+        if self._options.saliency is None:
+            return None
+        from longbel_cli.explanation import page_writer
+
+        return page_writer(self._linker, self._options.saliency)
+
+
+def prediction_line(prediction: Prediction, min_score: float | None) -> str:
+    """A line of preds.jsonl; with `min_score`, `review` says whether a person should look."""
+    if min_score is not None:
+        from longbel_cli.calibration import mark_review
+
+        prediction = mark_review(prediction, min_score)
+    return json.dumps(prediction.to_json(), ensure_ascii=False)
+
+
+def prompt_writer(
+    path: Path, stack: ExitStack, fresh: bool = True
+) -> Callable[[Document, Mention, Prompt], None]:
+    """A function that writes each prompt, as rendered, to a JSONL file."""
+    stream: AbstractContextManager[Any] = path.open("w" if fresh else "a", encoding="utf-8")
+    file = stack.enter_context(stream)
+
+    def write(document: Document, mention: Mention, prompt: Prompt) -> None:
+        row = {"document_id": document.id, "mention_id": mention.id, "prompt": prompt.text}
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    return write
+
+
+def statistics(stats: Any, outcome: Outcome) -> dict[str, Any]:
+    """The object of `--stats`; model loading is left out."""
+    tokens = stats.prefill_tokens + stats.tree_tokens
+    model, trie = stats.seconds_model, stats.seconds_trie
+    return {
+        "mentions": outcome.mentions,
+        "seconds_total": round(outcome.seconds, 3),
+        "mentions_per_second": round(outcome.mentions / max(outcome.seconds, 1e-9), 3),
+        "prefill_tokens": stats.prefill_tokens,
+        "reused_tokens": stats.reused_tokens,
+        "tree_tokens": stats.tree_tokens,
+        "forwards": stats.forwards,
+        "decode_forwards_per_mention": round(stats.decode_forwards / max(stats.mentions, 1), 3),
+        "forced_token_share": round(stats.forced_tokens / max(stats.tree_tokens, 1), 4),
+        "padding_share": round(stats.padding_tokens / max(tokens, 1), 4),
+        "peak_memory_bytes": peak_memory(),
+        "shortened_documents": outcome.shortened,
+        "seconds": {
+            "model": round(model, 3),
+            "trie": round(trie, 3),
+            "host": round(max(outcome.seconds - model - trie, 0.0), 3),
+        },
+    }
+
+
+def peak_memory() -> int:
+    """Bytes: of the CUDA device where one is used, else of this process."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def default_threads() -> int:
+    """As many threads as this process may use cores, or as OMP_NUM_THREADS says."""
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    return int(named) if named.isdigit() and int(named) > 0 else len(os.sched_getaffinity(0))
+
+
+def pin_threads(threads: int) -> None:
+    """Sums depend on how they are split over threads, so a run keeps their number."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def link_to_stream(
+    linker: Linker, reader: CorpusReader, options: JobOptions, write: Callable[[str], None],
+    on_problem: Callable[[Problem], None],
+) -> Outcome:  # fmt: skip
+    """Link without a run: lines go to `write` window by window and cannot be resumed."""
+    from longbel_cli.runs.windows import Start, windows
+
+    pin_threads(options.threads or default_threads())
+    outcome = Outcome()
+    bounds = Bounds(options.window_documents, options.window_mentions, reader.options.limit)
+    with ExitStack() as stack:
+        on_prompt = None if options.prompts is None else prompt_writer(options.prompts, stack)
+        progress = stack.enter_context(Progress("link", "mention", options.quiet))
+        engine = linker.engine(on_prompt=on_prompt)
+        started = time.perf_counter()
+        for window in windows(reader.source, bounds, Start()):
+            for prediction in engine.link_window(window.documents, progress.advance):
+                write(prediction_line(prediction, options.min_score))
+            for problem in window.problems:
+                on_problem(Problem(**problem))
+            outcome.windows += 1
+            outcome.mentions += window.mentions
+            outcome.quarantined += len(window.problems)
+            outcome.shortened += len(engine.shortened)
+        outcome.seconds = time.perf_counter() - started
+        outcome.stats = statistics(engine.decoder_stats, outcome)
+    outcome.finished = True
+    return outcome

@@ -1,0 +1,222 @@
+"""A model and a knowledge base joined: everything that linking needs, for Python and for the CLI.
+
+Weights are loaded when they are first needed, so that all checks come before.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kb_builder.errors import LongbelError
+from kb_builder.store import KnowledgeBase
+from longbel_cli.checkpoint import Checkpoint
+from longbel_cli.decoders import MAX_NEW_TOKENS
+from longbel_cli.engine import EngineOptions, LinkingEngine, max_prompt_tokens
+from longbel_cli.prompts import COMPOSITE, Prompt, PromptFormat, SentenceSplitter, prompt_format
+from longbel_cli.types import Document, Mention, Prediction
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+log = logging.getLogger("longbel")
+
+DEFAULT_FORMAT = "hybrid_long"
+DECODERS = ("packed", "reference")
+_CPU_BUDGET = 8_192
+_CUDA_BUDGET = 131_072
+_WINDOW = 64
+
+
+@dataclass(frozen=True)
+class LinkOptions:
+    """How to link. None: `context_format` and `language` as the checkpoint says (else
+    hybrid_long, and no language), `max_batch_tokens` from the memory that is free."""
+
+    beams: int = 5
+    context_format: str | None = None
+    language: str | None = None
+    composite: bool = False
+    decoder: str = "packed"
+    device: str = "auto"
+    dtype: str = "auto"
+    max_batch_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.beams <= 100:
+            raise LongbelError(f"--beams {self.beams}: not between 1 and 100", exit_code=2)
+        if self.decoder not in DECODERS:
+            raise LongbelError(
+                f"unknown decoder {self.decoder!r}", f"Choose {' or '.join(DECODERS)}.", 2
+            )
+        if self.max_batch_tokens is not None and self.max_batch_tokens < 1:
+            raise LongbelError("--max-batch-tokens must be at least 1", exit_code=2)
+
+
+class Linker:
+    """Links documents: `Linker.load(model, kb)`, then `link` or `sample`."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, knowledge_base: KnowledgeBase, options: LinkOptions
+    ) -> None:
+        self.checkpoint, self.knowledge_base, self.options = checkpoint, knowledge_base, options
+        self.form: PromptFormat = prompt_format(
+            options.context_format or checkpoint.context_format or DEFAULT_FORMAT
+        )
+        self.end_id = checkpoint.end_id(self.form)
+        self.composite_id = checkpoint.mark_id(COMPOSITE) if options.composite else None
+        self._engines: dict[int, LinkingEngine] = {}
+
+    @classmethod
+    def load(cls, model: str | Path, kb: str | Path | None = None, **options: Any) -> Linker:
+        """A linker from a model folder or hub id and a KB directory (None: the names that a
+        published checkpoint brings along). `options` are those of LinkOptions."""
+        return cls.open(model, kb, LinkOptions(**options))
+
+    @classmethod
+    def open(cls, model: str | Path, kb: str | Path | None, options: LinkOptions) -> Linker:
+        """As `load`, with options that are made already."""
+        checkpoint = Checkpoint.open(model)
+        return cls(checkpoint, open_knowledge_base(kb, checkpoint), options)
+
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        """The weights, on their device."""
+        return self.checkpoint.load_model(self.options.device, self.options.dtype)
+
+    @cached_property
+    def split(self) -> SentenceSplitter | None:
+        """The sentence splitter; LongbelError where the format needs a language nobody gave."""
+        from longbel_cli.sentences import splitter
+
+        if self.form.context != "sentence":
+            return None
+        language = self.options.language or self.checkpoint.language
+        if language is None:
+            raise LongbelError(
+                f"the context format {self.form.name!r} shows sentences and needs the language",
+                "Give --language en, fr or es.",
+                exit_code=2,
+            )
+        return splitter(language)
+
+    @cached_property
+    def trie(self) -> Any:
+        """The names of the knowledge base over this checkpoint's tokens."""
+        return self.knowledge_base.trie(self.checkpoint.tokenizer.backend_tokenizer)
+
+    def batch_tokens(self) -> int:
+        """The token budget: as given, else what memory allows (loads the model)."""
+        if self.options.max_batch_tokens is not None:
+            return self.options.max_batch_tokens
+        return automatic_budget(self.model, self._decoder(self.options.beams).bytes_per_token)
+
+    def engine(
+        self,
+        beams: int | None = None,
+        token_budget: int | None = None,
+        on_prompt: Callable[[Document, Mention, Prompt], None] | None = None,
+    ) -> LinkingEngine:
+        """An engine over this model (loads it)."""
+        options = EngineOptions(
+            form=self.form,
+            max_prompt_tokens=max_prompt_tokens(self.checkpoint.max_tokens),
+            token_budget=token_budget or self.batch_tokens(),
+        )
+        decoder = self._decoder(beams or self.options.beams)
+        return LinkingEngine(
+            self.knowledge_base, decoder, self.checkpoint.encode, options, self.split, on_prompt
+        )
+
+    def _decoder(self, beams: int) -> Any:
+        from longbel_cli.decoders.search import SearchOptions
+
+        options = SearchOptions(
+            end_id=self.end_id,
+            n_beams=beams,
+            max_new_tokens=MAX_NEW_TOKENS,
+            composite_id=self.composite_id,
+        )
+        if self.options.decoder == "reference":
+            from longbel_cli.decoders.reference import ReferenceDecoder
+
+            return ReferenceDecoder(self.model, self.trie, options)
+        from longbel_cli.decoders.packed import PackedDecoder
+
+        return PackedDecoder(self.model, self.trie, options)
+
+    def link(self, documents: Iterable[Document], beams: int | None = None) -> Iterator[Prediction]:
+        """Predictions of all mentions, in document and mention order, a window at a time.
+
+        Entity types are resolved to the knowledge base's groups; LongbelError where one has none.
+        """
+        from longbel_cli.corpora.resolve import TypeResolver, resolve_types
+
+        number = beams or self.options.beams
+        if number not in self._engines:
+            self._engines[number] = self.engine(number)
+        resolver = TypeResolver(self.knowledge_base.groups)
+        window: list[Document] = []
+        for document in resolve_types(documents, resolver):
+            window.append(document)
+            if len(window) == _WINDOW:
+                yield from self._engines[number].link_window(window)
+                window = []
+        yield from self._engines[number].link_window(window)
+
+    def sample(
+        self, bigbio_pages: Sequence[dict[str, Any]], num_beams: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Rows as the published model card shows them: one a mention and beam, best first."""
+        from longbel_cli.corpora.bigbio import documents_of
+
+        return [
+            {
+                "document_id": prediction.document_id,
+                "mention_id": prediction.mention_id,
+                "mention": prediction.mention,
+                "semantic_group": prediction.semantic_group,
+                "rank": candidate.rank,
+                "pred_concept_name": candidate.concept_name,
+                "pred_concept_code": candidate.concept_code,
+                "beam_score": candidate.score,
+            }
+            for prediction in self.link(documents_of(bigbio_pages), num_beams)
+            for candidate in prediction.candidates
+        ]
+
+
+def open_knowledge_base(kb: str | Path | None, checkpoint: Checkpoint) -> KnowledgeBase:
+    """The KB directory, or one built (once, in the user's cache) from the checkpoint's names."""
+    if kb is not None:
+        return KnowledgeBase.open(Path(kb))
+    source = checkpoint.text_to_code
+    if source is None:
+        raise LongbelError(
+            f"{checkpoint.path} brings no text_to_code.json, and no knowledge base was given",
+            "Give --kb KB (`longbel build-kb` makes one).",
+            exit_code=2,
+        )
+    from kb_builder.build import cached_kb
+
+    return KnowledgeBase.open(cached_kb(source))
+
+
+def automatic_budget(model: PreTrainedModel, bytes_per_token: int) -> int:
+    """Prompt tokens in flight: half of the free memory for keys and values, within a cap beyond
+    which more documents at once gain nothing."""
+    import torch
+
+    if model.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(model.device)
+        cap = _CUDA_BUDGET
+    else:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        cap = _CPU_BUDGET
+    budget = min(cap, int(free // 2 // bytes_per_token))
+    return max(budget // 256 * 256, 256)
