@@ -212,6 +212,7 @@ class Run:
                 mentions=window.mentions,
                 lines=len(lines),
                 quarantined=len(problems),
+                quarantined_documents=sum(bool(p.get("whole_document")) for p in problems),
                 data=data,
                 errors=quarantine,
                 following=window.following,

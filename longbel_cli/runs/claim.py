@@ -205,6 +205,17 @@ def is_alive(
     return content is not None and not content.get("released", False)
 
 
+def seems_alive(folder: Path, holder: Claimant, number: int) -> bool:
+    """As `is_alive`, at once and without touching anything: a heartbeat is compared by this
+    machine's clock."""
+    if holder.released:
+        return False
+    if holder.machine == this_machine():
+        return process_start(holder.pid) == holder.process_start
+    touched = _touched(claim_path(folder, holder.stream, number))
+    return touched is not None and time.time() - touched < STALE_SECONDS
+
+
 def _touched(path: Path) -> float | None:
     """When a claim was last touched. Opened first: a network file system then asks its server."""
     try:

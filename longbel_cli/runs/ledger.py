@@ -34,8 +34,9 @@ class ByteRange:
 class WindowRecord:
     """What the ledger keeps of a committed window.
 
-    `quarantined_ids` are documents left out as a whole, `quarantined` the number of quarantine
-    records, `lines` that of predictions. `following` is the reader's position after the window's
+    `quarantined_ids` are documents left out as a whole whose id could be read,
+    `quarantined_documents` their number with those without; `quarantined` counts all quarantine
+    records, `lines` predictions. `following` is the reader's position after the window's
     last document; `last` says that the corpus ends with it. `seconds` is what the window took,
     `at` the Unix time of the commit, `note` whatever the linker wants to find again.
     """
@@ -46,6 +47,7 @@ class WindowRecord:
     mentions: int
     lines: int
     quarantined: int
+    quarantined_documents: int
     data: ByteRange
     errors: ByteRange
     following: Any
@@ -88,10 +90,11 @@ def _check(body: bytes) -> bytes:
     return hashlib.sha256(body).hexdigest()[:16].encode()
 
 
-def read_ledger(paths: StreamPaths) -> tuple[list[WindowRecord], int]:
+def read_ledger(paths: StreamPaths, merged: bool = False) -> tuple[list[WindowRecord], int]:
     """The windows that a stream holds, in the order of commit, and where its last line ends.
 
-    Safe to call while another process writes the stream.
+    Safe to call while another process writes the stream. `merged`: its data may have been moved
+    into the result, so only the ledger counts.
     """
     if not paths.ledger.exists():
         return [], 0
@@ -103,7 +106,9 @@ def read_ledger(paths: StreamPaths) -> tuple[list[WindowRecord], int]:
     while (stop := content.find(b"\n", position)) >= 0:
         record = WindowRecord.from_line(content[position:stop])
         position = stop + 1
-        if record is None or record.data.end > data_size or record.errors.end > errors_size:
+        if record is None:
+            continue
+        if not merged and (record.data.end > data_size or record.errors.end > errors_size):
             continue
         records.append(record)
         end = position

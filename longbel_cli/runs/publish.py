@@ -38,6 +38,7 @@ class Finished:
     mentions: int
     lines: int
     quarantined: int
+    quarantined_documents: int
     bytes: int
     sha256: str
     errors_bytes: int
@@ -123,6 +124,7 @@ def publish(layout: Layout, files: Files, check_input: Callable[[], None]) -> Fi
         mentions=sum(record.mentions for record in records),
         lines=sum(record.lines for record in records),
         quarantined=sum(record.quarantined for record in records),
+        quarantined_documents=sum(record.quarantined_documents for record in records),
         bytes=data.bytes,
         sha256=data.sha256,
         errors_bytes=errors.bytes,

@@ -1,0 +1,41 @@
+"""`longbel merge`: the shards of a run into one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def merge(
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="The path that link's --out was given.")
+    ],
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print what was joined as JSON on stdout.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
+) -> None:
+    """Join the shards of a finished run in corpus order. Gaps and doubles are refused."""
+    import json
+    from dataclasses import asdict
+
+    from longbel_cli.run import merge_run
+
+    finished = merge_run(out)
+    if json_output:
+        typer.echo(json.dumps(asdict(finished)))
+    elif not quiet:
+        typer.echo(
+            f"longbel: {out}: {finished.lines:,} predictions of {finished.documents:,} documents, "
+            f"{finished.windows:,} windows, sha256 {finished.sha256}",
+            err=True,
+        )
+    if finished.quarantined:
+        if not quiet:
+            typer.echo(
+                f"longbel: {finished.quarantined:,} quarantined, see {out}.run/errors.jsonl",
+                err=True,
+            )
+        raise typer.Exit(5)

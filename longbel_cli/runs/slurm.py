@@ -1,0 +1,126 @@
+"""A batch script that runs `longbel link` under Slurm until it is done. Submits nothing."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kb_builder.errors import LongbelError
+
+# Seconds before the job's end at which Slurm sends SIGUSR1; link leaves within 20 s of it.
+_SIGNAL_SECONDS = 120
+
+_ENVIRONMENT = """\
+# Nothing is fetched: the model and the knowledge base lie on disk.
+export HF_HUB_OFFLINE=1
+export TRANSFORMERS_OFFLINE=1
+export HF_HUB_DISABLE_TELEMETRY=1
+export TOKENIZERS_PARALLELISM=false
+export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"
+"""
+
+_REQUEUE = """\
+status=0
+srun {command} || status=$?
+
+# 75: stopped early (time limit, preemption) with everything committed. The job goes to the queue
+# again and this same script goes on. Any other failure needs a look.
+if [ "$status" -eq 75 ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"
+"""
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """What the script asks Slurm for. `tasks` is the size of the array, `processes` the number of
+    processes in each of its jobs, each with `cpus` cores and `gpus` GPUs. `setup` is shell text
+    that makes the `longbel` command available."""
+
+    link_arguments: Sequence[str]
+    tasks: int = 1
+    processes: int = 1
+    time: str = "20:00:00"
+    cpus: int = 8
+    gpus: int = 1
+    memory: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    setup: str | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.tasks, self.processes, self.cpus) < 1 or self.gpus < 0:
+            raise LongbelError("tasks, processes and cpus count from 1", exit_code=2)
+        for value in (self.time, self.memory, self.partition, self.account):
+            if value is not None and (not value or not value.isprintable() or " " in value):
+                raise LongbelError(f"{value!r} is no value for an #SBATCH line", exit_code=2)
+        if any(argument.split("=")[0] == "--shard" for argument in self.link_arguments):
+            raise LongbelError(
+                "the script sets --shard itself",
+                "Leave --shard out; --tasks and --processes say how many shards there are.",
+                exit_code=2,
+            )
+
+    @property
+    def out(self) -> str:
+        """What link's `--out` is given."""
+        for number, argument in enumerate(self.link_arguments):
+            if argument == "--out" and number + 1 < len(self.link_arguments):
+                return _file(self.link_arguments[number + 1])
+            if argument.startswith("--out="):
+                return _file(argument.removeprefix("--out="))
+        raise LongbelError(
+            "the arguments of link lack --out",
+            "Give them after --, as in: longbel slurm --tasks 8 -- corpus.jsonl --out preds.jsonl",
+            exit_code=2,
+        )
+
+
+def _file(out: str) -> str:
+    if out == "-":
+        raise LongbelError("--out - cannot be gone on with; name a file", exit_code=2)
+    return out
+
+
+def sbatch_script(job: SlurmJob) -> str:
+    """The text of the script."""
+    command = shlex.join(["longbel", "link", *job.link_arguments, "--shard", "auto"])
+    merge = f"longbel merge {shlex.quote(job.out)}"
+    parts = ["#!/bin/bash\n" + "".join(f"#SBATCH {line}\n" for line in _directives(job))]
+    if job.tasks * job.processes > 1:
+        parts.append(
+            "# When all shards are done, join them:\n"
+            f"#   sbatch --dependency=afterany:JOBID --wrap={shlex.quote(merge)}\n"
+        )
+    if job.setup:
+        parts.append(job.setup.rstrip("\n") + "\n")
+    parts += [_ENVIRONMENT, _REQUEUE.format(command=command)]
+    return "\n".join(parts)
+
+
+def _directives(job: SlurmJob) -> list[str]:
+    log = f"{job.out}.%A_%a.log" if job.tasks > 1 else f"{job.out}.%j.log"
+    lines = [
+        "--job-name=longbel",
+        *([f"--array=1-{job.tasks}"] if job.tasks > 1 else []),
+        f"--ntasks={job.processes}",
+        f"--cpus-per-task={job.cpus}",
+        *([f"--gpus-per-task={job.gpus}"] if job.gpus else []),
+        f"--time={job.time}",
+        f"--signal=USR1@{_SIGNAL_SECONDS}",
+        "--requeue",
+        "--open-mode=append",
+        f"--output={_log_name(log)}",
+    ]
+    for name, value in (("mem", job.memory), ("partition", job.partition),
+                        ("account", job.account)):  # fmt: skip
+        if value is not None:
+            lines.append(f"--{name}={value}")
+    return lines
+
+
+def _log_name(log: str) -> str:
+    """Slurm reads blanks in these lines as ends unless they are quoted."""
+    return f'"{log}"' if " " in log else log
