@@ -270,8 +270,9 @@ def singular_bag(text: str) -> str:
 
 
 def title_first(atoms: list[Atom]) -> list[Atom]:
-    """The preferred label in front: the one most atoms agree on, uninverted where there is one."""
-    votes = Counter(singular_bag(atom.text) for atom in atoms if atom.sab != "CHEBI")
+    """The preferred label in front: that of most sources, uninverted where there is one."""
+    claims = {(atom.sab, singular_bag(atom.text)) for atom in atoms if atom.sab != "CHEBI"}
+    votes = Counter(bag for _, bag in claims)
     labels = [atom for atom in atoms if atom.tty in LABELS]
     title = max(labels, key=lambda a: (votes[singular_bag(a.text)], ", " not in a.text))
     return [title, *(atom for atom in atoms if atom is not title)]
