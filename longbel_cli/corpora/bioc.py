@@ -188,7 +188,7 @@ def _xml_documents(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     with stored.opened(path) as handle:
         parser = _XmlParser()
         while True:
-            data = handle.read(_CHUNK)
+            data = handle.read1(_CHUNK)
             try:
                 parser.feed(data)
             except expat.ExpatError as error:
@@ -249,8 +249,11 @@ class _XmlParser:
         self._builder.end(tag)
         self._depth -= 1
         if self._depth == 0:
-            self._found.append((self._line, _as_json(self._builder.close())))
-            self._builder = None
+            document, self._builder = self._builder.close(), None
+            try:
+                self._found.append((self._line, _as_json(document)))
+            except RecursionError:
+                raise UnreadableError("broken BioC: nested too deeply", self._line) from None
 
     def _data(self, text: str) -> None:
         if self._builder is not None:

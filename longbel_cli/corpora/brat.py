@@ -32,7 +32,9 @@ from longbel_cli.types import Document, Mention, Passage, Span
 # A note is a list of codes when every word of it looks like one: letters, then four digits or more.
 _CODE = re.compile(r"(?:[A-Za-z]+[:_])*[A-Za-z]{0,4}\d{4,}[0-9A-Za-z.:_-]*")
 _BETWEEN_CODES = re.compile(r"[\s+,;|]+")
-_T_BODY = re.compile(r"(\S+) +(\d+ +\d+(?: *; *\d+ +\d+)*) *")
+# No document has offsets of more digits; int() refuses thousands of them.
+_PAIR = r"[0-9]{1,12} +[0-9]{1,12}"
+_T_BODY = re.compile(rf"(\S+) +({_PAIR}(?: *; *{_PAIR})*) *")
 _N_BODY = re.compile(r"(\S+) +(\S+) +(\S.*)")
 _OTHER_LINES = "EARM*#"
 

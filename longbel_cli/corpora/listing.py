@@ -23,6 +23,8 @@ _XML = (".xml", ".bioc")
 _PUBTATOR_HEAD = re.compile(rb"(?:\xef\xbb\xbf)?\s*[^\s|][^\t\n|]*\|[ta]\|")
 # Configuration of BRAT and of a terminal's file manager: no documents, nothing to tell.
 _BRAT_EXTRAS = (".conf", ".config")
+# A text of such a name is no document that lost its annotations.
+_ABOUT = re.compile(r"read.?me|licen[cs]e|copying|notice|change.?log|authors", re.IGNORECASE)
 
 
 def corpus_files(paths: Sequence[Path | str], form: str, warn: Warn) -> list[CorpusFile]:
@@ -58,6 +60,8 @@ def corpus_files(paths: Sequence[Path | str], form: str, warn: Warn) -> list[Cor
 
 def _files_of(path: str, form: str, warn: Warn) -> Iterator[CorpusFile]:
     if path == STDIN:
+        if form == "brat":
+            raise LongbelError("BRAT cannot be read from standard input", exit_code=2)
         yield CorpusFile(STDIN, "bigbio" if form == "auto" else form)
         return
     place = Path(path)
@@ -66,6 +70,8 @@ def _files_of(path: str, form: str, warn: Warn) -> Iterator[CorpusFile]:
         return
     if not place.exists():
         raise LongbelError(f"{path}: no such file or folder", "Check the corpus path.")
+    if not place.is_file():
+        raise LongbelError(f"{path}: no regular file", "Pipe JSONL to `-` instead.")
     found = _format_of_named(place, form)
     if found is None:
         raise LongbelError(
@@ -97,6 +103,9 @@ def _walk(
         if entry.is_dir():
             yield from _walk(entry, root, form, warn, (*above, here))
             continue
+        if entry.exists() and not entry.is_file():
+            warn(str(entry), "it is no regular file; it is left out")
+            continue
         found = _format_in_folder(entry, form, annotated)
         if found == "brat":
             if entry.suffix == ".txt" and entry.stem in annotated:
@@ -113,6 +122,8 @@ def _format_in_folder(path: Path, form: str, annotated: set[str]) -> str | None:
     """The format of a file that a folder holds; None if it is no part of the corpus."""
     if path.suffix == ".ann" or (path.suffix == ".txt" and path.stem in annotated):
         found: str | None = "brat"
+    elif path.suffix == ".txt" and _ABOUT.match(path.name):
+        return None
     elif path.suffix == ".txt" and form in ("auto", "brat") and annotated:
         # Among pairs, a text without its annotations is a document that lost them.
         found = "brat" if not _is_pubtator(path) else "pubtator"

@@ -29,7 +29,7 @@ from longbel_cli.corpora.writing import Answers, note, one_line
 from longbel_cli.types import Document, Mention, Passage, Span
 
 _TEXT = re.compile(rb"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
-_OFFSET = re.compile(r"-?\d{1,12}")
+_OFFSET = re.compile(r"-?[0-9]{1,12}")
 _TITLE, _ABSTRACT = b"t", b"a"
 _PASSAGE_TYPES = {_TITLE: "title", _ABSTRACT: "abstract"}
 

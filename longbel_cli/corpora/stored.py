@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from longbel_cli.corpora.records import STDIN, UnreadableError
 
@@ -27,17 +27,17 @@ _CHUNK = 1 << 16
 
 
 @contextmanager
-def opened(path: str) -> Iterator[BinaryIO]:
+def opened(path: str) -> Iterator[io.BufferedReader]:
     """The unpacked bytes of a file; gzip is recognised by its first bytes, not by its name.
 
     Failures to open or unpack leave as UnreadableError.
     """
     try:
         if path == STDIN:
-            yield cast(BinaryIO, _unpacked(sys.stdin.buffer))
+            yield cast(io.BufferedReader, _unpacked(sys.stdin.buffer))
             return
         with Path(path).open("rb") as handle:
-            yield cast(BinaryIO, _unpacked(handle))
+            yield cast(io.BufferedReader, _unpacked(handle))
     except (OSError, EOFError, zlib.error) as error:
         raise UnreadableError(_why(error)) from error
 
@@ -46,7 +46,7 @@ def _unpacked(handle: Any) -> Any:
     if not hasattr(handle, "peek"):
         handle = io.BufferedReader(handle)
     if handle.peek(2)[:2] == b"\x1f\x8b":
-        return io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=handle)), _CHUNK)
+        return gzip.GzipFile(fileobj=handle)
     return handle
 
 
@@ -145,7 +145,7 @@ _BETWEEN = re.compile(r"[ \t\n\r,]*")
 class _JsonStream:
     """A window of text over a file, and where it stands."""
 
-    def __init__(self, handle: BinaryIO, offset: int, line: int) -> None:
+    def __init__(self, handle: io.BufferedReader, offset: int, line: int) -> None:
         self._handle = handle
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._bytes_read = offset
@@ -181,17 +181,20 @@ class _JsonStream:
             return
         # The keys before the array are small: look for it at the head before taking the whole.
         self._fill_to(_CHUNK)
-        found = re.compile(rf'"(?:{"|".join(arrays)})"\s*:\s*\[').search(
-            self._text, self._at, self._at + _CHUNK
-        )
-        if found and self._is_top_level(self._at, found.start()):
-            self._at = found.end()
-            yield from self.documents(arrays, inside=True)
-            self._at = len(self._text)
-            while self._fill(_CHUNK):
-                self._at = len(self._text)
-            return
+        key = re.compile(rf'"(?:{"|".join(arrays)})"\s*:\s*\[')
+        for found in key.finditer(self._text, self._at, self._at + _CHUNK):
+            if self._is_top_level(self._at, found.start()):
+                self._at = found.end()
+                yield from self.documents(arrays, inside=True)
+                self._skip_rest()
+                return
         yield self._value()
+
+    def _skip_rest(self) -> None:
+        """Keys after the array hold no documents."""
+        self._at = len(self._text)
+        while self._fill(_CHUNK):
+            self._text, self._at = "", 0
 
     def _is_top_level(self, start: int, end: int) -> bool:
         """Whether the head `{...,` before a key closes as an object of its own."""
@@ -265,7 +268,8 @@ class _JsonStream:
     def _fill(self, size: int) -> bool:
         if self._ended:
             return False
-        data = self._handle.read(size)
+        # read1 gives what was unpacked before the place where a gzip file is damaged.
+        data = self._handle.read1(size)
         try:
             self._text += self._decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
@@ -284,6 +288,6 @@ def head(path: str, size: int = _CHUNK) -> bytes:
     """The first unpacked bytes of a file, empty where it cannot be read."""
     try:
         with opened(path) as handle:
-            return handle.read(size)
+            return handle.read1(size)
     except UnreadableError:
         return b""

@@ -1,0 +1,1 @@
+"""Corpora that go wrong, by name."""
