@@ -285,8 +285,8 @@ def thin(atoms: list[Atom]) -> list[Atom]:
     for atom in sorted(atoms, key=lambda a: a.tty not in LABELS and ", " in a.text):
         bag = word_bag(atom.text)
         if atom.tty not in LABELS:
-            full = len(kept) >= MAX_ENGLISH_NAMES and atom.suppress == "N"
-            if full or bag in bags:
+            full = len(kept) >= MAX_ENGLISH_NAMES or bag in bags
+            if full and atom.suppress == "N":
                 continue
         bags.add(bag)
         kept.append(atom)
