@@ -1,0 +1,113 @@
+"""A directory that appears under its name only when it is complete."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from kb_builder.errors import LongbelError
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+class Draft:
+    """A context manager: a temporary directory beside `final`, renamed to it at the end.
+
+    Refuses a `final` that exists, unless `overwrite` and it is a knowledge base (or empty).
+    """
+
+    def __init__(self, final: Path, overwrite: bool) -> None:
+        self.final = final
+        self.draft = final.parent / f".{final.name}.{os.getpid()}.partial"
+        self.overwrite = overwrite
+        self._refuse_or_go_on()
+
+    def _refuse_or_go_on(self) -> None:
+        if not self.final.exists() and not self.final.is_symlink():
+            return
+        empty = self.final.is_dir() and not any(self.final.iterdir())
+        if empty:
+            return
+        if not (self.final / "kb.json").is_file():
+            raise LongbelError(
+                f"{self.final}: exists and is no knowledge base",
+                hint="Choose another name for --out.",
+                exit_code=4,
+            )
+        if not self.overwrite:
+            raise LongbelError(
+                f"{self.final}: a knowledge base is there already",
+                hint="--overwrite replaces it.",
+                exit_code=4,
+            )
+
+    def __enter__(self) -> Path:
+        try:
+            self.final.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self.draft, ignore_errors=True)
+            self.draft.mkdir()
+        except OSError as error:
+            raise self._failed(error) from error
+        return self.draft
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is None:
+                self._publish()
+        except OSError as failure:
+            raise self._failed(failure) from failure
+        finally:
+            shutil.rmtree(self.draft, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise self._failed(error) from error
+
+    def _publish(self) -> None:
+        for path in self.draft.rglob("*"):
+            if path.is_file():
+                _flush(path)
+        self._refuse_or_go_on()  # the name may have been taken meanwhile
+        if self.final.exists():
+            _exchange(self.draft, self.final)  # the old one is deleted as the draft
+        else:
+            self.draft.rename(self.final)
+        _flush(self.final.parent)
+
+    def _failed(self, error: OSError) -> LongbelError:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error)
+        return LongbelError(
+            f"{self.final}: cannot be written ({error.strerror or error})",
+            hint="The disk is full: free some space; nothing was left behind."
+            if full
+            else "Nothing was left behind.",
+        )
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Swap two directories: in one step where the system can, else in two."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if hasattr(libc, "renameat2"):
+            paths = os.fsencode(new), os.fsencode(old)
+            done = libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
+            if done == 0:
+                return
+    aside = old.with_name(f".{old.name}.{os.getpid()}.old")
+    old.rename(aside)
+    try:
+        new.rename(old)
+    except OSError:
+        aside.rename(old)
+        raise
+    aside.rename(new)

@@ -1,0 +1,48 @@
+"""Where terms come from: one row of SOURCES for each kind of source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from kb_builder.errors import LongbelError
+from kb_builder.sources.archives import Release
+from kb_builder.sources.selection import BadRows, Selection
+from kb_builder.sources.umls import read_umls
+from kb_builder.terms import Terms
+
+Progress = Callable[[str, int, int | None], None]
+Reader = Callable[[Path, Selection, BadRows, Progress], Terms]
+
+
+class Source(NamedTuple):
+    """A kind of source: how it is known, and how it is read."""
+
+    name: str
+    matches: Callable[[Path], bool]
+    read: Reader
+
+
+def _read_release(path: Path, selection: Selection, bad: BadRows, progress: Progress) -> Terms:
+    folder = path.parent if path.name.upper().startswith("MRCONSO") else path
+    with Release(folder) as release:
+        return read_umls(release, selection, bad, progress)
+
+
+def _is_release(path: Path) -> bool:
+    archive = path.suffix.lower() in (".zip", ".nlm")
+    return path.is_dir() or archive or "MRCONSO" in path.name.upper()
+
+
+SOURCES: tuple[Source, ...] = (Source("umls", _is_release, _read_release),)
+
+
+def read_terms(path: Path, selection: Selection, bad: BadRows, progress: Progress) -> Terms:
+    """The terms of the source at `path`, whatever kind it is."""
+    if not path.exists():
+        raise LongbelError(f"{path}: no such file or folder")
+    for source in SOURCES:
+        if source.matches(path):
+            return source.read(path, selection, bad, progress)
+    raise LongbelError(f"{path}: no kind of source that is known")

@@ -1,0 +1,230 @@
+"""Finds a release's files wherever they lie, and reads them as streams of bytes.
+
+A folder, a zip, an .nlm (a zip), one inside another, .gz, and files split in parts
+(`MRCONSO.RRF.aa.gz`, `MRCONSO.RRF.gz.aa`) all give the same bytes. Knows nothing of rows.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import re
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from kb_builder.errors import LongbelError
+
+# A file of a release has at most a few gigabytes; more is an archive made to fill the disk.
+MAX_BYTES = 32 << 30
+BLOCK_BYTES = 8 << 20
+_ARCHIVES = (".zip", ".nlm")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stored file: where it is, for messages, and how to open it."""
+
+    place: str
+    name: str
+    size: int | None  # bytes as they are read, None where only decompressing tells
+    open: Callable[[], IO[bytes]]
+
+
+class Release:
+    """The files of a release; a context manager, since archives stay open while it is read."""
+
+    def __init__(self, source: Path, max_bytes: int = MAX_BYTES) -> None:
+        self._stack = ExitStack()
+        self.max_bytes = max_bytes
+        self.source = source
+        try:
+            self.parts = self._parts_of(source)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> Release:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def find(self, name: str) -> StoredFile | None:
+        """The file `name` of the release, of several the one that lies least deep."""
+        pattern = re.compile(
+            rf"(?:.*/)?{re.escape(name)}(?P<part>\.[a-z]{{2}})?(?P<gz>\.gz)?(?P<split>\.[a-z]{{2}})?\Z",
+            re.IGNORECASE,
+        )
+        folders: dict[tuple[int, str], list[Part]] = {}
+        for part in self.parts:
+            if pattern.match(part.name):
+                folder = part.name.rpartition("/")[0]
+                folders.setdefault((folder.count("/") + bool(folder), folder), []).append(part)
+        if not folders:
+            return None
+        parts = sorted(folders[min(folders)], key=lambda part: part.name)
+        whole = [part for part in parts if _stem(part.name).lower() == name.lower()]
+        if whole:  # an unsplit file beside its parts; plain rather than compressed
+            parts = [min(whole, key=lambda part: (part.name.lower().endswith(".gz"), part.name))]
+        return StoredFile(name, tuple(parts), self.max_bytes)
+
+    def _parts_of(self, source: Path) -> list[Part]:
+        if source.is_dir():
+            return self._folder(source)
+        return self._archive(source.name, source)
+
+    def _folder(self, folder: Path) -> list[Part]:
+        parts, archives = [], []
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            if path.suffix.lower() in _ARCHIVES:
+                archives.append(path)
+                continue
+            name = path.relative_to(folder).as_posix()
+            size = None if path.suffix == ".gz" else path.stat().st_size
+            parts.append(Part(name, name, size, _opener(path)))
+        if not any("MRCONSO" in part.name.upper() for part in parts):
+            for archive in archives:
+                parts += self._archive(archive.relative_to(folder).as_posix(), archive)
+        return parts
+
+    def _archive(self, place: str, file: Path | IO[bytes], depth: int = 0) -> list[Part]:
+        try:
+            archive = self._stack.enter_context(zipfile.ZipFile(file))
+        except (zipfile.BadZipFile, EOFError) as error:
+            raise LongbelError(
+                f"{place}: not a readable zip archive ({error})",
+                hint="Download it again, or join its parts first.",
+            ) from error
+        parts, inner = [], []
+        for info in archive.infolist():
+            if info.is_dir():
+                continue
+            if info.filename.lower().endswith(_ARCHIVES):
+                inner.append(info)
+                continue
+            size = None if info.filename.endswith(".gz") else info.file_size
+            parts.append(
+                Part(f"{place}:{info.filename}", info.filename, size, _member(archive, info))
+            )
+        if depth < 2 and not any("MRCONSO" in part.name.upper() for part in parts):
+            for info in inner:
+                nested = self._unpacked(archive, info)
+                parts += self._archive(f"{place}:{info.filename}", nested, depth + 1)
+        return parts
+
+    def _unpacked(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+        """An archive inside an archive, on disk: a zip is read from its end."""
+        if info.file_size > self.max_bytes:
+            raise too_big(f"{archive.filename}:{info.filename}", self.max_bytes)
+        copy = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  # closed by the stack
+        with archive.open(info) as packed:
+            shutil.copyfileobj(packed, copy, BLOCK_BYTES)
+        copy.seek(0)
+        return copy
+
+
+def _stem(name: str) -> str:
+    file = name.rpartition("/")[2]
+    return file[:-3] if file.lower().endswith(".gz") else file
+
+
+def _opener(path: Path) -> Callable[[], IO[bytes]]:
+    return lambda: path.open("rb")
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], IO[bytes]]:
+    return lambda: archive.open(info)
+
+
+def too_big(place: str, limit: int) -> LongbelError:
+    """The error of a file that unpacks to more than a release can hold."""
+    return LongbelError(
+        f"{place}: more than {limit >> 30} GiB unpacked, no release file is that large",
+        hint="Check that the archive is the one you meant.",
+    )
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One file of a release, perhaps compressed and in parts."""
+
+    name: str
+    parts: tuple[Part, ...]
+    max_bytes: int = MAX_BYTES
+
+    @property
+    def place(self) -> str:
+        """Where it lies, for messages."""
+        return self.parts[0].place if len(self.parts) == 1 else f"{self.parts[0].place}…"
+
+    @property
+    def size(self) -> int | None:
+        """Its bytes unpacked, where that is known before reading."""
+        sizes = [part.size for part in self.parts]
+        return None if self._compressed or None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def _compressed(self) -> bool:
+        return ".gz" in self.parts[0].name.lower()
+
+    def blocks(self, digest: hashlib._Hash | None = None) -> Iterator[bytes]:
+        """Its bytes in blocks; `digest` is fed with them."""
+        total = 0
+        with ExitStack() as stack:
+            joined = stack.enter_context(io.BufferedReader(_Joined(self.parts), BLOCK_BYTES))
+            stream: io.BufferedIOBase = joined
+            if self._compressed:
+                stream = stack.enter_context(gzip.GzipFile(fileobj=joined))
+            while True:
+                try:
+                    block = stream.read(BLOCK_BYTES)
+                except (EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+                    raise LongbelError(
+                        f"{self.place}: broken after {total} bytes ({error})",
+                        hint="The file is damaged or cut short: download it again.",
+                    ) from error
+                if not block:
+                    return
+                total += len(block)
+                if total > self.max_bytes:
+                    raise too_big(self.place, self.max_bytes)
+                if digest is not None:
+                    digest.update(block)
+                yield block
+
+
+class _Joined(io.RawIOBase):
+    """Parts read one after the other as one raw stream."""
+
+    def __init__(self, parts: tuple[Part, ...]) -> None:
+        self._waiting = list(parts)
+        self._current: IO[bytes] | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any writable buffer
+        while True:
+            if self._current is None:
+                if not self._waiting:
+                    return 0
+                self._current = self._waiting.pop(0).open()
+            data = self._current.read(len(buffer))
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+            self._current.close()
+            self._current = None
+
+    def close(self) -> None:
+        if self._current is not None:
+            self._current.close()
+        super().close()

@@ -1,0 +1,149 @@
+"""Rows of the Rich Release Format as columns: bytes split on `\n` and `|`, on nothing else.
+
+No CSV parser: quotes, `NA`, lone carriage returns, U+0085 and U+2028 are text. Knows nothing of
+what the columns mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from kb_builder.errors import LongbelError
+
+_BAR, _NEWLINE, _RETURN = ord("|"), ord("\n"), ord("\r")
+MAX_ROW_BYTES = 16 << 20
+
+
+class BadRow(NamedTuple):
+    """A row that cannot be read: its line, from 1, and why."""
+
+    line: int
+    reason: str
+
+
+class Rows:
+    """The readable rows of a block: `starts[i, k]..ends[i, k]` are the bytes of field k."""
+
+    def __init__(
+        self, data: np.ndarray, starts: np.ndarray, ends: np.ndarray, lines: np.ndarray
+    ) -> None:
+        self.data, self.starts, self.ends, self.lines = data, starts, ends, lines
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def key(self, field: int, width: int) -> np.ndarray:
+        """int32[n]: a field of at most `width` (1 to 3) bytes as one number, -1 if longer."""
+        start, length = self.starts[:, field], self.ends[:, field] - self.starts[:, field]
+        number = np.zeros(len(start), dtype=np.int32)
+        for place in range(width):
+            inside = length > place
+            byte = self.data[np.minimum(start + place, len(self.data) - 1)]
+            number = np.where(inside, number << 8 | byte, number)
+        number[length > width] = -1
+        return number
+
+    def equals(self, field: int, text: bytes) -> np.ndarray:
+        """bool[n]: whether the field is `text`, of 1 to 3 bytes."""
+        return self.key(field, len(text)) == int.from_bytes(text, "big")
+
+    def column(self, field: int, where: np.ndarray | None = None) -> pa.LargeBinaryArray:
+        """The field's bytes, of the rows at the positions `where`."""
+        chosen = slice(None) if where is None else where
+        starts, ends = self.starts[chosen, field], self.ends[chosen, field]
+        n = len(starts)
+        if n == 0:
+            return pa.array([], pa.large_binary())
+        # Fields and the gaps between them are alternate values of one array over the block;
+        # taking every second value copies the fields alone.
+        edges = np.empty(2 * n, dtype=np.int64)
+        edges[0::2], edges[1::2] = starts, ends
+        both = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(), 2 * n - 1, [None, pa.py_buffer(edges), pa.py_buffer(self.data)]
+        )
+        return both.take(pa.array(np.arange(0, 2 * n, 2, dtype=np.int64)))
+
+
+class Block(NamedTuple):
+    """Whole rows of a file: the bytes, and the number of the first row's line."""
+
+    data: bytes
+    first_line: int
+    n_lines: int
+
+
+def whole_rows(blocks: Iterable[bytes], place: str) -> Iterator[Block]:
+    """The same bytes cut at line ends; a last line without one gets it."""
+    rest, line = b"", 1
+    for block in blocks:
+        cut = block.rfind(b"\n") + 1
+        if cut == 0:
+            rest += block
+            if len(rest) > MAX_ROW_BYTES:
+                raise LongbelError(
+                    f"{place}:{line}: a row of more than {MAX_ROW_BYTES >> 20} MiB",
+                    hint="This is no RRF file: rows end in a line feed.",
+                )
+            continue
+        data = rest + block[:cut]
+        rest = block[cut:]
+        count = data.count(b"\n")
+        yield Block(data, line, count)
+        line += count
+    if rest:
+        yield Block(rest + b"\n", line, 1)
+
+
+def split_rows(block: Block, n_fields: int) -> tuple[Rows, list[BadRow]]:
+    """Fields of every row of the block that has `n_fields`, each closed by a bar."""
+    data = np.frombuffer(block.data, dtype=np.uint8)
+    ends = np.flatnonzero(data == _NEWLINE)
+    bars = np.flatnonzero(data == _BAR)
+    lines = block.first_line + np.arange(len(ends))
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    closing = np.where((ends > starts) & (data[ends - 1] == _RETURN), ends - 1, ends)
+    bad: list[BadRow] = []
+    regular = len(bars) == n_fields * len(ends) and np.array_equal(
+        bars[n_fields - 1 :: n_fields] + 1, closing
+    )
+    if not regular:
+        first_bar = np.searchsorted(bars, starts)
+        counts = np.searchsorted(bars, ends) - first_bar
+        closed = counts == n_fields
+        closed[closed] = bars[first_bar[closed] + n_fields - 1] + 1 == closing[closed]
+        unreadable = zip(lines[~closed].tolist(), counts[~closed].tolist(), strict=True)
+        bad = [_bad_row(line, count, n_fields) for line, count in unreadable]
+        bars = bars[(first_bar[closed][:, None] + np.arange(n_fields)).ravel()]
+        starts, lines = starts[closed], lines[closed]
+    field_ends = bars.reshape(len(lines), n_fields)
+    field_starts = np.empty_like(field_ends)
+    field_starts[:, 0] = starts
+    field_starts[:, 1:] = field_ends[:, :-1] + 1
+    return Rows(data, field_starts, field_ends, lines), bad
+
+
+def _bad_row(line: int, n_bars: int, n_fields: int) -> BadRow:
+    if n_bars == n_fields:
+        return BadRow(line, f"text after the last of {n_fields} columns")
+    return BadRow(line, f"{n_bars} columns instead of {n_fields}")
+
+
+def as_text(column: pa.LargeBinaryArray) -> tuple[pa.LargeStringArray, np.ndarray | None]:
+    """The column as text, and where it is not UTF-8 a mask of the rows that are (else None)."""
+    try:
+        return column.cast(pa.large_string()), None
+    except pa.ArrowInvalid:
+        good = np.fromiter((_is_utf8(value) for value in column.to_pylist()), bool, len(column))
+        return column.filter(pa.array(good)).cast(pa.large_string()), good
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,152 @@
+"""What of a source is wanted, and what becomes of rows that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from kb_builder.errors import LongbelError
+from kb_builder.semantics import PRESETS, SEMANTIC_TYPES, Preset, group_code_of, tui_of
+from kb_builder.sources.rrf import BadRow
+
+BAD_SHARE = 0.001
+BAD_ROWS = 10
+_KEPT_IN_REPORT = 1_000
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rule 1's choices; None means all (of languages: the default ones)."""
+
+    languages: tuple[str, ...] | None = None
+    vocabularies: frozenset[str] | None = None
+    group_codes: frozenset[str] | None = None
+    tuis: frozenset[str] | None = None
+    preset: Preset = field(default_factory=Preset)
+    keep_suppressed: bool = False
+
+    def wants_types(self, numbers: np.ndarray, tree_numbers: pa.LargeBinaryArray) -> np.ndarray:
+        """bool[n]: whether rows of MRSTY (TUI number, tree number) are selected."""
+        wanted = np.zeros(1000, dtype=bool)
+        for tui, kind in SEMANTIC_TYPES.items():
+            wanted[int(tui[1:])] = self._wants(tui, kind.group_code)
+        chosen = wanted[numbers]
+        if self.preset.tree_prefixes:
+            prefixes = tuple(prefix.encode() for prefix in self.preset.tree_prefixes)
+            encoded = tree_numbers.dictionary_encode()
+            begins = [value.startswith(prefixes) for value in encoded.dictionary.to_pylist()]
+            chosen = chosen & np.array(begins, dtype=bool)[encoded.indices.to_numpy()]
+        return chosen
+
+    def _wants(self, tui: str, group_code: str) -> bool:
+        preset_groups = self.preset.group_codes
+        return (
+            (self.group_codes is None or group_code in self.group_codes)
+            and (self.tuis is None or tui in self.tuis)
+            and (not preset_groups or group_code in preset_groups)
+        )
+
+
+def selection_of(
+    languages: Iterable[str] | None = None,
+    vocabularies: Iterable[str] | None = None,
+    semantic_groups: Iterable[str] | None = None,
+    semantic_types: Iterable[str] | None = None,
+    preset: str | None = None,
+    keep_suppressed: bool = False,
+) -> Selection:
+    """The selection that a user's words mean; a word that means nothing is an error."""
+    if preset is not None and preset not in PRESETS:
+        raise LongbelError(
+            f"unknown preset {preset!r}", hint=f"Presets: {', '.join(PRESETS)}.", exit_code=2
+        )
+    return Selection(
+        languages=None if languages is None else tuple(dict.fromkeys(map(_language, languages))),
+        vocabularies=None if vocabularies is None else frozenset(vocabularies),
+        group_codes=_resolved(semantic_groups, group_code_of, "semantic group"),
+        tuis=_resolved(semantic_types, tui_of, "semantic type"),
+        preset=PRESETS[preset] if preset is not None else Preset(),
+        keep_suppressed=keep_suppressed,
+    )
+
+
+def _language(text: str) -> str:
+    code = text.strip().upper()
+    if len(code) != 3 or not code.isascii() or not code.isalpha():
+        raise LongbelError(
+            f"{text!r} is no UMLS language code",
+            hint="Codes have three letters: ENG, FRE, SPA, GER, …",
+            exit_code=2,
+        )
+    return code
+
+
+def _resolved(words: Iterable[str] | None, resolve: object, what: str) -> frozenset[str] | None:
+    if words is None:
+        return None
+    found = {}
+    for word in words:
+        found[word] = resolve(word)  # type: ignore[operator]  # one of two functions of text
+        if found[word] is None:
+            raise LongbelError(
+                f"unknown {what} {word!r}",
+                hint="Give codes or names of UMLS: DISO or Disorders, T047 or Disease or Syndrome.",
+                exit_code=2,
+            )
+    return frozenset(found.values())
+
+
+class Quarantined(NamedTuple):
+    """A row that was not used: its file, its line (from 1) and why. Never its text."""
+
+    file: str
+    line: int
+    reason: str
+
+
+class BadRows:
+    """Collects unusable rows and says when there are too many."""
+
+    def __init__(self, allowed: int | None = None) -> None:
+        self.allowed = allowed
+        self.listed: list[Quarantined] = []  # the first ones of each kind
+        self.unreadable: dict[str, int] = {}  # by file
+        self.untyped = 0
+
+    @property
+    def total(self) -> int:
+        return sum(self.unreadable.values()) + self.untyped
+
+    def add(self, file: str, line: int, reason: str) -> None:
+        """One row that cannot be read."""
+        self.unreadable[file] = self.unreadable.get(file, 0) + 1
+        if self.unreadable[file] <= _KEPT_IN_REPORT:
+            self.listed.append(Quarantined(file, line, reason))
+
+    def add_all(self, file: str, rows: Iterable[BadRow]) -> None:
+        for row in rows:
+            self.add(file, row.line, row.reason)
+
+    def add_untyped(self, file: str, lines: Iterable[int]) -> None:
+        """Concepts without a semantic type, by the first line of each."""
+        for line in lines:
+            self.untyped += 1
+            if self.untyped <= _KEPT_IN_REPORT:
+                self.listed.append(Quarantined(file, line, "concept without a semantic type"))
+
+    def check(self, file: str, n_rows: int) -> None:
+        """Stop if `file` has more unreadable rows than are allowed."""
+        count = self.unreadable.get(file, 0)
+        limit = max(BAD_ROWS, BAD_SHARE * n_rows) if self.allowed is None else self.allowed
+        if count <= limit:
+            return
+        first = [row for row in self.listed if row.file == file][:3]
+        places = "; ".join(f"{row.file}:{row.line}: {row.reason}" for row in first)
+        raise LongbelError(
+            f"{count} of {n_rows} rows cannot be read: {places}",
+            hint="Check the file; --max-bad-rows N goes on with up to N of them left out.",
+        )

@@ -1,0 +1,392 @@
+"""A knowledge base on disk: a directory of tables, opened by memory map and read on demand.
+
+`names.parquet`, `concepts.parquet`, `audit.parquet` and `tries/<tokenizer hash>.parquet` are
+the format; the `.arrow` files beside them hold the same tables in a form that is mapped and not
+read, so that processes of a machine share one copy. Knows tokenizers only by their hash until a
+trie has to be built; no pickle anywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kb_builder.errors import LongbelError
+from kb_builder.trie import Trie, build_trie
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+FORMAT_VERSION = 1
+MAX_ANSWER_TOKENS = 128
+_LOG = logging.getLogger("longbel")
+
+
+class KnowledgeBase:
+    """Names of concepts in semantic groups, by row of the names table.
+
+    Rows are sorted by group and then by name in code-point order, so a group's rows are a
+    range. Opening maps files; nothing is read until it is asked for.
+    """
+
+    def __init__(
+        self, path: Path, info: dict[str, Any], names: pa.Table, concepts: pa.Table
+    ) -> None:
+        self.path = path
+        self.info = info
+        self.groups: tuple[str, ...] = tuple(group["name"] for group in info["groups"])
+        self.signature: str = info["signature"]
+        self._names, self._concepts = names, concepts
+        sizes = [group["names"] for group in info["groups"]]
+        self._group_first = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
+        self._concept = _numpy(names["concept"])
+        self._tries: dict[str, Trie] = {}
+
+    @classmethod
+    def open(cls, path: Path | str) -> KnowledgeBase:
+        """The knowledge base in directory `path`."""
+        path = Path(path)
+        file = path / "kb.json"
+        if not file.is_file():
+            raise LongbelError(
+                f"{path}: no knowledge base (it has no kb.json)",
+                hint="`longbel build-kb SOURCE --out KB` makes one.",
+            )
+        try:
+            info = json.loads(file.read_text(encoding="utf-8"))
+            version = info["format_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise LongbelError(
+                f"{file}: not the description of a knowledge base", hint="Build it again."
+            ) from error
+        if version != FORMAT_VERSION:
+            raise LongbelError(
+                f"{file}: format version {version}; this program reads {FORMAT_VERSION}",
+                hint="Build the knowledge base again with this version of longbel.",
+            )
+        base = cls(path, info, _table(path, "names"), _table(path, "concepts"))
+        if len(base._concept) != base._group_first[-1]:
+            raise LongbelError(
+                f"{path}: kb.json and the names table differ", hint="Build it again."
+            )
+        return base
+
+    @property
+    def n_names(self) -> int:
+        return len(self._concept)
+
+    @property
+    def n_concepts(self) -> int:
+        return len(self._concepts)
+
+    @property
+    def row_concepts(self) -> np.ndarray:
+        """int32[n_names]: the concept's row in the concepts table, which is sorted by code."""
+        return self._concept
+
+    def name(self, row: int) -> str:
+        return self._names["name"][int(row)].as_py()
+
+    def names_of(self, rows: Sequence[int] | np.ndarray) -> list[str]:
+        """The names of several rows."""
+        return self._names["name"].take(pa.array(np.asarray(rows, dtype=np.int64))).to_pylist()
+
+    def code(self, row: int) -> str:
+        return self._concepts["code"][int(self._concept[row])].as_py()
+
+    def codes_of(self, rows: Sequence[int] | np.ndarray) -> list[str]:
+        """The concept codes of several rows."""
+        concepts = self._concept[np.asarray(rows, dtype=np.int64)]
+        return self._concepts["code"].take(pa.array(concepts)).to_pylist()
+
+    def group(self, row: int) -> str:
+        return self.groups[int(np.searchsorted(self._group_first, row, side="right")) - 1]
+
+    def rows_of_group(self, group: str) -> range:
+        """The rows of a group, which stand together."""
+        index = self._group_index(group)
+        return range(int(self._group_first[index]), int(self._group_first[index + 1]))
+
+    def _group_index(self, group: str) -> int:
+        if group not in self.groups:
+            raise LongbelError(
+                f"no semantic group {group!r} in {self.path}",
+                hint=f"It has {', '.join(self.groups)}.",
+            )
+        return self.groups.index(group)
+
+    def has_code(self, code: str) -> bool:
+        """Whether the code is one of the concepts, be it with names or left without."""
+        return self._concept_index(code) is not None
+
+    def concept(self, code: str) -> dict[str, Any] | None:
+        """The concept's row: code, preferred_name, semantic_types, groups, n_names."""
+        index = self._concept_index(code)
+        return None if index is None else self._concepts.slice(index, 1).to_pylist()[0]
+
+    def _concept_index(self, code: str) -> int | None:
+        return _find(self._concepts["code"], code, 0, len(self._concepts))
+
+    def names_of_concept(self, code: str, group: str | None = None) -> np.ndarray:
+        """int64: the rows of a concept's names, ascending; of one group where it is given."""
+        index = self._concept_index(code)
+        if index is None:
+            return np.zeros(0, dtype=np.int64)
+        first = self._concepts["names_first"][index].as_py()
+        stop = first + self._concepts["n_names"][index].as_py()
+        rows = np.sort(_numpy(self._names["by_concept"])[first:stop].astype(np.int64))
+        if group is None:
+            return rows
+        of_group = self.rows_of_group(group)
+        return rows[(rows >= of_group.start) & (rows < of_group.stop)]
+
+    def lookup(self, name: str, group: str) -> int | None:
+        """The row of exactly this name in the group."""
+        rows = self.rows_of_group(group)
+        return _find(self._names["name"], name, rows.start, rows.stop)
+
+    def search(self, text: str, group: str | None = None) -> dict[str, np.ndarray]:
+        """Rows by how their names match `text`: exact, case-folded, prefix; each row once."""
+        rows = range(self.n_names) if group is None else self.rows_of_group(group)
+        folded = text.casefold()
+        same, begins = [], []
+        step = 1 << 18
+        for start in range(rows.start, rows.stop, step):
+            names = self._names["name"].slice(start, min(step, rows.stop - start)).combine_chunks()
+            lower = pc.utf8_lower(names)
+            same.append(start + _where(pc.equal(lower, folded)))
+            begins.append(start + _where(pc.starts_with(lower, pattern=folded)))
+        case_folded = np.concatenate([np.zeros(0, np.int64), *same])
+        prefix = np.concatenate([np.zeros(0, np.int64), *begins])
+        is_exact = np.array([name == text for name in self.names_of(case_folded)], dtype=bool)
+        exact = case_folded[is_exact]
+        return {
+            "exact": exact,
+            "case-folded": np.setdiff1d(case_folded, exact),
+            "prefix": np.setdiff1d(prefix, case_folded),
+        }
+
+    def audit(self) -> pa.Table:
+        """What became of names that were dropped or given to another concept."""
+        return pq.read_table(self.path / "audit.parquet", memory_map=True)
+
+    def trie(self, tokenizer: Tokenizer) -> Trie:
+        """The trie of all groups for this tokenizer; built and kept where there is none yet."""
+        from kb_builder.tokenization import tokenizer_hash
+
+        digest = tokenizer_hash(tokenizer)
+        if digest not in self._tries:
+            self._tries[digest] = self._find_trie(digest) or self._make_trie(tokenizer, digest)
+        return self._tries[digest]
+
+    def _find_trie(self, digest: str) -> Trie | None:
+        for folder in self._trie_folders():
+            trie = load_trie(folder, digest, self.signature)
+            if trie is not None:
+                return trie
+        return None
+
+    def _trie_folders(self) -> tuple[Path, Path]:
+        return self.path / "tries", _cache_folder() / "tries" / self.signature
+
+    def _make_trie(self, tokenizer: Tokenizer, digest: str) -> Trie:
+        folder = next((one for one in self._trie_folders() if _is_writable(one)), None)
+        if folder is None:
+            _LOG.warning("no trie for this tokenizer, and no place to keep one: building it anew")
+            return self._build_trie(tokenizer)
+        with _locked(folder / f"{digest}.lock"):
+            trie = load_trie(folder, digest, self.signature)  # another process may have built it
+            if trie is None:
+                _LOG.info("building the trie of %d names for this tokenizer, once", self.n_names)
+                save_trie(self._build_trie(tokenizer), folder, digest, self.signature)
+                _LOG.info("kept the trie in %s", folder)
+                trie = load_trie(folder, digest, self.signature)
+        assert trie is not None
+        return trie
+
+    def _build_trie(self, tokenizer: Tokenizer) -> Trie:
+        from kb_builder.tokenization import AnswerTokenizer
+
+        answers = AnswerTokenizer(tokenizer)
+        runs = answers.encode_column(self._names["name"])
+        return build_trie(
+            self.groups, self._group_first.tolist(), runs, answers.prefix_id, MAX_ANSWER_TOKENS
+        )
+
+    def add_trie(self, tokenizer: Tokenizer) -> Trie:
+        """Build the trie for this tokenizer into the knowledge base's own directory."""
+        from kb_builder.tokenization import tokenizer_hash
+
+        digest = tokenizer_hash(tokenizer)
+        folder = self.path / "tries"
+        folder.mkdir(exist_ok=True)
+        save_trie(self._build_trie(tokenizer), folder, digest, self.signature)
+        trie = load_trie(folder, digest, self.signature)
+        assert trie is not None
+        return trie
+
+
+def _where(mask: pa.Array) -> np.ndarray:
+    return np.flatnonzero(mask.to_numpy(zero_copy_only=False))
+
+
+def _find(column: pa.ChunkedArray, text: str, low: int, high: int) -> int | None:
+    """The position of `text` among sorted strings, by bisection."""
+    stop = high
+    while low < high:
+        middle = (low + high) // 2
+        if column[middle].as_py() < text:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < stop and column[low].as_py() == text else None
+
+
+def _numpy(column: pa.ChunkedArray) -> np.ndarray:
+    """The column as numpy, without a copy where it is one chunk."""
+    if column.num_chunks == 1:
+        return column.chunk(0).to_numpy(zero_copy_only=True)
+    return column.to_numpy()
+
+
+def _table(folder: Path, name: str) -> pa.Table:
+    """A table by memory map; from Parquet where the mapped copy is missing."""
+    mapped = folder / f"{name}.arrow"
+    if mapped.is_file():
+        return read_mapped(mapped)
+    stored = folder / f"{name}.parquet"
+    if not stored.is_file():
+        raise LongbelError(f"{folder}: {name}.parquet is missing", hint="Build it again.")
+    return pq.read_table(stored).combine_chunks()
+
+
+def read_mapped(path: Path) -> pa.Table:
+    """An Arrow file as a table over mapped memory."""
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise LongbelError(
+            f"{path}: damaged ({type(error).__name__})", hint="Build the knowledge base again."
+        ) from error
+
+
+def write_mapped(table: pa.Table, path: Path) -> None:
+    """`table` as one uncompressed batch, so that its columns are mapped in one piece."""
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def write_tables(table: pa.Table, folder: Path, name: str) -> None:
+    """A table in both its forms."""
+    pq.write_table(
+        table, folder / f"{name}.parquet", compression="zstd", use_dictionary=_repeating(table),
+        write_statistics=False,
+    )  # fmt: skip
+    write_mapped(table, folder / f"{name}.arrow")
+
+
+def _repeating(table: pa.Table) -> list[str]:
+    """Columns in which values recur, the ones that a dictionary makes smaller."""
+    return [name for name in table.column_names if name in ("group", "language", "rule")]
+
+
+def save_trie(trie: Trie, folder: Path, digest: str, signature: str) -> None:
+    """Write a trie's two files under temporary names, then rename them."""
+    columns = {name: getattr(trie, name) for name in Trie.ARRAYS}
+    arrays = {
+        name: pa.LargeListArray.from_arrays(pa.array([0, len(values)]), pa.array(values))
+        for name, values in columns.items()
+    }
+    meta = {
+        "format_version": FORMAT_VERSION,
+        "tokenizer_hash": digest,
+        "kb_signature": signature,
+        "roots": trie.roots,
+        "answer_prefix": trie.answer_prefix,
+        "too_long": trie.too_long,
+        "indistinct": trie.indistinct,
+    }
+    table = pa.table(arrays).replace_schema_metadata({"longbel": json.dumps(meta)})
+    writers = {
+        "parquet": lambda path: pq.write_table(
+            table, path, compression="zstd", use_dictionary=False, write_statistics=False
+        ),
+        "arrow": lambda path: write_mapped(table, path),
+    }
+    for suffix, write in writers.items():
+        final = folder / f"{digest}.{suffix}"
+        temporary = folder / f".{digest}.{suffix}.{os.getpid()}"
+        try:
+            write(temporary)
+            temporary.replace(final)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def load_trie(folder: Path, digest: str, signature: str) -> Trie | None:
+    """The trie of a tokenizer from a folder, None where it has none."""
+    mapped, stored = folder / f"{digest}.arrow", folder / f"{digest}.parquet"
+    if mapped.is_file():
+        path, table = mapped, read_mapped(mapped)
+    elif stored.is_file():
+        path, table = stored, pq.read_table(stored)
+    else:
+        return None
+    meta = json.loads((table.schema.metadata or {}).get(b"longbel", b"{}"))
+    if meta.get("tokenizer_hash") != digest:
+        raise LongbelError(
+            f"{path}: made for tokenizer {meta.get('tokenizer_hash')}, not {digest}",
+            hint="Delete the file; the trie is built again when it is needed.",
+        )
+    if meta.get("kb_signature") != signature:
+        raise LongbelError(
+            f"{path}: made for another knowledge base",
+            hint="Delete the file; the trie is built again when it is needed.",
+        )
+    arrays = {name: table[name].chunk(0).values.to_numpy() for name in Trie.ARRAYS}
+    return Trie(
+        roots=meta["roots"],
+        answer_prefix=meta["answer_prefix"],
+        too_long=meta["too_long"],
+        indistinct=meta["indistinct"],
+        **arrays,
+    )
+
+
+def _cache_folder() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "longbel"
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; on file systems without locks, go on without."""
+    with path.open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except (ImportError, OSError):
+            _LOG.debug("no file lock on %s", path)
+        yield

@@ -1,0 +1,83 @@
+"""What a source hands over: a whole terminology in columns, before any rule is applied to it.
+
+Concepts are numbered by their codes in code-point order, so that the smallest number is the
+smallest code. Knows no file format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from kb_builder.semantics import SEMANTIC_TYPES, group_of_tui
+
+NOT_A_TITLE = 127
+
+
+class Titles(NamedTuple):
+    """Candidates for preferred titles as the source spells them, in no order."""
+
+    concept: np.ndarray  # int32
+    string: pa.LargeStringArray
+    rank: np.ndarray  # uint8, the smaller the better
+    language: np.ndarray  # int16, index into Terms.languages
+
+
+@dataclass
+class Terms:
+    """Tidied names of concepts in groups; `group` -1 stands for every group of the concept."""
+
+    codes: pa.LargeStringArray  # [n_concepts], sorted
+    groups: tuple[str, ...]  # sorted
+    languages: tuple[str, ...]  # in order of preference where a name has several
+    concept: np.ndarray  # int32[n]
+    name: np.ndarray  # int32[n], index into strings
+    group: np.ndarray | None  # int32[n], or None: `concept_groups` alone decides
+    language: np.ndarray  # int16[n]
+    strings: pa.ChunkedArray  # tidied names, each perhaps several times
+    titles: Titles
+    concept_groups: ConceptGroups | None = None
+    concept_types: ConceptTypes | None = None
+    as_they_stand: bool = False  # the rules were applied already
+    counts: dict[str, int] = field(default_factory=dict)
+    atoms_by_language: dict[str, int] = field(default_factory=dict)
+    files: list[dict[str, object]] = field(default_factory=list)
+
+
+class ConceptGroups(NamedTuple):
+    """The groups of each concept: `group[first[c]:first[c + 1]]`, ascending."""
+
+    first: np.ndarray  # int64[n_concepts + 1]
+    group: np.ndarray  # int16
+
+    @classmethod
+    def from_pairs(cls, concept: np.ndarray, group: np.ndarray, n_concepts: int) -> ConceptGroups:
+        """From distinct pairs sorted by concept and then by group."""
+        counts = np.bincount(concept, minlength=n_concepts)
+        return cls(np.concatenate(([0], np.cumsum(counts))), group.astype(np.int16))
+
+
+class ConceptTypes(NamedTuple):
+    """Semantic types of concepts as pairs, sorted by concept and then by TUI."""
+
+    concept: np.ndarray  # int32
+    tui: np.ndarray  # int16, the number of the TUI
+
+    def names_of(self, concept: int) -> list[str]:
+        """The names of a concept's types, by TUI."""
+        low, high = np.searchsorted(self.concept, [concept, concept + 1])
+        return [SEMANTIC_TYPES[tui_text(number)].name for number in self.tui[low:high]]
+
+    def named_group_of(self, concept: int, group: str) -> list[str]:
+        """The names of a concept's types that belong to `group`, by TUI."""
+        low, high = np.searchsorted(self.concept, [concept, concept + 1])
+        tuis = [tui_text(number) for number in self.tui[low:high]]
+        return [SEMANTIC_TYPES[tui].name for tui in tuis if group_of_tui(tui) == group]
+
+
+def tui_text(number: int) -> str:
+    """`T047` for 47."""
+    return f"T{int(number):03d}"

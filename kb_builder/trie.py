@@ -1,0 +1,249 @@
+"""The names of all groups as one trie over token ids, in flat arrays. numpy only.
+
+Inner nodes are the prefixes that at least two names of a group share, numbered breadth first
+with a group's root first; what follows a name's last shared prefix is its leaf's tail. The end
+token is not stored: it is bound when decoding, and is written -1 here.
+
+Node ids: an inner node is its own number; `n_inner + p` is the node reached by consuming
+`tail_token[p]`. It knows nothing of text, tokenizers or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+END = -1
+NO_ROW = -1
+_BLOCK = 32  # tail tokens per entry of the sampled leaf index
+
+
+class Children(NamedTuple):
+    """The edges out of a node: tokens ascending (END first) and the nodes they lead to."""
+
+    tokens: np.ndarray
+    nodes: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Trie:
+    """One trie for every group; `roots` gives the node that a group's answers start from.
+
+    For inner node i: its inner children are `inner_first[i]..inner_first[i+1]`, its leaves
+    `leaf_first[i]..leaf_first[i+1]` (an empty tail, the name that ends at i, comes first).
+    Leaf l is row `leaf_row[l]` of the names table and still has to write
+    `tail_token[tail_start[l]:tail_start[l+1]]`. `answer_prefix` is the id of the token that
+    the first answer token follows; `too_long` counts names that do not fit the 128 tokens an
+    answer may have, `indistinct` those whose tokens are another name's of the group.
+    """
+
+    roots: dict[str, int]
+    inner_token: np.ndarray
+    inner_first: np.ndarray
+    leaf_first: np.ndarray
+    tail_start: np.ndarray
+    tail_token: np.ndarray
+    leaf_row: np.ndarray
+    answer_prefix: int = -1
+    too_long: int = 0
+    indistinct: int = 0
+
+    ARRAYS = ("inner_token", "inner_first", "leaf_first", "tail_start", "tail_token", "leaf_row")
+
+    @property
+    def n_inner(self) -> int:
+        return len(self.inner_token)
+
+    @property
+    def n_leaves(self) -> int:
+        return len(self.leaf_row)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays together."""
+        return sum(getattr(self, name).nbytes for name in self.ARRAYS)
+
+    @cached_property
+    def tail_last(self) -> np.ndarray:
+        """bool[T]: whether the token is the last of its tail."""
+        last = np.zeros(len(self.tail_token), dtype=bool)
+        filled = self.tail_start[1:] > self.tail_start[:-1]
+        last[self.tail_start[1:][filled] - 1] = True
+        return last
+
+    @cached_property
+    def _leaf_of_block(self) -> np.ndarray:
+        """The leaf that holds every 32nd tail token, so that finding a leaf looks at few."""
+        at = np.arange(0, len(self.tail_token) + _BLOCK, _BLOCK, dtype=np.int64)
+        leaf = np.searchsorted(self.tail_start, at, side="right") - 1
+        return np.minimum(leaf, max(self.n_leaves - 1, 0)).astype(np.int32)
+
+    def leaf_of_tail(self, position: int) -> int:
+        """The leaf whose tail holds `tail_token[position]`; a bounded look-up."""
+        block = position // _BLOCK
+        low, high = int(self._leaf_of_block[block]), int(self._leaf_of_block[block + 1])
+        starts = self.tail_start[low : high + 2]
+        return low + int(np.searchsorted(starts, position, side="right")) - 1
+
+    def children(self, node: int) -> Children:
+        """What may follow at `node`: tokens and the nodes they lead to; END leads to -1."""
+        if node >= self.n_inner:
+            return self._after_tail(node - self.n_inner)
+        first, stop = int(self.inner_first[node]), int(self.inner_first[node + 1])
+        leaf, leaf_stop = int(self.leaf_first[node]), int(self.leaf_first[node + 1])
+        starts = self.tail_start[leaf : leaf_stop + 1].astype(np.int64)
+        ends_here = len(starts) > 1 and starts[0] == starts[1]
+        starts = starts[1 if ends_here else 0 : -1]
+        tokens = np.concatenate(
+            [np.full(int(ends_here), END), self.inner_token[first:stop], self.tail_token[starts]]
+        )
+        nodes = np.concatenate(
+            [np.full(int(ends_here), -1), np.arange(first, stop), self.n_inner + starts]
+        )
+        order = np.argsort(tokens, kind="stable")
+        return Children(tokens[order].astype(np.int64), nodes[order].astype(np.int64))
+
+    def _after_tail(self, position: int) -> Children:
+        following = position + 1
+        if following == int(self.tail_start[self.leaf_of_tail(position) + 1]):
+            return Children(np.array([END]), np.array([-1]))
+        token = int(self.tail_token[following])
+        return Children(np.array([token]), np.array([self.n_inner + following]))
+
+    def leaf(self, node: int) -> int:
+        """The row of the name that ends at `node`, or -1."""
+        if node >= self.n_inner:
+            position = node - self.n_inner
+            leaf = self.leaf_of_tail(position)
+            return int(self.leaf_row[leaf]) if position + 1 == self.tail_start[leaf + 1] else -1
+        leaf, stop = int(self.leaf_first[node]), int(self.leaf_first[node + 1])
+        if leaf < stop and self.tail_start[leaf] == self.tail_start[leaf + 1]:
+            return int(self.leaf_row[leaf])
+        return NO_ROW
+
+
+class TokenRuns(NamedTuple):
+    """Token sequences one after the other: sequence i is `tokens[offsets[i]:offsets[i+1]]`."""
+
+    tokens: np.ndarray  # int32
+    offsets: np.ndarray  # int64
+
+
+def build_trie(
+    groups: Sequence[str],
+    group_first: Sequence[int],
+    runs: TokenRuns,
+    answer_prefix: int = -1,
+    max_answer_tokens: int = 128,
+) -> Trie:
+    """The trie of names whose rows `group_first[g]..group_first[g+1]` are group g's.
+
+    Level by level: the names still together at a node are split by their next token; those
+    alone become leaves. No loop over names, only over token positions. Of names of one group
+    with equal tokens the first row stands.
+    """
+    offsets = runs.offsets
+    lengths = np.diff(offsets)
+    firsts = np.asarray(group_first, dtype=np.int64)
+    sizes = firsts[1:] - firsts[:-1]
+    rows = np.arange(int(sizes.sum()), dtype=np.int32)
+    parents = np.repeat(np.arange(len(groups), dtype=np.int32), sizes)
+    inner_tokens = [np.full(len(groups), END, dtype=np.int32)]
+    inner_parents: list[np.ndarray] = []
+    leaves: list[_Leaves] = []
+    n_inner, depth, indistinct = len(groups), 0, 0
+    while len(rows):
+        level = _split(rows, parents, depth, runs, n_inner)
+        leaves.append(level.leaves)
+        inner_tokens.append(level.tokens)
+        inner_parents.append(level.parents)
+        indistinct += level.indistinct
+        n_inner += len(level.tokens)
+        rows, parents, depth = level.rows, level.row_parents, depth + 1
+    all_parents = np.concatenate([*inner_parents, np.zeros(0, np.int32)])
+    leaf_parent = np.concatenate([np.zeros(0, np.int32), *(leaf.parent for leaf in leaves)])
+    leaf_row = np.concatenate([np.zeros(0, np.int32), *(leaf.row for leaf in leaves)])
+    depths = [np.full(len(leaf.row), leaf.depth, np.int64) for leaf in leaves]
+    leaf_depth = np.concatenate([np.zeros(0, np.int64), *depths])
+    tail_start, tail_token = _tails(leaf_row, leaf_depth, runs)
+    return Trie(
+        roots={group: index for index, group in enumerate(groups)},
+        inner_token=np.concatenate(inner_tokens),
+        inner_first=_starts(all_parents, n_inner, base=len(groups)),
+        leaf_first=_starts(leaf_parent, n_inner),
+        tail_start=tail_start,
+        tail_token=tail_token,
+        leaf_row=leaf_row,
+        answer_prefix=answer_prefix,
+        too_long=int(np.count_nonzero(lengths + 1 > max_answer_tokens)),
+        indistinct=indistinct,
+    )
+
+
+class _Leaves(NamedTuple):
+    parent: np.ndarray
+    row: np.ndarray
+    depth: int
+
+
+class _Level(NamedTuple):
+    leaves: _Leaves
+    tokens: np.ndarray
+    parents: np.ndarray
+    rows: np.ndarray
+    row_parents: np.ndarray
+    indistinct: int
+
+
+def _split(
+    rows: np.ndarray, parents: np.ndarray, depth: int, runs: TokenRuns, n_inner: int
+) -> _Level:
+    """Split the names at their nodes by token number `depth`; a name that ends has key 0."""
+    at = runs.offsets[rows] + depth
+    key = parents.astype(np.int64) << 32
+    going_on = at < runs.offsets[rows + 1]
+    key[going_on] |= runs.tokens[at[going_on]].astype(np.int64) + 1
+    order = np.argsort(key, kind="stable")
+    key, rows = key[order], rows[order]
+    start = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
+    size = np.diff(np.append(start, len(key)))
+    ended = (key[start] & 0xFFFFFFFF) == 0
+    is_leaf = ended | (size == 1)
+    leaf_at = start[is_leaf]
+    inner = np.flatnonzero(~is_leaf)
+    inner_key = key[start[inner]]
+    stays = np.repeat(~is_leaf, size)
+    new_ids = np.arange(n_inner, n_inner + len(inner), dtype=np.int32)
+    return _Level(
+        leaves=_Leaves((key[leaf_at] >> 32).astype(np.int32), rows[leaf_at], depth),
+        tokens=((inner_key & 0xFFFFFFFF) - 1).astype(np.int32),
+        parents=(inner_key >> 32).astype(np.int32),
+        rows=rows[stays],
+        row_parents=np.repeat(new_ids, size[inner]),
+        indistinct=int((size[ended] - 1).sum()),
+    )
+
+
+def _starts(sorted_parents: np.ndarray, n_nodes: int, base: int = 0) -> np.ndarray:
+    """int32[n_nodes + 1]: where each node's run of children begins, `base` before the first."""
+    counts = np.bincount(sorted_parents, minlength=n_nodes)
+    return (base + np.concatenate(([0], np.cumsum(counts)))).astype(np.int32)
+
+
+def _tails(
+    leaf_row: np.ndarray, leaf_depth: np.ndarray, runs: TokenRuns
+) -> tuple[np.ndarray, np.ndarray]:
+    first = runs.offsets[leaf_row] + leaf_depth
+    length = runs.offsets[leaf_row + 1] - first
+    start = np.concatenate(([0], np.cumsum(length)))
+    tokens = np.empty(int(start[-1]), dtype=np.int32)
+    step = 1 << 19  # leaves at a time: the index of all tails at once would be the peak
+    for low in range(0, len(leaf_row), step):
+        high = min(low + step, len(leaf_row))
+        shift = np.repeat(first[low:high] - start[low:high], length[low:high])
+        tokens[start[low] : start[high]] = runs.tokens[np.arange(start[low], start[high]) + shift]
+    return start.astype(np.int32), tokens

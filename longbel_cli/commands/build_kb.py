@@ -1,0 +1,98 @@
+"""`longbel build-kb`: a terminology becomes a knowledge base. Flags, progress and the summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def build_kb(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="UMLS folder, .zip or .nlm; gazetteer or table (.tsv, .csv, .parquet) with code, "
+            "name, group; a checkpoint's text_to_code.json.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="Directory of the knowledge base.", show_default=False)
+    ],
+    tokenizer: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Model folder to build a trie for; may be repeated. `link` adds a missing one.",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="quaero or medmentions-st21pv.", show_default=False)
+    ] = None,
+    languages: Annotated[
+        str | None,
+        typer.Option(
+            help="Languages of names, such as ENG,FRE.", show_default="those of ENG,FRE,SPA held"
+        ),
+    ] = None,
+    vocabularies: Annotated[
+        str | None,
+        typer.Option(help="Vocabularies (SAB), such as MSH,SNOMEDCT_US.", show_default="all"),
+    ] = None,
+    semantic_groups: Annotated[
+        str | None, typer.Option(help="Groups, such as DISO,CHEM.", show_default="all")
+    ] = None,
+    semantic_types: Annotated[
+        str | None, typer.Option(help="Semantic types, such as T047,T191.", show_default="all")
+    ] = None,
+    suppressible: Annotated[
+        str, typer.Option(help="drop or keep atoms that the release marks as suppressible.")
+    ] = "drop",
+    ambiguous: Annotated[
+        str,
+        typer.Option(
+            help="drop: a concept may lose all its names to others; qualify: it stays reachable "
+            "under 'name (preferred title)'."
+        ),
+    ] = "drop",
+    max_bad_rows: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Unreadable rows to go on with.", show_default="10, or 0.1 % if more"
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a knowledge base of this name.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and the counts; write nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
+) -> None:
+    """Build a knowledge base from a terminology.
+
+    Names are cleaned and disambiguated; audit.parquet in the result says what became of each
+    name that was dropped or given to another concept.
+    """
+    from kb_builder.build import BuildOptions
+    from kb_builder.build import build_kb as build
+
+    options = BuildOptions(
+        source=source, out=out, tokenizers=tuple(tokenizer or ()), preset=preset,
+        languages=_listed(languages), vocabularies=_listed(vocabularies),
+        semantic_groups=_listed(semantic_groups), semantic_types=_listed(semantic_types),
+        suppressible=suppressible, ambiguous=ambiguous, max_bad_rows=max_bad_rows,
+        overwrite=overwrite, dry_run=dry_run,
+    )  # fmt: skip
+    report = build(options)
+    typer.echo(f"{report.info['counts']['names']} names", err=True)
+    if report.n_unreadable or report.n_untyped:
+        raise typer.Exit(5)
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return tuple(word.strip() for word in text.split(",") if word.strip())
