@@ -69,6 +69,8 @@ def item(value: Any, offset: int, line: int | None) -> Item:
 
 
 def _build(value: dict[str, Any]) -> Draft:
+    if value.get("misplaced"):
+        raise UnreadableError(str(value["misplaced"]))
     draft = Draft([])
     for number, passage in enumerate(_objects(value, "passages"), start=1):
         offset = _number(passage.get("offset"))
@@ -251,9 +253,11 @@ class _XmlParser:
         if self._depth == 0:
             document, self._builder = self._builder.close(), None
             try:
-                self._found.append((self._line, _as_json(document)))
+                value = _as_json(document)
             except RecursionError:
                 raise UnreadableError("broken BioC: nested too deeply", self._line) from None
+            value["misplaced"] = _misplaced(document)
+            self._found.append((self._line, value))
 
     def _data(self, text: str) -> None:
         if self._builder is not None:
@@ -264,6 +268,23 @@ class _XmlParser:
             "it declares XML entities, which are refused; the rest of the file is left out",
             self._parser.CurrentLineNumber,
         )
+
+
+# Where BioC has an element. Anywhere else it would be passed over, with what it holds.
+_PLACES = {
+    "passage": ("passage",),
+    "sentence": ("passage/sentence",),
+    "annotation": ("annotation", "passage/annotation", "passage/sentence/annotation"),
+}
+
+
+def _misplaced(document: ElementTree.Element) -> str | None:
+    for tag, places in _PLACES.items():
+        there = sum(1 for _ in document.iter(tag))
+        read = sum(len(document.findall(place)) for place in places)
+        if there != read:
+            return f"{there - read} <{tag}> stand where BioC has none"
+    return None
 
 
 def _as_json(element: ElementTree.Element) -> dict[str, Any]:

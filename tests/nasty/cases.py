@@ -572,6 +572,12 @@ BIOC_CASES = (
          read={"d": []}, left_out=[("e", None, 2, "passage 1 has no offset")]),
     bioc("relations", bioc_document(annotation() + '<relation id="R1"/>'),
          read={"d": ["A1=D005334"]}),
+    bioc("annotation_in_an_annotation", bioc_document("") + bioc_document(
+         annotation().replace("<text>", annotation("A2") + "<text>"), "<id>e</id>"),
+         read={"d": []}, left_out=[("e", None, 2, "1 <annotation> stand where BioC has none")]),
+    bioc("sentence_outside_a_passage", bioc_document("") + "<document><id>e</id>"
+         f"<sentence>{annotation()}</sentence></document>", read={"d": []},
+         left_out=[("e", None, 2, "1 <sentence> stand where BioC has none")]),
     bioc("nested_passages", bioc_document("") + "<document>" + "<passage>" * 20000
          + "</passage>" * 20000 + "</document>", read={"d": []},
          left_out=[(None, None, 2, "nested too deeply")]),
