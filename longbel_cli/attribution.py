@@ -1,7 +1,6 @@
 """Attribution: how much each prompt token moves the log-probability of an answer.
 
-Works on token ids and a causal language model of `transformers`; `Explainer` ties it to a
-checkpoint and to prompts. Knows nothing of files or pages.
+Works on token ids and a causal language model of `transformers`; knows nothing of prompts.
 """
 
 from __future__ import annotations
@@ -10,25 +9,12 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from kb_builder.errors import LongbelError
-from longbel_cli.explanation import (
-    METHODS,
-    Attribution,
-    Case,
-    Explanation,
-    attribute,
-    attribute_ablation,
-)
-from longbel_cli.prompts import Prompt
-from longbel_cli.types import Span
-
-if TYPE_CHECKING:
-    from longbel_cli.checkpoint import Checkpoint
 
 BASELINES = ("pad", "zero", "mean")
 CPU_BATCH_TOKENS = 2048  # larger batches bring nothing where arithmetic is the limit

@@ -1,4 +1,4 @@
-"""Explanations as people read them: one HTML page, a notebook's fragment, or a terminal.
+"""Explanations as HTML: one self-contained page, or a notebook's fragment.
 
 Knows no model. All document text goes through autoescaping or JSON; nothing is loaded from
 outside the page.
@@ -25,10 +25,6 @@ TEMPLATES = Path(__file__).parent / "templates"
 _LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _TOP = len(_LEVELS) - 1
 _MIDDLE = len(_LEVELS) // 2
-# 256-colour backgrounds from faint to strong: YlOrBr for support, blues for opposition.
-_ANSI_FOR = (230, 223, 222, 215, 208, 166, 130)
-_ANSI_AGAINST = (195, 153, 117, 75, 33, 26, 19)
-_ANSI_WHOLE_DOCUMENT = 6000  # characters; of longer documents the terminal shows some sentences
 _FRAGMENT_FOR, _FRAGMENT_AGAINST = "217,95,2", "33,113,181"
 
 
@@ -146,9 +142,7 @@ def _mention_data(explanation: Explanation, document_number: int) -> dict[str, A
             }
             for entry in explanation.memory
         ],
-        "sentences": [
-            places.of((weight.span,)) for weight in sentences if weight.span is not None
-        ],
+        "sentences": [places.of((weight.span,)) for weight in sentences if weight.span is not None],
         "maps": [_map_data(attribution) for attribution in explanation.attributions],
     }
 
@@ -238,15 +232,15 @@ def html_fragment(explanation: Explanation) -> str:
     """A notebook's view: static, each attribution one under the other, readable on any theme."""
     blocks = [
         {
-            "title": _heading(attribution),
+            "title": heading(attribution),
             "pieces": [
                 {
                     "text": visible(piece.text),
                     "style": _fragment_style(piece.weight, attribution, piece.is_mention),
                 }
-                for piece in _pieces(explanation, attribution)
+                for piece in pieces(explanation, attribution)
             ],
-            "memory": _memory_rows(explanation, attribution),
+            "memory": memory_rows(explanation, attribution),
         }
         for attribution in explanation.attributions
     ]
@@ -273,6 +267,8 @@ def display_saliency_map(explanation: Explanation) -> None:
 
         display(HTML(html_fragment(explanation)))
     else:
+        from longbel_cli.terminal import ansi
+
         print(ansi(explanation, colour=sys.stdout.isatty()))
 
 
@@ -284,14 +280,14 @@ def _in_notebook() -> bool:
 
 def _fragment_style(weight: Weight | None, attribution: Attribution, is_mention: bool) -> str:
     style = "outline:2px solid currentColor;" if is_mention else ""
-    strength = _relative(weight, attribution)
+    strength = relative(weight, attribution)
     if strength:
         colour = _FRAGMENT_AGAINST if strength < 0 else _FRAGMENT_FOR
         style += f"background:rgba({colour},{abs(strength) * 0.75:.2f});"
     return style
 
 
-def _relative(weight: Weight | None, attribution: Attribution) -> float:
+def relative(weight: Weight | None, attribution: Attribution) -> float:
     """A word's score against the largest word's; below 0 where a signed method says against."""
     if weight is None:
         return 0.0
@@ -300,14 +296,14 @@ def _relative(weight: Weight | None, attribution: Attribution) -> float:
     return (-1 if against else 1) * weight.score / largest
 
 
-def _heading(attribution: Attribution) -> str:
+def heading(attribution: Attribution) -> str:
     subject = f"candidate {attribution.rank}"
     if attribution.versus is not None:
         subject += f" rather than {attribution.versus}"
     return f"{attribution.method}, {subject}"
 
 
-class _Piece(NamedTuple):
+class Piece(NamedTuple):
     """A stretch of document text: a word with its weight, or what stands between words."""
 
     offset: int | None  # None for the joint between passages
@@ -316,24 +312,25 @@ class _Piece(NamedTuple):
     is_mention: bool
 
 
-def _pieces(explanation: Explanation, attribution: Attribution) -> Iterator[_Piece]:
+def pieces(explanation: Explanation, attribution: Attribution) -> Iterator[Piece]:
     """The document's text in order, cut at words and at the mention's fragments."""
     document = explanation.document
     inside = np.zeros(len(document.text) + 1, dtype=bool)
     for span in explanation.mention.spans:
         inside[span.start : span.end] = True
 
-    def cut(start: int, end: int, weight: Weight | None) -> Iterator[_Piece]:
+    def cut(start: int, end: int, weight: Weight | None) -> Iterator[Piece]:
+        if start >= end:
+            return
         edges = np.flatnonzero(inside[start + 1 : end] != inside[start : end - 1]) + start + 1
         for first, last in pairwise([start, *edges.tolist(), end]):
-            if first < last:
-                yield _Piece(first, document.text[first:last], weight, bool(inside[first]))
+            yield Piece(first, document.text[first:last], weight, bool(inside[first]))
 
     words = iter(attribution.words)
     word = next(words, None)
     for number, passage in enumerate(document.passages):
         if number:
-            yield _Piece(None, "\n", None, False)
+            yield Piece(None, "\n", None, False)
         position = passage.start
         while word is not None and word.span is not None and word.span.start < passage.end:
             yield from cut(position, word.span.start, None)
@@ -343,9 +340,9 @@ def _pieces(explanation: Explanation, attribution: Attribution) -> Iterator[_Pie
         yield from cut(position, passage.end, None)
 
 
-def _memory_rows(explanation: Explanation, attribution: Attribution) -> list[tuple[str, ...]]:
+def memory_rows(explanation: Explanation, attribution: Attribution) -> list[tuple[str, ...]]:
     largest = max((weight.score for weight in attribution.memory), default=0.0) or 1.0
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for entry, weight in zip(explanation.memory, attribution.memory, strict=True):
         value = weight.signed if attribution.method == "ablation" else weight.score
         rows.append(
@@ -357,85 +354,3 @@ def _memory_rows(explanation: Explanation, attribution: Attribution) -> list[tup
             )
         )
     return rows
-
-
-def ansi(explanation: Explanation, colour: bool = True) -> str:
-    """The same for a terminal, one attribution under the other."""
-    prediction = explanation.prediction
-    lines = [
-        f"{visible(explanation.document.id)}:{visible(prediction.mention_id)}  "
-        f"[{visible(prediction.mention)}] ({visible(prediction.semantic_group)})",
-    ]
-    for candidate in prediction.candidates:
-        lines.append(
-            f"  {candidate.rank}  {candidate.score:.4f}  "
-            f"{visible(candidate.concept_code)}  {visible(candidate.concept_name)}"
-        )
-    for attribution in explanation.attributions:
-        lines += ["", *_ansi_attribution(explanation, attribution, colour)]
-    return "\n".join(lines)
-
-
-def _ansi_attribution(
-    explanation: Explanation, attribution: Attribution, colour: bool
-) -> Iterator[str]:
-    yield f"-- {_heading(attribution)}; log-probability {attribution.objective:.3f}"
-    if attribution.delta is not None:
-        yield f"   {attribution.steps} steps, completeness delta {attribution.delta:+.4f}"
-    shares = ", ".join(f"{part} {share:.0%}" for part, share in attribution.shares.items())
-    yield f"   shares: {shares}"
-    yield ""
-    yield _ansi_text(explanation, attribution, colour)
-    yield ""
-    best = sorted(attribution.words, key=lambda word: -word.score)[:8]
-    for word in best:
-        if word.span is not None and word.score:
-            text = visible(explanation.document.text[word.span.start : word.span.end])
-            yield f"   {_relative(word, attribution):+5.0%}  {text}  @{word.span.start}"
-    if explanation.memory:
-        yield "   earlier normalizations:"
-    for mention, name, value, share in _memory_rows(explanation, attribution):
-        yield f"   {share:>5}  {value:>8}  [{mention}] {name}"
-
-
-def _ansi_text(explanation: Explanation, attribution: Attribution, colour: bool) -> str:
-    kept = _kept_offsets(explanation, attribution)
-    parts: list[str] = []
-    hidden = False
-    for piece in _pieces(explanation, attribution):
-        if kept is not None and piece.offset is not None and not kept[piece.offset]:
-            parts.append("" if hidden else " … ")
-            hidden = True
-        else:
-            hidden = hidden and piece.offset is None
-            strength = _relative(piece.weight, attribution)
-            parts.append(_ansi_word(piece.text, strength, piece.is_mention, colour))
-    return "".join(parts)
-
-
-def _kept_offsets(explanation: Explanation, attribution: Attribution) -> np.ndarray | None:
-    """Of a long document, which offsets the terminal shows: the strongest sentences."""
-    length = len(explanation.document.text)
-    if length <= _ANSI_WHOLE_DOCUMENT:
-        return None
-    kept = np.zeros(length + 1, dtype=bool)
-    strongest = sorted(attribution.sentences, key=lambda weight: -weight.score)[:12]
-    start, end = explanation.mention.start, explanation.mention.end
-    for weight in strongest:
-        if weight.span is not None:
-            kept[weight.span.start : weight.span.end] = True
-    kept[max(0, start - 200) : end + 200] = True
-    return kept
-
-
-def _ansi_word(text: str, strength: float, is_mention: bool, colour: bool) -> str:
-    text = visible(text)
-    if not colour:
-        return f">>{text}<<" if is_mention and text.strip() else text
-    codes: list[str] = ["1", "4"] if is_mention else []
-    scale = _ANSI_AGAINST if strength < 0 else _ANSI_FOR
-    level = round(abs(strength) * len(scale))
-    if level:
-        ink = 231 if level > len(scale) - 2 else 16
-        codes += [f"48;5;{scale[level - 1]}", f"38;5;{ink}"]
-    return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if codes else text

@@ -162,7 +162,10 @@
       const at = Number(piece.dataset.at.split(":")[1]);
       return at >= start && at < end;
     });
-    (pieces[0] || block.element).scrollIntoView({ block: "center" });
+    const target = pieces[0] || block.element;
+    target.scrollIntoView({ block: "center" });
+    // Blocks out of sight have an estimated height until they are drawn.
+    requestAnimationFrame(() => target.scrollIntoView({ block: "center" }));
     if (!flash) return;
     const lit = pieces.length ? pieces : [block.element];
     lit.forEach((piece) => piece.classList.add("flash"));
@@ -333,24 +336,28 @@
     $("group").replaceChildren(written("bdi", "", mention.group));
     $("answer").replaceChildren();
     if (chosen) $("answer").append(written("bdi", "", chosen[2]), " ", written("code", "", chosen[1]));
+    const rival = mention.candidates.find(([rank]) => rank === map.versus);
+    $("rather").hidden = !rival;
+    if (rival) $("rather").replaceChildren("rather than ", written("bdi", "", rival[2]), " ", written("code", "", rival[1]));
   };
 
   const draw = () => {
     settle();
     drawControls(); drawSummary(); drawLegend(); drawDocument();
     drawCandidates(); drawShares(); drawMemory(); drawSentences(); drawFigures();
+    history.replaceState(null, "", "#" + [state.mention + 1, state.method, state.subject, state.view].join(";"));
   };
 
+  let pickFirst = () => pickMethod(methodsOf(current())[0]);
   const choose = (number, scroll) => {
     const first = state.mention < 0;
     document.querySelector('#mentions [aria-current="true"]')?.removeAttribute("aria-current");
     state.mention = number;
-    if (first) { state.method = methodsOf(current())[0]; pickMethod(state.method); }
+    if (first) pickFirst();
     draw();
     const button = document.querySelector(`#mentions button[data-mention="${number}"]`);
     if (button) { button.setAttribute("aria-current", "true"); button.scrollIntoView({ block: "nearest" }); }
     if (scroll) goTo(current().spans, false);
-    history.replaceState(null, "", "#" + (number + 1));
   };
 
   const listMentions = () => {
@@ -420,9 +427,12 @@
 
   nameTheme();
   listMentions();
+  // The address names what is shown, so that a link leads to it: #mention;method;candidate;view.
+  const [number, method, subject, view] = location.hash.slice(1).split(";");
+  if (method) pickFirst = () => { pickMethod(method); Object.assign(state, { subject: subject || state.subject, view: view || state.view }); };
   if (data.mentions.length) {
-    const wanted = Number(location.hash.slice(1)) - 1;
-    choose(wanted >= 0 && wanted < data.mentions.length ? wanted : 0, false);
+    const wanted = Number(number) - 1;
+    choose(data.mentions[wanted] ? wanted : 0, wanted >= 0);
   }
   document.documentElement.dataset.ready = "true";
 })();
