@@ -17,6 +17,7 @@ from kb_builder.errors import LongbelError
 from longbel_cli.fusion import FusionOptions, fuse
 from longbel_cli.predictions import PredictionFile, distinct_names, read_predictions
 from longbel_cli.signature import UNKNOWN, RunFacts, run_facts
+from longbel_cli.types import Prediction
 from longbel_cli.version import package_version
 
 
@@ -49,18 +50,27 @@ def fuse_files(
                 "Mentions are matched by id.",
             )
     part = out.with_name(out.name + ".part")
-    count = 0
-    with part.open("w", encoding="utf-8", newline="\n") as stream:
-        for fused in fuse([file.predictions for file in files], options):
-            stream.write(json.dumps(fused.to_json(), ensure_ascii=False) + "\n")
-            count += 1
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        count = _write([file.predictions for file in files], options, part)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     record = fusion_record(files, options, [run_facts(path) for path in paths])
     beside = out.with_name(out.name + ".fusion.json")
     beside.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     part.replace(out)
     say(f"fused {len(files)} predictions of {count} mentions into {out}")
+    return count
+
+
+def _write(systems: Sequence[Sequence[Prediction]], options: FusionOptions, path: Path) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        for fused in fuse(systems, options):
+            stream.write(json.dumps(fused.to_json(), ensure_ascii=False) + "\n")
+            count += 1
+        stream.flush()
+        os.fsync(stream.fileno())
     return count
 
 
