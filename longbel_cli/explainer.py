@@ -104,13 +104,6 @@ class Explainer:
             ),
         )
 
-    def recomputed_score(self, case: Case, rank: int = 1) -> float:
-        """The beam score that this model gives a candidate, to hold against the recorded one."""
-        answer = self._answer(case, rank)
-        ids = self._checkpoint.encode(case.prompt)
-        (logprob,) = objective_values(self._model, [ids], [answer])
-        return float(np.exp(logprob / len(answer.ids)))
-
     def _attribution(self, case: Case, method: str, rank: int) -> Attribution:
         objective = self._objective(case, rank)
         about: dict[str, Any] = {"rank": rank, "versus": self._options.versus}
@@ -138,6 +131,7 @@ class Explainer:
             None if found.signed is None else found.signed.tolist(),
             method=method,
             objective=found.value,
+            score=self._score(found.value, objective),
             **about,
         )
 
@@ -155,7 +149,20 @@ class Explainer:
         )
         changes = [whole - other for other in others]
         lines = len(case.lines)
-        return attribute_ablation(case, changes[:lines], changes[lines:], objective=whole, **about)
+        return attribute_ablation(
+            case,
+            changes[:lines],
+            changes[lines:],
+            objective=whole,
+            score=self._score(whole, objective),
+            **about,
+        )
+
+    def _score(self, value: float, objective: Objective) -> float | None:
+        """The beam score of an objective that is one candidate's log-probability."""
+        if self._options.versus is not None:
+            return None
+        return float(np.exp(value / len(objective[0].ids)))
 
     def _objective(self, case: Case, rank: int) -> list[Answer]:
         """A candidate's summed log-probability; against another, both per token, as beams rank."""

@@ -52,7 +52,8 @@ class Attribution:
     """What one candidate of a mention, or its lead over another one, rests on.
 
     `objective` is the candidate's summed log-probability; with `versus`, the difference of both
-    candidates' log-probabilities per token. `baseline_objective` and `delta` (the completeness
+    candidates' log-probabilities per token. `score` is the beam score as this model gives it,
+    without `versus`. `baseline_objective` and `delta` (the completeness
     error, sum of signed scores less the difference of objectives) exist for `integrated`.
     `shares` add up to 1 over PARTS. Ablation has no tokens.
     """
@@ -66,15 +67,11 @@ class Attribution:
     memory: tuple[Weight, ...]
     shares: Mapping[str, float]
     tokens: tuple[Token, ...] = ()
+    score: float | None = None
     steps: int | None = None
     baseline: str | None = None
     baseline_objective: float | None = None
     delta: float | None = None
-
-    @property
-    def largest(self) -> float:
-        """The largest score among what is shown: words and memory lines."""
-        return max((abs(item.score) for item in (*self.words, *self.memory)), default=0.0)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -82,6 +79,7 @@ class Attribution:
             "rank": self.rank,
             "versus": self.versus,
             "objective": self.objective,
+            "score": self.score,
             "steps": self.steps,
             "baseline": self.baseline,
             "baseline_objective": self.baseline_objective,

@@ -154,6 +154,7 @@ def _map_data(attribution: Attribution) -> dict[str, Any]:
         "rank": attribution.rank,
         "versus": attribution.versus,
         "objective": attribution.objective,
+        "score": attribution.score,
         "steps": attribution.steps,
         "baseline": attribution.baseline,
         "delta": attribution.delta,

@@ -268,6 +268,10 @@
   const drawFigures = () => {
     const map = currentMap();
     const rows = [[map.versus === null ? "Log-probability" : "Lead in log-probability per token", map.objective.toFixed(4)]];
+    if (map.score !== null) {
+      const recorded = current().candidates.find(([rank]) => rank === map.rank)[3];
+      rows.push(["Score recorded when linked", recorded.toFixed(4)], ["Score as explained", map.score.toFixed(4)]);
+    }
     if (map.change !== null) rows.push(["Change from the baseline", signedNumber(map.change)]);
     if (map.delta !== null) rows.push(["Completeness error", signedNumber(map.delta)]);
     if (map.steps !== null) rows.push(["Steps", String(map.steps)]);

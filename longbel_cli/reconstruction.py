@@ -1,0 +1,109 @@
+"""Linked mentions put together again as they were shown to the model.
+
+From a document, its predictions and a linker: the memory as it was predicted, the names that
+candidates consist of, the shortening that a model's context asks for. Loads no weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kb_builder.errors import LongbelError
+from longbel_cli.cases import Case, candidate_names, fitting, rebuilt
+from longbel_cli.engine import max_prompt_tokens
+from longbel_cli.prompts import DocumentPrompts, SentenceSplitter
+from longbel_cli.saliency_sums import document_sentences, plain_sentences
+from longbel_cli.sentences import PUNKT_MODELS, splitter
+from longbel_cli.types import Candidate, Document, Prediction
+
+if TYPE_CHECKING:
+    from longbel_cli.linker import Linker
+
+
+class Reconstruction:
+    """Rebuilds the cases of documents that `linker` (or one of the same settings) linked."""
+
+    def __init__(self, linker: Linker) -> None:
+        self._linker = linker
+        self._limit = max_prompt_tokens(linker.checkpoint.max_tokens)
+        language = linker.options.language or linker.checkpoint.language
+        self._split: SentenceSplitter = (
+            splitter(language) if language in PUNKT_MODELS else plain_sentences
+        )
+
+    def cases(
+        self,
+        document: Document,
+        predictions: Sequence[Prediction],
+        wanted: Callable[[Prediction], bool] = lambda prediction: True,
+    ) -> Iterator[Case]:
+        """The cases of a document's wanted predictions, in document order.
+
+        `predictions` are all of the document: each is memory for those after it. Mentions without
+        candidates are left out. Raises LongbelError where document and predictions disagree.
+        """
+        by_mention = {prediction.mention_id: prediction for prediction in predictions}
+        linked, memories = rebuilt(document, by_mention, self._names)
+        missing = by_mention.keys() - memories.keys()
+        if missing:
+            raise LongbelError(
+                f"{document.source}: document {document.id} has no mention {min(missing)}, which "
+                "the predictions have",
+                "Give the corpus that was linked with --corpus.",
+            )
+        prompts = DocumentPrompts(linked, self._linker.form, self._linker.split)
+        sentences = document_sentences(linked, self._split)
+        for mention in linked.mentions:
+            prediction = by_mention[mention.id]
+            if not prediction.candidates or not wanted(prediction):
+                continue
+            memory, window = fitting(
+                prompts, mention, memories[mention.id], self._linker.checkpoint.encode, self._limit
+            )
+            names = tuple(self._names(candidate, prediction) for candidate in prediction.candidates)
+            yield Case(prompts, mention, memory, prediction, names, window, sentences)
+
+    def _names(self, candidate: Candidate, prediction: Prediction) -> tuple[str, ...]:
+        base, group = self._linker.knowledge_base, prediction.semantic_group
+        try:
+            return candidate_names(
+                candidate.concept_name,
+                candidate.concept_code,
+                lambda name: base.lookup(name, group) is not None,
+            )
+        except ValueError:
+            raise LongbelError(
+                f"document {prediction.document_id}: mention {prediction.mention_id}: the name of "
+                f"candidate {candidate.rank} is not in the knowledge base",
+                "Give the knowledge base that was linked with --kb.",
+                exit_code=4,
+            ) from None
+
+
+def page_writer(
+    linker: Linker, folder: Path, method: str = "gradient"
+) -> Callable[[Sequence[Document], Sequence[Prediction]], None]:
+    """A function that writes one page a document for a window of documents and predictions.
+
+    Pages of documents without an explained mention are not written.
+    """
+    from longbel_cli.explainer import Explainer, ExplainOptions
+    from longbel_cli.render import page_name, write_page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    reconstruction = Reconstruction(linker)
+    explainer = Explainer(linker.checkpoint, linker.model, ExplainOptions(methods=(method,)))
+
+    def write(documents: Sequence[Document], predictions: Sequence[Prediction]) -> None:
+        by_document: dict[str, list[Prediction]] = {}
+        for prediction in predictions:
+            by_document.setdefault(prediction.document_id, []).append(prediction)
+        for document in documents:
+            cases = reconstruction.cases(document, by_document.get(document.id, []))
+            explanations = [explainer.explain(case) for case in cases]
+            if explanations:
+                write_page(explanations, folder / page_name(document.id))
+
+    return write
