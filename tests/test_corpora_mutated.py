@@ -77,7 +77,7 @@ def bases(*prefixes: str, suffix: str) -> list[Files]:
         case.files
         for case in CASES
         if case.name.startswith(prefixes)
-        and case.files
+        and (len(case.files) == 1 or prefixes == ("brat",))
         and all(name.endswith(suffix) and len(data) < 5000 for name, data in case.files.items())
     ]
 

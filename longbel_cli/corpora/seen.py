@@ -15,7 +15,8 @@ class SeenIds:
     Two ids share a hash with odds of one in 10^9 for a corpus of 200,000 documents.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, batch: int = _BATCH) -> None:
+        self._batch = batch
         self._new: set[int] = set()
         self._sorted: list[np.ndarray] = []
 
@@ -26,7 +27,7 @@ class SeenIds:
         if value in self._new or self._is_sorted_in(value):
             return False
         self._new.add(value)
-        if len(self._new) >= _BATCH:
+        if len(self._new) >= self._batch:
             self._settle()
         return True
 
