@@ -209,10 +209,10 @@ def _info(options: BuildOptions, terms: Terms, names: Names, bad: BadRows) -> di
             "name": terms.groups[index],
             "names": int(np.count_nonzero(kept.group == index)),
             "concepts": int(np.count_nonzero(pairs == index)),
+            "languages": _by_language(kept.language[kept.group == index], terms.languages),
         }
         for index in used
     ]
-    languages = np.bincount(kept.language[kept.language >= 0], minlength=len(terms.languages))
     concepts = np.unique(kept.concept)
     return {
         "format_version": FORMAT_VERSION,
@@ -229,13 +229,14 @@ def _info(options: BuildOptions, terms: Terms, names: Names, bad: BadRows) -> di
             **names.counts,
         },
         "groups": groups,
-        "languages": {
-            language: int(count)
-            for language, count in zip(terms.languages, languages, strict=True)
-            if count
-        },
+        "languages": _by_language(kept.language, terms.languages),
         "atoms_by_language": terms.atoms_by_language,
     }
+
+
+def _by_language(language: np.ndarray, languages: tuple[str, ...]) -> dict[str, int]:
+    counts = np.bincount(language[language >= 0], minlength=len(languages)).tolist()
+    return {name: count for name, count in zip(languages, counts, strict=True) if count}
 
 
 def _signature(options: BuildOptions, terms: Terms, names: Names) -> str:

@@ -146,9 +146,14 @@ def _preferred_titles(titles: Titles) -> Titles:
     )
 
 
-class _Packing(NamedTuple):
-    """Three numbers in one int64, so that sorting claims is sorting integers."""
+@dataclass(frozen=True)
+class _Packing:
+    """Claims as one int64 each, so that sorting claims is sorting integers.
 
+    No language is the last of all, so that it gives way to any language of the same claim.
+    """
+
+    n_languages: int
     name_bits: int
     concept_bits: int
     language_bits: int
@@ -158,18 +163,21 @@ class _Packing(NamedTuple):
         bits = [max(n, 1).bit_length() for n in (n_names, n_concepts, n_languages)]
         if sum(bits) + max(n_groups, 1).bit_length() > 63:
             raise OverflowError("more names, concepts and groups than 63 bits can tell apart")
-        return cls(*bits)
+        return cls(n_languages, *bits)
 
-    def pack(self, group: np.ndarray, name: np.ndarray, concept: np.ndarray,
-             language: np.ndarray) -> np.ndarray:  # fmt: skip
-        key = group.astype(np.int64)
-        for bits, column in zip(self, (name, concept, language), strict=True):
-            key <<= bits
-            key |= column
+    def pack(self, claims: Claims) -> np.ndarray:
+        key = claims.group.astype(np.int64)
+        key <<= self.name_bits
+        key |= claims.name
+        key <<= self.concept_bits
+        key |= claims.concept
+        key <<= self.language_bits
+        key |= np.where(claims.language < 0, self.n_languages, claims.language)
         return key
 
     def unpack(self, key: np.ndarray) -> Claims:
         language = (key & ((1 << self.language_bits) - 1)).astype(np.int16)
+        language[language == self.n_languages] = -1
         key = key >> self.language_bits
         concept = (key & ((1 << self.concept_bits) - 1)).astype(np.int32)
         key >>= self.concept_bits
@@ -192,7 +200,7 @@ def _claims(
         name, concept, language = name[rows], concept[rows], language[rows]
         del rows, within, size
     packing = _Packing.of(len(terms.groups), len(strings), len(terms.codes), len(terms.languages))
-    key = packing.pack(group, name, concept, language)
+    key = packing.pack(Claims(group, name, concept, language))
     del group, name, concept, language
     key.sort()
     claim = key >> packing.language_bits

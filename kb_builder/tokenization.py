@@ -97,6 +97,7 @@ class AnswerTokenizer:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.prefix_id = _prefix_id(tokenizer)
         self._plain = plain_text_tokenizer(tokenizer)
+        self._splits_at_blanks = splits_at_blanks(self._plain)
         self._check_against(tokenizer)
 
     def _check_against(self, tokenizer: Tokenizer) -> None:
@@ -116,11 +117,28 @@ class AnswerTokenizer:
         texts = [f" {name}" for name in names]
         return [one.ids for one in self._plain.encode_batch_fast(texts, add_special_tokens=False)]
 
-    def encode_column(self, names: pa.LargeStringArray | pa.ChunkedArray) -> TokenRuns:
-        """The answer ids of a whole column, batches encoded while others are collected."""
+    def encode_column(self, names: pa.ChunkedArray) -> TokenRuns:
+        """The answer ids of a whole column.
+
+        Where the tokenizer always begins anew at a blank, each distinct word is encoded once
+        and the names are put together from words; the ids are the same.
+        """
+        if not self._splits_at_blanks:
+            return self._encode_distinct(names)
+        words, first = _words(names)
+        encoded = words.dictionary_encode()
+        del words
+        return _assembled(
+            self._encode_distinct(pa.chunked_array([encoded.dictionary])),
+            encoded.indices.to_numpy(),
+            first,
+        )
+
+    def _encode_distinct(self, texts: pa.ChunkedArray) -> TokenRuns:
+        """Ids of every text, batches encoded while others are collected."""
         tokens: list[np.ndarray] = []
         lengths: list[np.ndarray] = []
-        for flat, lengths_of_batch in ordered_map(self._encode_batch, _batches(names)):
+        for flat, lengths_of_batch in ordered_map(self._encode_batch, _batches(texts)):
             tokens.append(flat)
             lengths.append(lengths_of_batch)
         counts = np.concatenate([np.zeros(1, np.int64), *lengths])
@@ -133,11 +151,94 @@ class AnswerTokenizer:
         return flat, lengths
 
 
-def _batches(names: pa.LargeStringArray | pa.ChunkedArray) -> Iterator[pa.LargeStringArray]:
-    chunks = names.chunks if isinstance(names, pa.ChunkedArray) else [names]
-    for chunk in chunks:
+def _batches(texts: pa.ChunkedArray) -> Iterator[pa.LargeStringArray]:
+    for chunk in texts.chunks:
         for start in range(0, len(chunk), _BATCH):
             yield chunk.slice(start, _BATCH)
+
+
+# Published split patterns in which every match that holds a blank after a non-blank begins with
+# it, and nothing looks back: GPT-2's (which ByteLevel has built in), Llama 3's and Qwen 2's.
+_CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_BLANK_FIRST_PATTERNS = tuple(
+    _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+" + numbers + _REST
+    for numbers in (r"|\p{N}{1,3}", r"|\p{N}")
+)
+
+
+def splits_at_blanks(plain: Tokenizer) -> bool:
+    """Whether ids of words, each with the blank before it, make up the ids of the whole text."""
+    state = json.loads(plain.to_str())
+    matched = [token for token in state["added_tokens"] if not token["special"]]
+    if state["model"]["type"] != "BPE" or state["normalizer"] is not None or matched:
+        return False
+    splitter = state["pre_tokenizer"] or {}
+    if splitter.get("type") == "ByteLevel":
+        return bool(splitter["use_regex"] and not splitter["add_prefix_space"])
+    steps = splitter.get("pretokenizers", [])
+    if [step["type"] for step in steps] != ["Split", "ByteLevel"]:
+        return False
+    split, bytes_ = steps
+    return (
+        split["pattern"].get("Regex") in _BLANK_FIRST_PATTERNS
+        and split["behavior"] == "Isolated"
+        and not split["invert"]
+        and not bytes_["use_regex"]
+        and not bytes_["add_prefix_space"]
+    )
+
+
+def _words(names: pa.ChunkedArray) -> tuple[pa.LargeStringArray, np.ndarray]:
+    """All names cut before single blanks between characters that are surely no white space.
+
+    Returns the pieces and int64[n + 1], where each name's pieces begin. The first piece of a
+    name lacks the blank before it, which `encode` adds, so the others are cut without theirs.
+    """
+    text = names.combine_chunks()
+    if isinstance(text, pa.ChunkedArray):
+        text = pa.concat_arrays(text.chunks) if text.num_chunks else pa.array([], text.type)
+    n = len(text)
+    _, offsets_buffer, data_buffer = text.buffers()
+    starts = np.frombuffer(offsets_buffer, np.int64)[text.offset : text.offset + n + 1]
+    data = np.frombuffer(data_buffer or b"", np.uint8)
+    blank = np.flatnonzero(data[1:-1] == ord(" ")) + 1
+    blank = blank[(blank >= starts[0]) & (blank < starts[-1])]
+    before, after = data[blank - 1], data[blank + 1]
+    solid = (before > ord(" ")) & (before < 0x7F)
+    # Of two bytes, U+00C0 to U+07FF: letters and marks, no white space.
+    two = (before >= 0x80) & (before < 0xC0) & (blank > 1)
+    lead = data[blank - 2]
+    solid |= two & (lead >= 0xC3) & (lead < 0xE0)
+    solid &= ((after > ord(" ")) & (after < 0x7F)) | ((after >= 0xC3) & (after < 0xE0))
+    blank = blank[solid]
+    edge = np.zeros(len(data) + 1, dtype=bool)
+    edge[starts] = True
+    blank = blank[~edge[blank] & ~edge[blank + 1]]  # a blank at a name's edge is no cut
+    # Pieces and the blanks between them alternate, except across names, where none is between.
+    piece_start = np.sort(np.concatenate([starts[:-1], blank + 1]))
+    piece_end = np.sort(np.concatenate([starts[1:], blank]))
+    edges = np.empty(2 * len(piece_start), dtype=np.int64)
+    edges[0::2], edges[1::2] = piece_start, piece_end
+    first = np.searchsorted(piece_start, starts[:-1], side="left")
+    if len(edges) == 0:
+        return pa.array([], pa.large_string()), np.zeros(1, np.int64)
+    both = pa.LargeStringArray.from_buffers(len(edges) - 1, pa.py_buffer(edges), data_buffer)
+    pieces = both.take(pa.array(np.arange(0, len(edges), 2)))
+    return pieces, np.append(first, len(piece_start)).astype(np.int64)
+
+
+def _assembled(words: TokenRuns, word: np.ndarray, first: np.ndarray) -> TokenRuns:
+    """The ids of texts whose words are `word[first[i]:first[i + 1]]`."""
+    length = np.diff(words.offsets)[word]
+    start = np.concatenate(([0], np.cumsum(length)))
+    tokens = np.empty(int(start[-1]), dtype=np.int32)
+    step = 1 << 21  # words at a time, for the memory of the index
+    for low in range(0, len(word), step):
+        high = min(low + step, len(word))
+        shift = np.repeat(words.offsets[word[low:high]] - start[low:high], length[low:high])
+        tokens[start[low] : start[high]] = words.tokens[np.arange(start[low], start[high]) + shift]
+    return TokenRuns(tokens, start[first])
 
 
 def _prefix_id(tokenizer: Tokenizer) -> int:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from kb_builder.errors import LongbelError
 from kb_builder.sources.archives import Release
 from kb_builder.sources.selection import BadRows, Selection
+from kb_builder.sources.tables import is_table, read_table
+from kb_builder.sources.text_to_code import is_text_to_code, read_text_to_code
 from kb_builder.sources.umls import read_umls
 from kb_builder.terms import Terms
 
@@ -35,7 +37,11 @@ def _is_release(path: Path) -> bool:
     return path.is_dir() or archive or "MRCONSO" in path.name.upper()
 
 
-SOURCES: tuple[Source, ...] = (Source("umls", _is_release, _read_release),)
+SOURCES: tuple[Source, ...] = (
+    Source("text_to_code", is_text_to_code, read_text_to_code),
+    Source("table", is_table, read_table),
+    Source("umls", _is_release, _read_release),
+)
 
 
 def read_terms(path: Path, selection: Selection, bad: BadRows, progress: Progress) -> Terms:
@@ -45,4 +51,12 @@ def read_terms(path: Path, selection: Selection, bad: BadRows, progress: Progres
     for source in SOURCES:
         if source.matches(path):
             return source.read(path, selection, bad, progress)
-    raise LongbelError(f"{path}: no kind of source that is known")
+    if path.suffix.lower() in (".pkl", ".pickle"):
+        raise LongbelError(
+            f"{path}: pickles are never read, they run code",
+            hint="A checkpoint's text_to_code.json holds the same names.",
+        )
+    raise LongbelError(
+        f"{path}: no kind of source that is known by this name",
+        hint="Give a UMLS folder, .zip or .nlm; a .tsv, .csv or .parquet; or a text_to_code.json.",
+    )

@@ -24,16 +24,29 @@ class Selection:
 
     languages: tuple[str, ...] | None = None
     vocabularies: frozenset[str] | None = None
-    group_codes: frozenset[str] | None = None
+    group_words: frozenset[str] | None = None
     tuis: frozenset[str] | None = None
     preset: Preset = field(default_factory=Preset)
     keep_suppressed: bool = False
 
+    def refuse_umls_options(self, source: str) -> None:
+        """Options that only a UMLS release can answer are a mistake with any other source."""
+        given = {
+            "--vocabularies": self.vocabularies is not None,
+            "--semantic-types": self.tuis is not None,
+            "--preset": self.preset != Preset(),
+            "--suppressible": self.keep_suppressed,
+        }
+        for option, is_given in given.items():
+            if is_given:
+                raise LongbelError(f"{option} does not apply to {source}", exit_code=2)
+
     def wants_types(self, numbers: np.ndarray, tree_numbers: pa.LargeBinaryArray) -> np.ndarray:
         """bool[n]: whether rows of MRSTY (TUI number, tree number) are selected."""
+        codes = _resolved(self.group_words, group_code_of, "semantic group")
         wanted = np.zeros(1000, dtype=bool)
         for tui, kind in SEMANTIC_TYPES.items():
-            wanted[int(tui[1:])] = self._wants(tui, kind.group_code)
+            wanted[int(tui[1:])] = self._wants(tui, kind.group_code, codes)
         chosen = wanted[numbers]
         if self.preset.tree_prefixes:
             prefixes = tuple(prefix.encode() for prefix in self.preset.tree_prefixes)
@@ -42,10 +55,10 @@ class Selection:
             chosen = chosen & np.array(begins, dtype=bool)[encoded.indices.to_numpy()]
         return chosen
 
-    def _wants(self, tui: str, group_code: str) -> bool:
+    def _wants(self, tui: str, group_code: str, codes: frozenset[str] | None) -> bool:
         preset_groups = self.preset.group_codes
         return (
-            (self.group_codes is None or group_code in self.group_codes)
+            (codes is None or group_code in codes)
             and (self.tuis is None or tui in self.tuis)
             and (not preset_groups or group_code in preset_groups)
         )
@@ -67,7 +80,7 @@ def selection_of(
     return Selection(
         languages=None if languages is None else tuple(dict.fromkeys(map(_language, languages))),
         vocabularies=None if vocabularies is None else frozenset(vocabularies),
-        group_codes=_resolved(semantic_groups, group_code_of, "semantic group"),
+        group_words=None if semantic_groups is None else frozenset(semantic_groups),
         tuis=_resolved(semantic_types, tui_of, "semantic type"),
         preset=PRESETS[preset] if preset is not None else Preset(),
         keep_suppressed=keep_suppressed,

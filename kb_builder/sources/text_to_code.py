@@ -1,0 +1,89 @@
+"""A published checkpoint's `text_to_code.json`: {group: {name: code}}, taken as it stands.
+
+The rules were applied when it was made. A checkpoint's `candidate_trie.pkl` is never read:
+pickles run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from kb_builder.errors import LongbelError
+from kb_builder.sources.selection import BadRows, Selection
+from kb_builder.sources.tables import sorted_words, wanted_groups
+from kb_builder.terms import Terms, Titles
+
+FILE_NAME = "text_to_code.json"
+Progress = Callable[[str, int, int | None], None]
+
+
+def read_text_to_code(path: Path, selection: Selection, bad: BadRows, progress: Progress) -> Terms:
+    """The candidate set of a checkpoint: its file, or the folder that holds it."""
+    selection.refuse_umls_options(FILE_NAME)
+    if selection.languages is not None:
+        raise LongbelError(f"--languages: {FILE_NAME} says no languages", exit_code=2)
+    file = path / FILE_NAME if path.is_dir() else path
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    names, codes, groups = [], [], []
+    for group, entries in _entries(file).items():
+        for name, code in _checked(entries, group, file).items():
+            if name:
+                names.append(name)
+                codes.append(code)
+                groups.append(group)
+    progress("names", len(names), len(names))
+    wanted = pa.array(wanted_groups(pa.array(groups, pa.large_string()), selection))
+    columns = [pa.array(one, pa.large_string()).filter(wanted) for one in (codes, groups, names)]
+    code, group, name = (column.dictionary_encode() for column in columns)
+    sorted_codes, concept = sorted_words(code)
+    sorted_groups, group_index = sorted_words(group)
+    return Terms(
+        codes=sorted_codes,
+        groups=tuple(sorted_groups.to_pylist()),
+        languages=(),
+        concept=concept,
+        name=name.indices.to_numpy().astype(np.int32),
+        group=group_index,
+        language=np.full(len(concept), -1, np.int16),
+        strings=pa.chunked_array([name.dictionary]),
+        titles=Titles(
+            np.zeros(0, np.int32), pa.array([], pa.large_string()), np.zeros(0, np.uint8),
+            np.zeros(0, np.int16),
+        ),
+        as_they_stand=True,
+        counts={"atoms": len(names)},
+        files=[{"name": file.name, "rows": len(names), "sha256": digest}],
+    )  # fmt: skip
+
+
+def _entries(file: Path) -> dict[str, object]:
+    try:
+        with file.open(encoding="utf-8-sig") as stream:
+            content = json.load(stream)
+    except (ValueError, UnicodeDecodeError) as error:
+        line = getattr(error, "lineno", 1)
+        raise LongbelError(f"{file}:{line}: not readable JSON in UTF-8") from error
+    if not isinstance(content, dict) or not content:
+        raise LongbelError(f"{file}: not an object of groups", hint="{group: {name: code}}")
+    return content
+
+
+def _checked(entries: object, group: str, file: Path) -> dict[str, str]:
+    if not isinstance(entries, dict) or not all(isinstance(code, str) for code in entries.values()):
+        raise LongbelError(
+            f"{file}: group {group!r} is not an object of names and codes",
+            hint="Expected {group: {name: code}} with codes as text.",
+        )
+    return entries
+
+
+def is_text_to_code(path: Path) -> bool:
+    """Whether this is such a file, or a checkpoint's folder that holds one."""
+    return path.suffix.lower() == ".json" or (path / FILE_NAME).is_file()

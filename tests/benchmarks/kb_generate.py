@@ -1,0 +1,173 @@
+"""A seeded generator of MRCONSO and MRSTY as large as wanted, shaped like a UMLS release.
+
+Languages, vocabularies, term types, suppress flags, ambiguous names, ALL-CAPS variants, NOS
+endings and brackets occur about as often as they do there. The text means nothing.
+
+    python -m tests.benchmarks.kb_generate --atoms 1000000 --out .bench/release-1m
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from kb_builder.semantics import SEMANTIC_TYPES
+
+ATOMS_PER_CONCEPT = 3.3
+# Language, share of atoms.
+LANGUAGES = {
+    "ENG": 0.71, "SPA": 0.10, "POR": 0.03, "FRE": 0.04, "GER": 0.03, "JPN": 0.03, "CZE": 0.02,
+    "DUT": 0.02, "ITA": 0.02,
+}  # fmt: skip
+VOCABULARIES = (
+    "SNOMEDCT_US", "MSH", "RXNORM", "NCI", "LNC", "MDR", "ICD10CM", "CHV", "MEDCIN", "OMIM", "GO",
+)  # fmt: skip
+TERM_TYPES = ("PT", "SY", "ET", "LLT", "FN", "AB", "MH", "PM", "N1", "OP")
+SUPPRESS = ("N", "O", "Y", "E")
+SUPPRESS_SHARES = (0.87, 0.08, 0.04, 0.01)
+_SYLLABLE_TEXT = """
+    a al an ar bi bra ca car ce chro cir cor cu cy da der di do dys e ec en ep er fe fi fla ga
+    gen glo gly go he hem hy i im in is ka ki la le li lo lu ly ma me mi mo my na ne ni no nu o
+    oc op or os pa pe phe pho pi pla pneu po pro py ra re rha ri ro sa sca se si spi sta ste su
+    sy ta te the thy ti to tra tri tu ul u ur va ve vi vo xan xe zo zy
+"""
+_ENDING_TEXT = """
+    itis osis oma emia pathy algia ectomy ase ine ol ide ate um us ic al ary ous ity tion ment ia
+"""
+_SMALL_TEXT = "of the in with and due to by type other for without acute chronic left right"
+_SYLLABLES, _ENDINGS, _SMALL = (
+    text.split() for text in (_SYLLABLE_TEXT, _ENDING_TEXT, _SMALL_TEXT)
+)
+_ACCENTED = {"a": "á", "e": "é", "i": "í", "o": "ó", "u": "ú"}
+
+
+class Words:
+    """A vocabulary with word frequencies as steep as a terminology's."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        draw = np.random.default_rng(seed)
+        words = [str(word) for word in draw.permutation(_SMALL)]
+        seen = set(words)
+        while len(words) < size:
+            count = int(draw.integers(1, 4))
+            parts = [_SYLLABLES[k] for k in draw.integers(0, len(_SYLLABLES), count)]
+            word = "".join(parts) + _ENDINGS[int(draw.integers(0, len(_ENDINGS)))]
+            if word in seen:
+                word += str(int(draw.integers(2, 999)))
+            if word not in seen:
+                seen.add(word)
+                words.append(word)
+        self.words = np.array(words, dtype=object)
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """`n` words, the first of the list most often."""
+        return self.words[(len(self.words) * rng.random(n) ** 3).astype(np.int64)]
+
+
+def generate(out: Path, n_atoms: int, seed: int = 0) -> None:
+    """Write MRCONSO.RRF and MRSTY.RRF of about `n_atoms` rows; the same for the same seed."""
+    out.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    words = Words(min(400_000, 20_000 + n_atoms // 20), seed)
+    tuis = sorted(SEMANTIC_TYPES)
+    weights = rng.dirichlet(np.full(len(tuis), 0.4))
+    n_concepts = int(n_atoms / ATOMS_PER_CONCEPT)
+    common: list[str] = []
+    with (
+        (out / "MRCONSO.RRF").open("w", encoding="utf-8", newline="") as conso,
+        (out / "MRSTY.RRF").open("w", encoding="utf-8", newline="") as sty,
+    ):
+        for start in range(0, n_concepts, 20_000):
+            size = min(20_000, n_concepts - start)
+            conso.writelines(_concepts(rng, words, start, size, common))
+            sty.writelines(_types(rng, tuis, weights, start, size))
+
+
+def _types(rng: np.random.Generator, tuis: list[str], weights: np.ndarray, start: int, size: int):
+    first = rng.choice(len(tuis), size, p=weights)
+    second = rng.choice(len(tuis), size, p=weights)
+    has_second = rng.random(size) < 0.08
+    for place in range(size):
+        kinds = {tuis[first[place]]} | ({tuis[second[place]]} if has_second[place] else set())
+        for tui in sorted(kinds):
+            name = SEMANTIC_TYPES[tui].name
+            yield f"C{start + place:07d}|{tui}|A1.{int(tui[1:])}|{name}|AT{start + place:08d}||\n"
+
+
+def _concepts(rng: np.random.Generator, words: Words, start: int, size: int, common: list[str]):
+    counts = rng.geometric(1 / ATOMS_PER_CONCEPT, size)
+    n = int(counts.sum())
+    lengths = rng.choice((1, 2, 3, 4, 5, 6, 8), size, p=(0.12, 0.22, 0.24, 0.18, 0.12, 0.08, 0.04))
+    drawn = words.draw(rng, int(lengths.sum()) + 8 * n)
+    position = 0
+    language = rng.choice(list(LANGUAGES), n, p=list(LANGUAGES.values())).tolist()
+    suppress = rng.choice(SUPPRESS, n, p=SUPPRESS_SHARES).tolist()
+    source = rng.integers(0, len(VOCABULARIES), n).tolist()
+    kind = rng.integers(0, len(TERM_TYPES), n).tolist()
+    variant = rng.random(n).tolist()
+    is_mth = rng.random(n).tolist()
+    shared = rng.random(size)
+    atom = 0
+    for place in range(size):
+        base = list(drawn[position : position + lengths[place]])
+        position += lengths[place]
+        name = " ".join(base)
+        if shared[place] < 0.03 and common:
+            name = common[int(shared[place] * 1e9) % len(common)]
+            base = name.split(" ")
+        elif shared[place] < 0.06:
+            common.append(name)
+            if len(common) > 50_000:
+                del common[:25_000]
+        for number in range(int(counts[place])):
+            tag = language[atom]
+            text = name
+            if number:
+                extra = drawn[position + atom % 7]
+                text = _variant(variant[atom], base, str(extra))
+            elif variant[atom] < 0.8:
+                text = name[:1].upper() + name[1:]
+            if tag not in ("ENG", "JPN"):
+                text = "".join(_ACCENTED.get(c, c) if k % 5 == 2 else c for k, c in enumerate(text))
+            mth = is_mth[atom] < 0.04
+            sab = "MTH" if mth else VOCABULARIES[source[atom]]
+            tty = "PN" if mth and is_mth[atom] < 0.03 else TERM_TYPES[kind[atom]]
+            status = "P" if number == 0 or variant[atom] > 0.9 else "S"
+            yield (
+                f"C{start + place:07d}|{tag}|{status}|L{atom:07d}|PF|S{atom:08d}|Y|A{atom:08d}||"
+                f"M{place}||{sab}|{tty}|D{place:06d}|{text}|0|{suppress[atom]}|256|\n"
+            )
+            atom += 1
+
+
+def _variant(draw: float, base: list[str], extra: str) -> str:
+    """Another name of the concept: the same, inverted, capitals, NOS, in brackets, other words."""
+    name = " ".join(base)
+    if draw < 0.16:
+        return name[:1].upper() + name[1:]
+    if draw < 0.24:
+        return name.upper()
+    if draw < 0.30:
+        return f"{name[:1].upper()}{name[1:]} {('NOS', '(NOS)', '[X]', '{D}')[int(draw * 1e6) % 4]}"
+    if draw < 0.33:
+        return f"{name}, NOS"
+    if draw < 0.45 and len(base) > 1:
+        return f"{base[-1]}, {' '.join(base[:-1])}"
+    if draw < 0.85:
+        return f"{' '.join(base[: max(1, len(base) - 1)])} {extra}"
+    return f"{extra} {name} ({base[0]})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--atoms", type=int, default=100_000)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    generate(arguments.out, arguments.atoms, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()
