@@ -11,6 +11,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -40,10 +41,18 @@ class Chromium:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         read_theirs, self._write = os.pipe()
         self._read, write_theirs = os.pipe()
-        # The browser reads commands from descriptor 3 and writes answers to 4.
-        shell = f'exec "$0" "$@" 3<&{read_theirs} 4>&{write_theirs}'
+        # The browser reads commands from descriptor 3 and writes answers to 4. A shell cannot move
+        # them there: of its descriptors dash knows 0 to 9 alone.
+        move = (
+            "import os, sys\n"
+            "pair = [os.dup(int(number)) for number in sys.argv[1:3]]\n"
+            "while min(pair) < 5: pair = [os.dup(number) for number in pair]\n"
+            "os.dup2(pair[0], 3), os.dup2(pair[1], 4)\n"
+            "os.execv(sys.argv[3], sys.argv[3:])\n"
+        )
         self._process = subprocess.Popen(
-            ["sh", "-c", shell, executable, *_FLAGS, f"--window-size={width},{height}",
+            [sys.executable, "-c", move, str(read_theirs), str(write_theirs), executable, *_FLAGS,
+             f"--window-size={width},{height}",
              f"--user-data-dir={self._profile.name}", "about:blank"],
             pass_fds=(read_theirs, write_theirs), stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

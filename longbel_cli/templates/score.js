@@ -1,5 +1,6 @@
 
 "use strict";
+document.documentElement.dataset.ready = "true";
 (() => {
   const form = document.getElementById("filters");
   if (!form) return;
