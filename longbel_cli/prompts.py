@@ -134,13 +134,14 @@ class DocumentPrompts:
 
     def _context(self, mention: Mention, window: Span | None) -> list[Segment]:
         if self.form.context == "sentence":
-            span = self.sentence(mention)
-            segments = self._marked(self._fragment_edges([mention]), span)
-        elif self.form.context == "document":
-            segments = self._marked(self._fragment_edges([mention]), window)
+            window = _overlap(self.sentence(mention), window)
+        if self.form.context != "marked_document":
+            edges = self._edges(mention.spans, window)
+        elif window is None:
+            edges = self._whole_edges
         else:
-            segments = self._marked(self._whole_edges, window)
-        return _rstrip(segments)
+            edges = self._edges(self._whole_spans, window)
+        return _rstrip(self._marked(edges, window))
 
     def _marked(self, edges: Edges, window: Span | None) -> list[Segment]:
         """The passages, joined by newlines, with marks at `edges`, cut to `window`."""
@@ -158,8 +159,6 @@ class DocumentPrompts:
             text = clean(passage.text)
             position = span.start
             for place in edges.places(number):
-                if not span.start <= place <= span.end:
-                    continue
                 segments.append(text[position - passage.start : place - passage.start])
                 segments.extend([CLOSE] * edges.closing[number, place])
                 segments.extend([OPEN] * edges.opening[number, place])
@@ -167,27 +166,35 @@ class DocumentPrompts:
             segments.append(text[position - passage.start : span.end - passage.start])
         return segments
 
-    def _fragment_edges(self, mentions: Sequence[Mention]) -> Edges:
-        return self._edges([span for mention in mentions for span in mention.spans])
+    @cached_property
+    def _whole_spans(self) -> list[Span]:
+        return [Span(mention.start, mention.end) for mention in self.document.mentions]
 
     @cached_property
     def _whole_edges(self) -> Edges:
-        return self._edges([Span(mention.start, mention.end) for mention in self.document.mentions])
+        return self._edges(self._whole_spans, None)
 
-    def _edges(self, spans: Sequence[Span]) -> Edges:
+    def _edges(self, spans: Sequence[Span], window: Span | None) -> Edges:
+        """The marks of `spans`; none of a span that the window cuts."""
         opening: Counter[tuple[int, int]] = Counter()
         closing: Counter[tuple[int, int]] = Counter()
         for span in spans:
-            opening[self._passage_at(span.start), span.start] += 1
-            closing[self._passage_at(span.end - 1), span.end] += 1
+            if window is None or (window.start <= span.start and span.end <= window.end):
+                opening[self._passage_at(span.start), span.start] += 1
+                closing[self._passage_at(span.end - 1), span.end] += 1
         return Edges(opening, closing)
 
     def _passage_at(self, offset: int) -> int:
         """The number of the passage that holds `offset`; raises LongbelError if none does."""
         number = bisect_right(self._starts, offset) - 1
         if number < 0 or offset >= self.document.passages[number].end:
+            named = "".join(
+                f"mention {mention.id}: "
+                for mention in self.document.mentions
+                if any(span.start <= offset < span.end for span in mention.spans)
+            )
             raise LongbelError(
-                f"{self.document.source}: document {self.document.id}: "
+                f"{self.document.source}: document {self.document.id}: {named}"
                 f"offset {offset} lies in no passage",
                 "Run `longbel check` on the corpus to list such mentions.",
             )
@@ -196,11 +203,15 @@ class DocumentPrompts:
     def sentence(self, mention: Mention) -> Span:
         """The sentence that holds the mention's smallest start, in document offsets."""
         number = self._passage_at(mention.start)
-        for span in self._sentences(number):
-            if span.start <= mention.start < span.end:
-                return span
         passage = self.document.passages[number]
-        return Span(passage.start, passage.end)
+        whole = Span(passage.start, passage.end)
+        found = next((span for span in self._sentences(number) if mention.start < span.end), whole)
+        start, end = min(found.start, mention.start), found.end
+        # A fragment may hold white space that its sentence was trimmed of.
+        for span in sorted(mention.spans):
+            if start <= span.start <= end and self._passage_at(span.start) == number:
+                end = max(end, span.end)
+        return Span(start, end)
 
     def _sentences(self, number: int) -> list[Span]:
         if number not in self._sentence_spans:
@@ -283,6 +294,13 @@ def answer_segments(names: Sequence[str]) -> list[Segment]:
             segments.append(COMPOSITE)
         segments.append(f" {name}")
     return segments
+
+
+def _overlap(span: Span, window: Span | None) -> Span:
+    """The part of `span` inside `window`."""
+    if window is None:
+        return span
+    return Span(max(span.start, window.start), min(span.end, window.end))
 
 
 def _merge(segments: Sequence[Segment]) -> list[Segment]:
