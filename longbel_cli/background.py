@@ -15,7 +15,7 @@ from longbel_cli.partitions import KbFacts, TrainingFacts, as_kb_name, folded
 from longbel_cli.predictions import normalized_code
 from longbel_cli.types import Document
 
-COLUMNS = ["name", "code", "group"]
+COLUMNS = ["name", "code", "group", "preferred"]
 
 
 def training_facts(documents: Iterable[Document]) -> TrainingFacts:
@@ -55,16 +55,18 @@ def kb_facts(path: Path, mentions: Sequence[ScoredMention]) -> KbFacts:
     groups_of: dict[str, set[str]] = {}
     names_of: dict[str, list[str]] = {}
     for batch in _batches(path):
-        name, code, group = (batch.column(column).cast(pa.string()) for column in COLUMNS)
+        name, code, group = (batch.column(column).cast(pa.string()) for column in COLUMNS[:3])
         found = pc.index_in(pc.utf8_lower(name), value_set=wanted_texts)
         hits = pc.is_valid(found)
         for index, its_code, its_group in _rows(hits, found, code, group):
             groups = codes_of.setdefault(texts[index], {})
             groups.setdefault(its_group, set()).add(its_code)
         known = pc.is_in(code, value_set=wanted_codes)
-        for its_name, its_code, its_group in _rows(known, name, code, group):
+        preferred = batch.column("preferred")
+        for its_name, its_code, its_group, first in _rows(known, name, code, group, preferred):
             groups_of.setdefault(its_code, set()).add(its_group)
-            names_of.setdefault(its_code, []).append(its_name)
+            names = names_of.setdefault(its_code, [])
+            names.insert(0 if first else len(names), its_name)
     return KbFacts(
         groups_of={code: frozenset(groups) for code, groups in groups_of.items()},
         codes_of={

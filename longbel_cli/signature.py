@@ -28,7 +28,7 @@ PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("options", "context_format"),
         ("model", "context_format"),
     ),
-    "version": (("version",), ("versions", "longbel"), ("longbel",)),
+    "version": (("longbel version",), ("packages", "longbel"), ("version",)),
 }
 
 
