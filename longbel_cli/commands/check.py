@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,12 +58,13 @@ def check(
         raise LongbelError(
             "--type-map is checked against the groups of a KB", "Add --kb.", exit_code=2
         )
-    resolver = None
+    resolver = has_code = None
     if kb is not None:
         from kb_builder.store import KnowledgeBase
 
-        mapped = None if type_map is None else load_type_map(type_map)
-        resolver = TypeResolver(KnowledgeBase.open(kb).groups, mapped)
+        base = KnowledgeBase.open(kb)
+        resolver = TypeResolver(base.groups, None if type_map is None else load_type_map(type_map))
+        has_code = cache(base.has_code)
     found = Survey()
     try:
         survey(
@@ -71,6 +73,7 @@ def check(
             fail if on_error is OnError.fail else _tell,
             lambda problem: None,
             resolver,
+            has_code,
         )
     except LongbelError:
         if as_json:
@@ -107,6 +110,7 @@ def _print_table(found: Survey) -> None:
         ("  discontinuous", found.discontinuous),
         ("  with gold codes", found.with_gold),
         ("  with several gold codes", found.composite_gold),
+        *(() if found.gold_in_kb is None else (("  with gold in the KB", found.gold_in_kb),)),
         ("documents left out", found.quarantined_documents),
         ("mentions left out", found.quarantined_mentions),
         ("warnings", len(found.noted)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ from longbel_cli.corpora import Corpus
 from longbel_cli.corpora.records import OnProblem, Problem
 from longbel_cli.corpora.resolve import TypeResolver
 from longbel_cli.types import Document
+
+HasCode = Callable[[str], bool]
 
 
 @dataclass
@@ -29,6 +32,8 @@ class Survey:
     formats: Counter[str] = field(default_factory=Counter)
     groups: Counter[str] = field(default_factory=Counter)
     unmapped_types: dict[str, int] | None = None
+    gold_in_kb: int | None = None
+    gold_codes_lacking: Counter[str] = field(default_factory=Counter)
 
     @property
     def quarantined_documents(self) -> int:
@@ -61,9 +66,12 @@ class Survey:
         if self.unmapped_types is not None:
             value["groups"] = dict(self.groups.most_common())
             value["unmapped_types"] = self.unmapped_types
+        if self.gold_in_kb is not None:
+            value["mentions_with_gold_in_kb"] = self.gold_in_kb
+            value["gold_codes_not_in_kb"] = len(self.gold_codes_lacking)
         return value
 
-    def add(self, document: Document, form: str) -> None:
+    def add(self, document: Document, form: str, has_code: HasCode | None) -> None:
         """Count one document."""
         length = len(document.text)
         self.documents += 1
@@ -76,6 +84,10 @@ class Survey:
             self.discontinuous += len(mention.spans) > 1
             self.with_gold += mention.gold is not None
             self.composite_gold += mention.gold is not None and len(mention.gold) > 1
+            if has_code is not None and mention.gold is not None:
+                lacking = [code for code in mention.gold if not has_code(code)]
+                self.gold_codes_lacking.update(lacking)
+                self.gold_in_kb = (self.gold_in_kb or 0) + (0 if lacking else 1)
 
 
 def survey(
@@ -84,11 +96,15 @@ def survey(
     on_problem: OnProblem,
     on_warning: OnProblem,
     resolver: TypeResolver | None = None,
+    has_code: HasCode | None = None,
 ) -> None:
     """Read the whole corpus into `found`, which holds what was seen even if this raises.
 
-    `on_problem` and `on_warning` hear each finding as it comes.
+    `on_problem` and `on_warning` hear each finding as it comes. `has_code` tells whether the
+    knowledge base has a concept.
     """
+    if has_code is not None:
+        found.gold_in_kb = 0
 
     def leave_out(problem: Problem) -> None:
         found.left_out.append(problem)
@@ -99,7 +115,7 @@ def survey(
         on_warning(problem)
 
     for read in corpus.read_whole(leave_out, on_warning=remark):
-        found.add(read.document, read.file.format)
+        found.add(read.document, read.file.format, has_code)
     if resolver is None:
         return
     found.unmapped_types = resolver.unmapped(found.types)
