@@ -26,6 +26,7 @@ from longbel_cli.types import Prediction
 
 N_BINS = 10
 CURVE_POINTS = 200
+JSON_POINTS = 50
 
 
 class Bin(NamedTuple):
@@ -104,7 +105,10 @@ class RiskCoverage:
     area: float
 
     def to_json(self) -> dict[str, Any]:
-        return {"aurc": self.area, "points": [list(point) for point in thinned(self.points)]}
+        return {
+            "aurc": self.area,
+            "points": [list(point) for point in thinned(self.points, JSON_POINTS)],
+        }
 
 
 def thinned(points: Sequence[Point], n: int = CURVE_POINTS) -> list[Point]:

@@ -28,7 +28,8 @@ class KbFacts:
     """What a knowledge base says of the gold codes and of the mentions' texts.
 
     `groups_of` has the groups of each gold or predicted code that it holds; `codes_of` the codes
-    that a mention's text (`as_kb_name`) names, in each group; `names_of` those codes' names, the preferred ones first.
+    that a mention's text (`as_kb_name`) names, in each group; `names_of` those codes' names, the
+    preferred ones first.
     """
 
     groups_of: Mapping[str, frozenset[str]]

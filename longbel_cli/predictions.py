@@ -130,7 +130,7 @@ def _from_line(line: bytes, place: str) -> Prediction:
             "A line needs document_id, mention_id, semantic_group and beams.",
         ) from error
     except (TypeError, ValueError, AttributeError) as error:
-        message = f"{place}: a value of the wrong type ({type(error).__name__})"
+        message = f"{place}: a value of the wrong type or range ({type(error).__name__})"
         raise LongbelError(message) from error
 
 
@@ -147,6 +147,8 @@ def _prediction(record: dict[str, Any]) -> Prediction:
         if beam["pred_concept_code"] is not None
     ]
     candidates.sort(key=_rank)
+    if candidates and candidates[0].rank < 1:
+        raise ValueError("ranks start at 1")
     return Prediction(
         document_id=str(record["document_id"]),
         mention_id=str(record["mention_id"]),
@@ -304,17 +306,24 @@ def _row(fields: list[str], columns: dict[str, int], place: str) -> _Row:
             name=field("name"),
             text=field("text"),
             span=Span(_integer(start), _integer(end)) if start and end else None,
-            rank=_integer(field("rank")) if field("rank") else 1,
+            rank=_rank_of(field("rank")),
             # One beam alone has no beam score: the table then says NaN.
             score=_number(field("score")) if math.isnan(beam_score) else beam_score,
         )
     except ValueError as error:
-        raise LongbelError(f"{place}: rank, score or span is not a number") from error
+        raise LongbelError(f"{place}: rank, score or span is no such number") from error
+
+
+def _rank_of(text: str) -> int:
+    rank = _integer(text) if text else 1
+    if rank < 1:
+        raise ValueError(text)
+    return rank
 
 
 def _integer(text: str) -> int:
     number = float(text)
-    if not number.is_integer():
+    if not number.is_integer() or number < 0:
         raise ValueError(text)
     return int(number)
 

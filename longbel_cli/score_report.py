@@ -17,7 +17,14 @@ from kb_builder.errors import LongbelError
 from longbel_cli.error_kinds import KINDS, Wrong, wrong_answers
 from longbel_cli.evaluation import Evaluation
 from longbel_cli.score_plots import Plot, interval_plot, reliability_plot, risk_plot
-from longbel_cli.score_tables import calibration_table, counts_line, plus_minus, score_tables
+from longbel_cli.score_tables import (
+    calibration_table,
+    confidence_line,
+    counts_line,
+    headline,
+    plus_minus,
+    score_tables,
+)
 
 TEMPLATES = Path(__file__).parent / "templates"
 # A browser lays out this many rows without stalling; the page says how many it leaves out.
@@ -73,7 +80,10 @@ def report_page(evaluation: Evaluation) -> str:
             script_hash=_hash(script),
             signature=evaluation.signature,
             counts=counts_line(first.score),
-            headline={name: plus_minus(value) for name, value in first.score.overall.items()},
+            confidence=confidence_line(evaluation),
+            headline={
+                headline(name): plus_minus(value) for name, value in first.score.overall.items()
+            },
             score=first.score,
             tables=tables,
             plots=plots(evaluation),
@@ -108,10 +118,10 @@ def plots(evaluation: Evaluation) -> Sequence[Plot]:
     metric = next(iter(first.overall))
     rows = [("all", first.overall[metric])]
     rows += [(name, part.metrics[metric]) for name, part in first.by["group"].items()]
-    found: list[Plot | None] = [interval_plot(f"{metric} by group, per cent", rows)]
+    found: list[Plot | None] = [interval_plot(f"{headline(metric)} by group, per cent", rows)]
     if len(evaluation.systems) > 1:
         systems = [(system.name, system.score.overall[metric]) for system in evaluation.systems]
-        found.append(interval_plot(f"{metric} by system, per cent", systems))
+        found.append(interval_plot(f"{headline(metric)} by system, per cent", systems))
     found.append(reliability_plot(evaluation.calibration))
     threshold = evaluation.triage.threshold if evaluation.triage else None
     found.append(risk_plot(evaluation.risk_coverage, threshold))

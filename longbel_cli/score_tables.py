@@ -272,6 +272,15 @@ def counts_line(score: Score) -> str:
     )
 
 
+def confidence_line(evaluation: Evaluation) -> str:
+    """How far the scores can be trusted, in one line."""
+    calibration, curve = evaluation.calibration, evaluation.risk_coverage
+    error = "scores are no probabilities"
+    if calibration.ece is not None:
+        error = f"expected calibration error {percent(calibration.ece)} %"
+    return f"confidence: {error}; area under the risk-coverage curve {curve.area:.3f}"
+
+
 def score_tables(evaluation: Evaluation, partitions: Sequence[str]) -> list[Table]:
     """The tables of an evaluation, in reading order."""
     first = evaluation.first.score

@@ -106,6 +106,7 @@ def test_duplicates_are_left_out_and_said(tmp_path: Path) -> None:
         (lines({"document_id": "d"}), "p.jsonl:1: key 'pred_concept_code' is missing"),
         (lines({**LINE, "spans": [[1]]}), "p.jsonl:1: a value of the wrong type"),
         (lines({**LINE, "beams": "C1"}), "p.jsonl:1: a value of the wrong type"),
+        (lines({**LINE, "beams": [{**LINE["beams"][0], "rank": 0}]}), "p.jsonl:1: a value of the"),
         (b'{"document_id": "\xff"}', "p.jsonl:1: not UTF-8"),
         ("", "p.jsonl: holds no predictions"),
         ("\n \n", "p.jsonl: holds no predictions"),
@@ -240,6 +241,7 @@ def test_a_table_without_documents_says_so(tmp_path: Path) -> None:
         ("a\tb\nc\td\n", "p.tsv:1: neither JSON lines nor a prediction table"),
         (HEADER + "f\td\tT\t0\t5\tD\tC\tN\tC\t1\t1\tbest\n", "p.tsv:2: rank, score or span"),
         (HEADER + "f\td\tT\t0\t5\tD\tC\tN\tC\t1\t1\t1.5\n", "p.tsv:2: rank, score or span"),
+        (HEADER + "f\td\tT\t0\t5\tD\tC\tN\tC\t1\t1\t0\n", "p.tsv:2: rank, score or span"),
     ],
 )
 def test_bad_tables_name_their_place(tmp_path: Path, content: str, message: str) -> None:

@@ -77,7 +77,8 @@ def test_the_table_ends_with_the_signature(longbel: Any, preds: Path) -> None:
     assert lines[-1].startswith("R@1,5|kb:")
     row = next(line for line in lines if " all " in line)
     assert "50.0 ±" in row
-    assert "NO_CODE left out: 1" in lines[-2]
+    assert "NO_CODE left out: 1" in lines[-3]
+    assert "calibration error" in lines[-2]
 
 
 @pytest.mark.parametrize(

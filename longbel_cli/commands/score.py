@@ -107,10 +107,11 @@ def _tables(evaluation: Evaluation, shown: list[str], form: str) -> list[Table]:
 
 
 def _footer(evaluation: Evaluation, form: str) -> list[str]:
-    from longbel_cli.score_tables import counts_line
+    from longbel_cli.score_tables import confidence_line, counts_line
 
-    lines = [] if form == "csv" else [counts_line(evaluation.first.score)]
-    return [*lines, evaluation.signature]
+    if form == "csv":
+        return [evaluation.signature]
+    return [counts_line(evaluation.first.score), confidence_line(evaluation), evaluation.signature]
 
 
 def _say(note: str) -> None:
