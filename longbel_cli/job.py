@@ -17,13 +17,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from longbel_cli.corpora import Corpus, Position, Problem, fail
+from longbel_cli.corpora import Corpus, Problem, fail, ignore
 from longbel_cli.corpora.resolve import TypeResolver, resolve_types
 from longbel_cli.linker import Linker
 from longbel_cli.progress import Progress
 from longbel_cli.prompts import Prompt
 from longbel_cli.run import Auto, Bounds, Run, RunConfiguration, Shard, StopSignals, open_run
+from longbel_cli.runs.corpus_source import corpus_source, input_files
 from longbel_cli.runs.layout import Layout
+from longbel_cli.runs.windows import Source
 from longbel_cli.types import Document, Mention, Prediction
 
 ON_ERROR = ("fail", "quarantine")
@@ -58,8 +60,7 @@ class CorpusReader:
     def __init__(self, options: CorpusOptions, groups: Sequence[str]) -> None:
         self.options = options
         self._resolver = TypeResolver(groups, options.type_map)
-        # Repeated ids are found by whoever cuts windows, so that reading can begin anywhere.
-        self._corpus = Corpus(options.paths, options.format, duplicates=())
+        self._corpus = Corpus(options.paths, options.format)
 
     def survey(self) -> Survey:
         """Read everything once; LongbelError lists every type without a group, with its count."""
@@ -80,32 +81,23 @@ class CorpusReader:
             survey.by_group[group] = survey.by_group.get(group, 0) + count
         return survey
 
-    def documents(
-        self, start: Position | None, on_problem: Callable[[Problem], None]
-    ) -> Iterator[tuple[Position, Document]]:
-        """Documents with their own positions, mentions resolved."""
-        for position, document in self._corpus.read(on_problem, start=start):
-            unknown = self.options.unknown_group
-            yield position, next(resolve_types([document], self._resolver, unknown, on_problem))
+    def documents(self) -> Iterator[Document]:
+        """All documents that can be read, mentions resolved; what is left out is not told."""
+        for _, document in self._corpus.read(ignore):
+            yield self._resolved(document, ignore)
 
-    def source(
-        self, start: Any, on_problem: Callable[[Mapping[str, Any]], None]
-    ) -> Iterator[tuple[Any, Document]]:
-        """As a run reads it: each document with the position after it."""
+    @property
+    def files(self) -> list[Path]:
+        """Every file of the corpus."""
+        return input_files(self._corpus)
 
-        def record(problem: Problem) -> None:
-            if self.options.on_error == "fail":
-                fail(problem)
-            on_problem(problem.to_json())
+    def source(self) -> Source:
+        """As a run reads it."""
+        also = fail if self.options.on_error == "fail" else ignore
+        return corpus_source(self._corpus, self._resolved, also)
 
-        begin = Position(0) if start is None else Position(*start)
-        ahead: Document | None = None
-        for position, document in self.documents(begin, record):
-            if ahead is not None:
-                yield list(position), ahead
-            ahead = document
-        if ahead is not None:
-            yield None, ahead
+    def _resolved(self, document: Document, tell: Callable[[Problem], None]) -> Document:
+        return next(resolve_types([document], self._resolver, self.options.unknown_group, tell))
 
 
 @dataclass(frozen=True)
@@ -176,7 +168,7 @@ class LinkJob:
             "shard_count": self._options.shard.count,
         }
         bounds = Bounds(self._options.window_documents, self._options.window_mentions, reader.limit)
-        return RunConfiguration(results, reader.paths, free, bounds, command)
+        return RunConfiguration(results, self._reader.files, free, bounds, command)
 
     def begun(self) -> bool:
         """Whether the run is there already: its corpus was surveyed when it began."""
@@ -219,7 +211,7 @@ class LinkJob:
                 progress.advance(finished)
                 stop.check()
 
-            for window in run.pending(self._reader.source):
+            for window in run.pending(self._reader.source()):
                 stop.check()
                 if engine is None:
                     engine = self._linker.engine(None, budget, on_prompt)
@@ -349,7 +341,7 @@ def link_to_stream(
         progress = stack.enter_context(Progress("link", "mention", options.quiet))
         engine = linker.engine(on_prompt=on_prompt)
         started = time.perf_counter()
-        for window in windows(reader.source, bounds, Start()):
+        for window in windows(reader.source(), bounds, Start()):
             for prediction in engine.link_window(window.documents, progress.advance):
                 write(prediction_line(prediction, options.min_score))
             for problem in window.problems:

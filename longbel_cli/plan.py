@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass
 from itertools import islice
 
-from longbel_cli.corpora import ignore
 from longbel_cli.job import CorpusReader, JobOptions, default_threads, pin_threads
 from longbel_cli.linker import Linker
 from longbel_cli.prompts import DocumentPrompts, MemoryLine
@@ -43,9 +42,7 @@ class Plan:
 def plan(linker: Linker, reader: CorpusReader, options: JobOptions) -> Plan:
     """Measure. Everything that the job needs is opened, so that a plan proves it is there."""
     survey = reader.survey()
-    documents = list(
-        islice((document for _, document in reader.documents(None, ignore)), _MEASURED_DOCUMENTS)
-    )
+    documents = list(islice(reader.documents(), _MEASURED_DOCUMENTS))
     limit = linker.checkpoint.max_tokens
     lengths = [_prompt_lengths(linker, document) for document in documents]
     flat = sorted(length for document in lengths for length in document) or [0]
