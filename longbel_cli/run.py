@@ -45,7 +45,7 @@ from longbel_cli.runs.configuration import (
     provenance,
     resolved,
 )
-from longbel_cli.runs.files import Files, disk_error, read_json, to_json
+from longbel_cli.runs.files import Files, disk_error, read_json, to_json, unique_name
 from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.launch import launch_of, repeats_restart
 from longbel_cli.runs.layout import Layout
@@ -562,7 +562,7 @@ def spool(stream: BinaryIO, out: Path, suffix: str = ".jsonl", files: Files | No
     files = files or Files()
     folder = Layout(Path(out)).folder
     files.make_folder(folder)
-    draft = folder / f".input.{os.uname().nodename}.{os.getpid()}"
+    draft = folder / f".input.{unique_name()}.tmp"
     digest = hashlib.sha256()
     try:
         with draft.open("wb") as target:

@@ -17,9 +17,12 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ from longbel_cli.run import (
     open_run,
     shard_of,
 )
+from longbel_cli.runs.configuration import provenance
 from longbel_cli.runs.windows import OnProblem, Position
 from longbel_cli.types import Document, Mention, Passage, Span
 
@@ -116,6 +120,11 @@ def document_of(entry: dict[str, Any]) -> Document:
     return Document(entry["id"], (Passage(text),), mentions)
 
 
+def count_mentions(corpus: Path) -> int:
+    found = read_documents(corpus, None, lambda problem: None)
+    return sum(len(document.mentions) for _, document in found)
+
+
 def predictions(document: Document) -> Iterator[str]:
     """One line a mention; each depends on the one before, as a memory does."""
     memory = ""
@@ -138,6 +147,21 @@ def write_corpus(path: Path, documents: int, broken: bool = True) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Reference:
+    """A corpus and what an undisturbed run makes of it."""
+
+    corpus: Path
+    predictions: bytes
+    errors: bytes
+    windows: int
+
+    def is_at(self, out: Path) -> bool:
+        """Whether `out` is that result, quarantine records included."""
+        errors = out.with_name(out.name + ".run") / "errors.jsonl"
+        return out.read_bytes() == self.predictions and errors.read_bytes() == self.errors
+
+
 def link_all(run: Run, corpus: Path, sleep: float, stop: StopSignals) -> None:
     def source(start: Position, on_problem: OnProblem) -> Iterator[tuple[Position, Document]]:
         return read_documents(corpus, start, on_problem)
@@ -152,7 +176,7 @@ def link_all(run: Run, corpus: Path, sleep: float, stop: StopSignals) -> None:
     run.finish()
 
 
-def main() -> int:
+def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("corpus", type=Path)
     parser.add_argument("out", type=Path)
@@ -167,32 +191,134 @@ def main() -> int:
     parser.add_argument("--restart", action="store_true")
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--count-steps", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     fail_at, _, kind = arguments.fail.partition(":")
     files = FailingFiles(int(fail_at) if fail_at else None, kind)
     configuration = RunConfiguration(
         results={"beams": arguments.beams, "budget": Auto(lambda: os.getpid())},
         inputs=[arguments.corpus],
+        free={"mentions": Auto(lambda: count_mentions(arguments.corpus))},
         bounds=Bounds(arguments.window, arguments.window_mentions, arguments.limit),
     )
     try:
         with (
             StopSignals(arguments.time_limit) as stop,
             open_run(
-                arguments.out, configuration, shard_of(arguments.shard),
-                arguments.restart, arguments.overwrite, files,
-                lambda notice: print(notice, file=sys.stderr),
+                arguments.out,
+                configuration,
+                shard_of(arguments.shard),
+                restart=arguments.restart,
+                overwrite=arguments.overwrite,
+                files=files,
+                notify=lambda notice: print(notice, file=sys.stderr),
             ) as run,
-        ):  # fmt: skip
+        ):
             if run.finished is None:
                 link_all(run, arguments.corpus, arguments.sleep, stop)
     except LongbelError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    assert "torch" not in sys.modules
     if arguments.count_steps:
         print(files.steps)
     return 0
 
 
+def serve() -> None:
+    """Run the requests of standard input one after the other, each in a fork of this process.
+
+    A request is a JSON line {"argv", "log", "environment"}; the answers are the fork's process id
+    and, once it has ended, its exit code (negative: the signal that ended it).
+    """
+    provenance()  # what it looks up is kept, and every fork has it
+    for line in sys.stdin:
+        request = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            os.environ.update(request["environment"])
+            code = 1
+            try:
+                code = main(request["argv"])
+            except BaseException:
+                traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        print(pid, flush=True)
+        # Its number stays taken until whoever asked has read this and can no longer kill it.
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        print("ended", flush=True)
+        sys.stdin.readline()
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
+class Driver:
+    """Starts scripted linkers, one at a time, in processes of their own within milliseconds."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self._pid: int | None = None
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.run_driver", "--serve"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[1],
+        )
+
+    def start(self, *argv: object, **environment: str) -> int:
+        """The process id of a new linker."""
+        assert self._server.stdin is not None and self._server.stdout is not None
+        request = {
+            "argv": [str(argument) for argument in argv],
+            "log": str(self.log),
+            "environment": environment,
+        }
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        self._pid = int(self._server.stdout.readline())
+        return self._pid
+
+    def kill(self) -> int:
+        """End the linker started last, wherever it is; its exit code if it was faster."""
+        assert self._pid is not None
+        os.kill(self._pid, signal.SIGKILL)
+        return self.wait()
+
+    @property
+    def running(self) -> bool:
+        """Whether a linker was started and not yet waited for."""
+        return self._pid is not None
+
+    def wait(self) -> int:
+        """The exit code of the linker started last, once it has ended."""
+        assert self._server.stdin is not None and self._server.stdout is not None
+        assert self._server.stdout.readline() == "ended\n"
+        self._pid = None
+        self._server.stdin.write("reap\n")
+        self._server.stdin.flush()
+        return int(self._server.stdout.readline())
+
+    def run(self, *argv: object, **environment: str) -> int:
+        self.start(*argv, **environment)
+        return self.wait()
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def close(self) -> None:
+        assert self._server.stdin is not None and self._server.stdout is not None
+        self._server.stdin.close()
+        self._server.wait()
+        self._server.stdout.close()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:] == ["--serve"]:
+        serve()
+    else:
+        sys.exit(main(sys.argv[1:]))

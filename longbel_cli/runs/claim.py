@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
-from longbel_cli.runs.files import Files, read_json
+from longbel_cli.runs.files import Files, read_json, unique_name
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
@@ -227,7 +227,7 @@ def _touched(path: Path) -> float | None:
 
 def _clock_of(folder: Path) -> float:
     """The time by the clock of the machine that keeps the files."""
-    probe = folder / f".clock.{socket.gethostname()}.{os.getpid()}"
+    probe = folder / f".clock.{unique_name()}"
     try:
         probe.touch()
         os.utime(probe)

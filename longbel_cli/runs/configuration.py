@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class RunConfiguration:
             "window_documents": self.bounds.documents,
             "window_mentions": self.bounds.mentions,
             "limit": self.bounds.limit,
-            **{f"{package} version": package_version(package) for package in VERSIONS},
+            **{f"{package} version": _version(package) for package in VERSIONS},
         }
 
     def resolved(self) -> dict[str, Any]:
@@ -99,11 +100,12 @@ def provenance() -> dict[str, Any]:
         "machine": platform.machine(),
         "python": platform.python_version(),
         "executable": sys.executable,
-        "packages": {package: package_version(package) for package in packages},
+        "packages": {package: _version(package) for package in packages},
         "git": git_state(Path(__file__).parent),
     }
 
 
+@cache
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Commit and cleanliness of the source tree that the package runs from; None outside one.
 
@@ -114,6 +116,11 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     if not commit or tracked is None:
         return None
     return {"commit": commit, "changed": bool(_git(folder, "status", "--porcelain", "-uno", "."))}
+
+
+@cache
+def _version(package: str) -> str:
+    return package_version(package)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

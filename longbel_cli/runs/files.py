@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -28,6 +29,14 @@ _CAUSES = {
     errno.ENOENT: ("it is gone", "Put it back"),
     errno.ESTALE: ("the network file system lost it", "Check the mount"),
 }
+
+
+_count = itertools.count()
+
+
+def unique_name() -> str:
+    """A name that no other thread, process or machine uses at the same time."""
+    return f"{os.uname().nodename}.{os.getpid()}.{next(_count)}"
 
 
 def disk_error(error: OSError, path: Path, doing: str) -> LongbelError:
@@ -118,7 +127,7 @@ class Files:
         return made
 
     def _draft(self, path: Path, data: bytes) -> Path:
-        draft = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.tmp")
+        draft = path.with_name(f".{path.name}.{unique_name()}.tmp")
         with _told(path, "write"):
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
             try:
@@ -192,8 +201,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The object a file holds; None where there is no file or it is not whole."""
     try:
         content = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    except OSError as error:
+        raise disk_error(error, path, "read") from error
     return content if isinstance(content, dict) else None
 
 

@@ -70,11 +70,11 @@ def read_progress(out: Path) -> Progress:
         )
     finished = read_json(layout.finished)
     merged = finished is not None and out.exists() and out.stat().st_size == finished["bytes"]
+    placed = _distinct(committed(layout))
     shards = tuple(_shard(layout, name, merged) for name in _shard_names(layout))
     if finished is not None and merged:
         return _finished(out, Finished(**finished), shards)
     known = configuration.get("free", {})
-    placed = _distinct(committed(layout))
     end = read_json(layout.corpus_end)
     total = end["windows"] if end else None
     records = [entry.record for entry in placed]

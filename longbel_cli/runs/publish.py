@@ -147,6 +147,9 @@ def complete(layout: Layout, files: Files) -> None:
         _move_if_there(layout.out.parent / finished.errors_from, layout.errors, files)
     _move_if_there(layout.out.parent / finished.data_from, layout.out, files)
     if finished_sizes_agree(layout, finished):
+        for draft in layout.folder.rglob(".*.tmp"):
+            with suppress(OSError):
+                files.unlink(draft)
         with suppress(OSError):
             files.unlink(layout.replaced)
         for paths in layout.streams():

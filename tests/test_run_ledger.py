@@ -1,0 +1,139 @@
+"""Whatever happens to the last record, the windows before it stay and it is made again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longbel_cli.runs.files import Files
+from longbel_cli.runs.layout import Layout
+from longbel_cli.runs.ledger import ByteRange, Stream, WindowRecord, is_sound, read_ledger
+from longbel_cli.runs.shards import Shard
+
+pytest_plugins = ("tests.run_fixtures",)
+
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+def record(window: int, data: ByteRange, errors: ByteRange) -> WindowRecord:
+    return WindowRecord(
+        window=window,
+        document_ids=(f"d{window}", f"é{window}"),
+        quarantined_ids=(),
+        mentions=2,
+        lines=2,
+        quarantined=1,
+        quarantined_documents=1,
+        data=data,
+        errors=errors,
+        following=[0, 17, 3],
+        last=False,
+        seconds=0.5,
+        at=1.5,
+        note={"budget": 8},
+    )
+
+
+def write_three(folder: Path) -> Layout:
+    layout = Layout(folder / "out.jsonl")
+    layout.folder.mkdir()
+    stream = Stream(layout.stream(Shard()), Files())
+    for window in range(3):
+        stream.commit(
+            [f"window {window}\n".encode()],
+            [f"left out {window}\n".encode()],
+            lambda data, errors, window=window: record(window, data, errors),
+        )
+    stream.close()
+    return layout
+
+
+def windows_of(layout: Layout) -> list[int]:
+    stream = Stream(layout.stream(Shard()), Files())
+    stream.close()
+    return [entry.window for entry in stream.records]
+
+
+def test_a_record_says_what_was_written(folder: Path) -> None:
+    layout = write_three(folder)
+    records, end = read_ledger(layout.stream(Shard()))
+    line = json.loads((layout.folder / "ledger.jsonl").read_bytes().splitlines()[1])
+    assert (line["first_document"], line["last_document"]) == ("d1", "é1")
+    assert records[1].data == ByteRange(9, 18, hashlib.sha256(b"window 1\n").hexdigest())
+    assert end == (layout.folder / "ledger.jsonl").stat().st_size
+    assert layout.part.read_bytes() == b"window 0\nwindow 1\nwindow 2\n"
+    assert layout.errors.read_bytes() == b"left out 0\nleft out 1\nleft out 2\n"
+
+
+@given(st.lists(st.text(max_size=5), max_size=3), st.integers(), st.floats(allow_nan=False))
+def test_a_line_gives_its_record_back(ids: list[str], number: int, seconds: float) -> None:
+    whole = WindowRecord(
+        number, tuple(ids), (), 1, 2, 3, 4, ByteRange(0, 1, "a"), ByteRange(0, 0, EMPTY),
+        {"deep": [1, None]}, True, seconds, 2.0, {"note": ids},
+    )  # fmt: skip
+    line = whole.to_line()
+    assert line.count(b"\n") == 1
+    assert WindowRecord.from_line(line[:-1]) == whole
+
+
+@pytest.mark.parametrize("file", ["ledger", "data", "errors"])
+def test_the_last_record_damaged_at_every_byte(folder: Path, file: str) -> None:
+    """Truncated there, zero-filled from there, or with that one byte changed."""
+    layout = write_three(folder)
+    paths = layout.stream(Shard())
+    contents = {path: path.read_bytes() for path in (paths.ledger, paths.data, paths.errors)}
+    target: Path = getattr(paths, file)
+    whole = contents[target]
+    last = whole.rindex(b"\n", 0, -1) + 1
+    for place in range(last, len(whole)):
+        for damaged in (
+            whole[:place],
+            whole[:place] + bytes(len(whole) - place),
+            whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :],
+        ):
+            for path, content in contents.items():
+                path.write_bytes(damaged if path == target else content)
+            assert windows_of(layout) == [0, 1], (place, damaged[last:])
+            assert paths.data.read_bytes() == b"window 0\nwindow 1\n"
+            assert paths.errors.read_bytes() == b"left out 0\nleft out 1\n"
+            assert len(paths.ledger.read_bytes().splitlines()) == 2
+
+
+@pytest.mark.parametrize("junk", [b"\0" * 50, b'{"window": 3', b"\n\n", b"{}\n", b"\xff\xfe\n"])
+def test_junk_after_the_last_record_is_cut(folder: Path, junk: bytes) -> None:
+    layout = write_three(folder)
+    paths = layout.stream(Shard())
+    before = [path.read_bytes() for path in (paths.ledger, paths.data, paths.errors)]
+    for path in (paths.ledger, paths.data, paths.errors):
+        path.write_bytes(path.read_bytes() + junk)
+    assert windows_of(layout) == [0, 1, 2]
+    assert [path.read_bytes() for path in (paths.ledger, paths.data, paths.errors)] == before
+
+
+def test_a_damaged_line_inside_costs_its_own_window_alone(folder: Path) -> None:
+    layout = write_three(folder)
+    ledger = layout.stream(Shard()).ledger
+    ledger.write_bytes(ledger.read_bytes().replace(b'"window":1', b'"window":7'))
+    assert windows_of(layout) == [0, 2]
+
+
+def test_damaged_data_inside_is_found_when_all_is_checked(folder: Path) -> None:
+    layout = write_three(folder)
+    paths = layout.stream(Shard())
+    paths.data.write_bytes(paths.data.read_bytes().replace(b"window 1", b"windon 1"))
+    assert windows_of(layout) == [0, 1, 2]
+    stream = Stream(paths, Files(), check_all=True)
+    stream.close()
+    assert [entry.window for entry in stream.records] == [0, 2]
+    assert all(is_sound(paths, entry) for entry in read_ledger(paths)[0])
+
+
+def test_a_lost_data_file_means_no_window(folder: Path) -> None:
+    layout = write_three(folder)
+    layout.part.unlink()
+    assert windows_of(layout) == []

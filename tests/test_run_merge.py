@@ -1,0 +1,186 @@
+"""Shards become one file in corpus order, or a refusal that says why not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kb_builder.errors import LongbelError
+from longbel_cli.run import merge_run
+from longbel_cli.runs.progress import duration_text, progress_text, read_progress
+from tests.run_driver import Driver, Reference
+
+pytest_plugins = ("tests.run_fixtures",)
+
+
+@pytest.fixture
+def out(folder: Path, driver: Driver, reference: Reference) -> Path:
+    """Two shards that are done."""
+    path = folder / "out.jsonl"
+    for shard in ("1/2", "2/2"):
+        assert driver.run(reference.corpus, path, "--shard", shard) == 0, driver.said
+    return path
+
+
+def run_folder(out: Path) -> Path:
+    return out.with_name(out.name + ".run")
+
+
+def refusal(out: Path) -> LongbelError:
+    with pytest.raises(LongbelError) as raised:
+        merge_run(out)
+    assert not out.exists()
+    return raised.value
+
+
+def test_shards_are_joined_once(out: Path, reference: Reference) -> None:
+    finished = merge_run(out)
+    assert reference.is_at(out)
+    assert (finished.windows, finished.documents, finished.quarantined) == (6, 17, 3)
+    assert merge_run(out) == finished
+    assert not list(run_folder(out).glob("predictions-*"))
+
+
+def test_afterwards_each_shard_and_the_whole_are_done(
+    out: Path, driver: Driver, reference: Reference
+) -> None:
+    merge_run(out)
+    for shard in ("1/2", "2/2", "1/1"):
+        assert driver.run(reference.corpus, out, "--shard", shard) == 0
+    assert reference.is_at(out)
+
+
+def test_one_process_finishes_what_shards_began(
+    out: Path, driver: Driver, reference: Reference
+) -> None:
+    assert driver.run(reference.corpus, out) == 0
+    assert reference.is_at(out)
+
+
+def test_a_missing_shard_is_a_gap(out: Path) -> None:
+    (run_folder(out) / "ledger-00002-of-00002.jsonl").unlink()
+    error = refusal(out)
+    assert error.exit_code == 4
+    assert "3 of 6 windows are missing: 1, 3, 5" in error.message
+
+
+def test_an_unfinished_corpus_is_refused(
+    folder: Path, driver: Driver, reference: Reference
+) -> None:
+    out = folder / "out.jsonl"
+    assert driver.run(reference.corpus, out, "--time-limit", 0.0001) == 75
+    assert "reached the end" in refusal(out).message
+
+
+def test_doubles_are_refused(out: Path) -> None:
+    for kind in ("ledger", "predictions", "errors"):
+        copied = run_folder(out) / f"{kind}-00001-of-00002.jsonl"
+        shutil.copy(copied, copied.with_name(f"{kind}-00001-of-00009.jsonl"))
+    error = refusal(out)
+    assert error.exit_code == 4
+    assert "3 windows are there twice: 0, 2, 4" in error.message
+    assert "ledger-00001-of-00009.jsonl" in error.message
+
+
+@pytest.mark.parametrize("kind", ["predictions", "errors"])
+def test_a_damaged_window_is_refused_and_linked_anew(
+    out: Path, driver: Driver, reference: Reference, kind: str
+) -> None:
+    path = run_folder(out) / f"{kind}-00002-of-00002.jsonl"
+    content = bytearray(path.read_bytes())
+    content[3] ^= 1
+    path.write_bytes(content)
+    assert "window 1 is not as it was written" in refusal(out).message
+    assert driver.run(reference.corpus, out, "--shard", "2/2") == 0, driver.said
+    merge_run(out)
+    assert reference.is_at(out)
+
+
+def test_changed_input_is_refused(out: Path, reference: Reference) -> None:
+    text = reference.corpus.read_text()
+    reference.corpus.write_text(text.replace("d3", "e3"))
+    assert "content is not that" in refusal(out).message
+    reference.corpus.write_text(text)
+    merge_run(out)
+    assert reference.is_at(out)
+
+
+def test_no_run_at_all(folder: Path) -> None:
+    with pytest.raises(LongbelError, match="there is no run"):
+        merge_run(folder / "nothing.jsonl")
+    with pytest.raises(LongbelError, match="there is no run"):
+        read_progress(folder / "nothing.jsonl")
+
+
+def test_status_from_begin_to_end(folder: Path, driver: Driver, reference: Reference) -> None:
+    out = folder / "out.jsonl"
+    assert driver.run(reference.corpus, out, "--shard", "1/2") == 0
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    half = read_progress(out)
+    assert (half.state, half.windows, half.windows_total) == ("stopped", 3, 6)
+    assert half.mentions_total == len(reference.predictions.splitlines())
+    assert 0 < half.mentions < half.mentions_total
+    assert [(shard.shard, shard.alive, shard.attempts) for shard in half.shards] == [
+        ("00001-of-00002", False, 1)
+    ]
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert driver.run(reference.corpus, out, "--shard", "2/2") == 0
+    assert read_progress(out).state == "to be merged"
+    merge_run(out)
+    done = read_progress(out)
+    assert (done.state, done.windows, done.mentions) == ("finished", 6, half.mentions_total)
+    assert (done.quarantined, done.quarantined_documents) == (3, 3)
+    assert [shard.windows for shard in done.shards] == [3, 3]
+    assert "finished" in progress_text(done)
+
+
+def test_status_of_a_living_run(folder: Path, driver: Driver, reference: Reference) -> None:
+    out = folder / "out.jsonl"
+    pid = driver.start(reference.corpus, out, "--sleep", 0.05)
+    progress = None
+    while progress is None or not progress.mentions:
+        try:
+            progress = read_progress(out)
+        except LongbelError:
+            continue
+    assert progress.state == "running"
+    assert progress.mentions_per_second is not None
+    assert progress.seconds_left is not None
+    assert f"process {pid} on " in progress_text(progress)
+    assert driver.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3540, "59 min"), (11520, "3 h 12 min"),
+     (200000, "2 d 7 h")],
+)  # fmt: skip
+def test_duration_text(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def longbel(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "longbel_cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+
+
+def test_the_commands(out: Path, reference: Reference) -> None:
+    status = longbel("status", out, "--json")
+    assert status.returncode == 0, status.stderr
+    assert json.loads(status.stdout)["state"] == "to be merged"
+    merged = longbel("merge", out, "--json")
+    assert merged.returncode == 5, "three lines are quarantined"
+    assert json.loads(merged.stdout)["windows"] == 6
+    assert reference.is_at(out)
+    (run_folder(out) / "finished.json").unlink()
+    out.unlink()
+    assert longbel("merge", out).returncode == 4
