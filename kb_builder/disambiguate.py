@@ -256,7 +256,7 @@ def _one_concept_a_name(
     }
     _audit_several(several, only, smallest, audit)
     given = _joined(only, smallest)
-    counts["ambiguous_dropped"] = _ambiguous_names(several) - len(given)
+    counts["ambiguous_dropped"] = _ambiguous_names(several) - given.n
     return _joined(claims.take(alone), given), counts
 
 

@@ -36,41 +36,43 @@ _SYLLABLE_TEXT = """
 _ENDING_TEXT = """
     itis osis oma emia pathy algia ectomy ase ine ol ide ate um us ic al ary ous ity tion ment ia
 """
-_SMALL_TEXT = "of the in with and due to by type other for without acute chronic left right"
-_SYLLABLES, _ENDINGS, _SMALL = (
-    text.split() for text in (_SYLLABLE_TEXT, _ENDING_TEXT, _SMALL_TEXT)
-)
+_SYLLABLES, _ENDINGS = _SYLLABLE_TEXT.split(), _ENDING_TEXT.split()
+_SAMPLE = Path(__file__).resolve().parents[2] / "sample_data" / "release"
 _ACCENTED = {"a": "á", "e": "é", "i": "í", "o": "ó", "u": "ú"}
 
 
 class Words:
-    """A vocabulary with word frequencies as steep as a terminology's."""
+    """Words as often as the sample release's English names use them, and rare made-up ones."""
 
-    def __init__(self, size: int, seed: int) -> None:
+    def __init__(self, n_made_up: int, seed: int) -> None:
         draw = np.random.default_rng(seed)
-        words = [str(word) for word in draw.permutation(_SMALL)]
-        seen = set(words)
-        while len(words) < size:
-            count = int(draw.integers(1, 4))
-            parts = [_SYLLABLES[k] for k in draw.integers(0, len(_SYLLABLES), count)]
-            word = "".join(parts) + _ENDINGS[int(draw.integers(0, len(_ENDINGS)))]
-            if word in seen:
-                word += str(int(draw.integers(2, 999)))
-            if word not in seen:
-                seen.add(word)
-                words.append(word)
-        self.words = np.array(words, dtype=object)
+        used = []
+        with (_SAMPLE / "MRCONSO.RRF").open(encoding="utf-8", newline="\n") as rows:
+            for row in rows:
+                fields = row.split("|")
+                if fields[1] == "ENG":
+                    used += fields[14].split()
+        self.used = np.array(used, dtype=object)
+        self.made_up = np.array([_made_up(draw) for _ in range(n_made_up)], dtype=object)
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """`n` words, the first of the list most often."""
-        return self.words[(len(self.words) * rng.random(n) ** 3).astype(np.int64)]
+        """`n` words: names of things nobody has heard of are 2 in 100."""
+        words = self.used[rng.integers(0, len(self.used), n)]
+        rare = rng.random(n) < 0.02
+        words[rare] = self.made_up[rng.integers(0, len(self.made_up), int(rare.sum()))]
+        return words
+
+
+def _made_up(draw: np.random.Generator) -> str:
+    parts = [_SYLLABLES[k] for k in draw.integers(0, len(_SYLLABLES), int(draw.integers(1, 4)))]
+    return "".join(parts) + _ENDINGS[int(draw.integers(0, len(_ENDINGS)))]
 
 
 def generate(out: Path, n_atoms: int, seed: int = 0) -> None:
     """Write MRCONSO.RRF and MRSTY.RRF of about `n_atoms` rows; the same for the same seed."""
     out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    words = Words(min(400_000, 20_000 + n_atoms // 20), seed)
+    words = Words(20_000 + n_atoms // 50, seed)
     tuis = sorted(SEMANTIC_TYPES)
     weights = rng.dirichlet(np.full(len(tuis), 0.4))
     n_concepts = int(n_atoms / ATOMS_PER_CONCEPT)
@@ -99,8 +101,9 @@ def _types(rng: np.random.Generator, tuis: list[str], weights: np.ndarray, start
 def _concepts(rng: np.random.Generator, words: Words, start: int, size: int, common: list[str]):
     counts = rng.geometric(1 / ATOMS_PER_CONCEPT, size)
     n = int(counts.sum())
-    lengths = rng.choice((1, 2, 3, 4, 5, 6, 8), size, p=(0.12, 0.22, 0.24, 0.18, 0.12, 0.08, 0.04))
+    lengths = rng.choice((1, 2, 3, 4), size, p=(0.25, 0.36, 0.28, 0.11))
     drawn = words.draw(rng, int(lengths.sum()) + 8 * n)
+    extends = rng.random(size) < 0.4  # "Fracture of femur" among "Fracture of ..."
     position = 0
     language = rng.choice(list(LANGUAGES), n, p=list(LANGUAGES.values())).tolist()
     suppress = rng.choice(SUPPRESS, n, p=SUPPRESS_SHARES).tolist()
@@ -110,9 +113,14 @@ def _concepts(rng: np.random.Generator, words: Words, start: int, size: int, com
     is_mth = rng.random(n).tolist()
     shared = rng.random(size)
     atom = 0
+    family: list[list[str]] = []
     for place in range(size):
         base = list(drawn[position : position + lengths[place]])
         position += lengths[place]
+        if extends[place] and family and len(family[-1 - place % len(family)]) < 5:
+            base = family[-1 - place % len(family)] + base[:2]
+        family.append(base)
+        del family[:-500]
         name = " ".join(base)
         if shared[place] < 0.03 and common:
             name = common[int(shared[place] * 1e9) % len(common)]
@@ -130,7 +138,7 @@ def _concepts(rng: np.random.Generator, words: Words, start: int, size: int, com
             elif variant[atom] < 0.8:
                 text = name[:1].upper() + name[1:]
             if tag not in ("ENG", "JPN"):
-                text = "".join(_ACCENTED.get(c, c) if k % 5 == 2 else c for k, c in enumerate(text))
+                text = "".join(_ACCENTED.get(c, c) if k % 11 == 2 else c for k, c in enumerate(text))
             mth = is_mth[atom] < 0.04
             sab = "MTH" if mth else VOCABULARIES[source[atom]]
             tty = "PN" if mth and is_mth[atom] < 0.03 else TERM_TYPES[kind[atom]]
