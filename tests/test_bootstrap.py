@@ -86,7 +86,7 @@ def coverage(n_simulations: int, n_documents: int, n_boot: int, seed: int) -> fl
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
-    found = coverage(n_simulations=4000, n_documents=150, n_boot=1000, seed=0)
+    found = coverage(n_simulations=2500, n_documents=150, n_boot=1000, seed=0)
     assert found == pytest.approx(0.95, abs=0.015)
 
 
