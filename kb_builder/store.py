@@ -197,7 +197,7 @@ class KnowledgeBase:
         return None
 
     def _trie_folders(self) -> tuple[Path, Path]:
-        return self.path / "tries", _cache_folder() / "tries" / self.signature
+        return self.path / "tries", cache_folder() / "tries" / self.signature
 
     def _make_trie(self, tokenizer: Tokenizer, digest: str) -> Trie:
         folder = next((one for one in self._trie_folders() if _is_writable(one)), None)
@@ -363,7 +363,8 @@ def load_trie(folder: Path, digest: str, signature: str) -> Trie | None:
     )
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """The user's cache, where what cannot be written beside a KB goes."""
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path.home() / ".cache") / "longbel"
 

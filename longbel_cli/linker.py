@@ -5,6 +5,7 @@ Weights are loaded when they are first needed, so that all checks come before.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -202,9 +203,25 @@ def open_knowledge_base(kb: str | Path | None, checkpoint: Checkpoint) -> Knowle
             "Give --kb KB (`longbel build-kb` makes one).",
             exit_code=2,
         )
-    from kb_builder.build import cached_kb
+    return KnowledgeBase.open(candidate_names_kb(source))
 
-    return KnowledgeBase.open(cached_kb(source))
+
+def candidate_names_kb(text_to_code: Path) -> Path:
+    """The KB of a published checkpoint's candidate names, built once in the user's cache."""
+    from kb_builder.build import BuildOptions, build_kb
+    from kb_builder.store import cache_folder
+
+    digest = hashlib.sha256(text_to_code.read_bytes()).hexdigest()[:16]
+    folder = cache_folder() / "kb" / digest
+    if not folder.exists():
+        log.info("building a knowledge base from %s in %s", text_to_code, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            build_kb(BuildOptions(text_to_code, folder))
+        except LongbelError:
+            if not folder.exists():  # else another process was faster
+                raise
+    return folder
 
 
 def automatic_budget(model: PreTrainedModel, bytes_per_token: int) -> int:
