@@ -95,7 +95,7 @@ def test_a_corpus_with_something_to_leave_out(
     assert found["notes"][0]["source"] == f"{corpus}/notes.docx"
     assert captured.err.splitlines() == [
         f"left out: {corpus}/d.jsonl:1: document e: mention T1: "
-        "its text is not the document's at 0-4",
+        "its text is not the document's at 0-4; that text stands at 0-5",
         f"left out: {corpus}/d.jsonl:2: broken JSON: Expecting property name enclosed in double "
         "quotes (column 2)",
         f"left out: {corpus}/d.jsonl:3: document d: a document with this id was read before",

@@ -187,7 +187,8 @@ def test_the_default_stops_at_the_first_problem(tmp_path: Path) -> None:
     with pytest.raises(LongbelError) as caught:
         list(read_corpus([folder]))
     assert caught.value.message == (
-        f"{folder}/c.jsonl:1: document d: mention T1: its text is not the document's at 0-4"
+        f"{folder}/c.jsonl:1: document d: mention T1: its text is not the document's at 0-4; "
+        "that text stands at 0-5"
     )
     assert caught.value.exit_code == 3
 

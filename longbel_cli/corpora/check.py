@@ -22,6 +22,8 @@ from longbel_cli.types import Document, Mention, Passage, Span, in_document_orde
 
 # Passages may lie apart; a stray offset must not ask for gigabytes of blanks.
 WIDEST_GAP = 1_000_000
+# How far from its offsets a mention's text is looked for, to say how far off they are.
+_NEARBY = 100
 
 
 def settle(
@@ -186,7 +188,22 @@ def _unit_hint(mention: Mention, text: str) -> str:
     there = slices(mention.spans, text)
     if unicodedata.normalize("NFC", there) == unicodedata.normalize("NFC", mention.text):
         return "; they differ in Unicode normalization (NFC, NFD) alone"
-    return ""
+    return _nearby(mention, text)
+
+
+def _nearby(mention: Mention, text: str) -> str:
+    """Where the stated text of one fragment stands within a hundred characters."""
+    stated, start = mention.text, mention.spans[0].start
+    if len(mention.spans) > 1 or not stated:
+        return ""
+    first = max(start - _NEARBY, 0)
+    after = text.find(stated, start, start + _NEARBY + len(stated))
+    before = text.rfind(stated, first, start + len(stated))
+    found = [place for place in (before, after) if place >= 0]
+    if not found:
+        return ""
+    place = min(found, key=lambda offset: abs(offset - start))
+    return f"; that text stands at {place}-{place + len(stated)}"
 
 
 def _words(parts: list[bytes], encoding: str) -> list[str]:
