@@ -23,7 +23,7 @@ from longbel_cli.calibration import (
     triage,
 )
 from longbel_cli.comparison import Difference, compare
-from longbel_cli.gold import Joined, align, gold_inside, gold_of_corpus, join
+from longbel_cli.gold import Joined, align, gold_inside, gold_of_corpus, gold_of_predictions, join
 from longbel_cli.metrics import Score, ScoreOptions, score
 from longbel_cli.partitions import Background
 from longbel_cli.predictions import PredictionFile, distinct_names, read_predictions
@@ -170,7 +170,13 @@ def _joined(files: Sequence[PredictionFile], request: ScoreRequest, say: Say) ->
     if request.gold:
         gold = gold_of_corpus(_read(request.gold, request.gold_format, "gold", say))
         return [join(gold, file, _same_group(file)) for file in files]
-    inside = [gold_inside(file) for file in files]
+    inside = [gold_inside(files[0])]
+    for file in files[1:]:
+        if any(prediction.gold_concept_code is not None for prediction in file.predictions):
+            inside.append(gold_inside(file))
+        else:
+            say(f"{file.path}: has no gold; that of {files[0].path} is used")
+            inside.append(join(gold_of_predictions(files[0]), file, _same_group(file)))
     if len(files) == 1:
         return inside
     names = distinct_names([file.path for file in files])

@@ -141,6 +141,21 @@ def gold_of_corpus(documents: Iterable[Document]) -> tuple[GoldMention, ...]:
     return tuple(mentions)
 
 
+def gold_of_predictions(file: PredictionFile) -> tuple[GoldMention, ...]:
+    """The gold that predictions carry, for another file of the same mentions that has none."""
+    return tuple(
+        GoldMention(
+            prediction.document_id,
+            prediction.mention_id,
+            prediction.mention,
+            prediction.semantic_group,
+            prediction.spans,
+            prediction.gold_concept_code,
+        )
+        for prediction in file.predictions
+    )
+
+
 def join(
     gold: Sequence[GoldMention],
     file: PredictionFile,

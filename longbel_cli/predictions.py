@@ -115,11 +115,15 @@ def _from_line(line: bytes, place: str) -> Prediction:
         record = json.loads(line)
     except UnicodeDecodeError as error:
         raise LongbelError(f"{place}: not UTF-8 (byte {error.start + 1} of the line)") from error
+    except RecursionError as error:
+        raise LongbelError(f"{place}: nested too deeply to be a prediction") from error
     except json.JSONDecodeError as error:
         raise LongbelError(
             f"{place}: not a whole JSON object (column {error.colno}: {error.msg})",
             "The line is torn or edited: run `longbel link` again, it goes on where it stopped.",
         ) from error
+    if b"\\ud" in line.lower() and not _is_unicode(record):
+        raise LongbelError(f"{place}: half of a surrogate pair, which is no character")
     if not isinstance(record, dict):
         raise LongbelError(f"{place}: a prediction must be a JSON object")
     try:
@@ -129,9 +133,17 @@ def _from_line(line: bytes, place: str) -> Prediction:
             f"{place}: key {error.args[0]!r} is missing",
             "A line needs document_id, mention_id, semantic_group and beams.",
         ) from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
         message = f"{place}: a value of the wrong type or range ({type(error).__name__})"
         raise LongbelError(message) from error
+
+
+def _is_unicode(record: Any) -> bool:
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _prediction(record: dict[str, Any]) -> Prediction:
@@ -139,8 +151,8 @@ def _prediction(record: dict[str, Any]) -> Prediction:
     candidates = [
         Candidate(
             int(beam.get("rank", position)),
-            normalized_code(str(beam["pred_concept_code"])),
-            str(beam.get("pred_concept_name") or ""),
+            normalized_code(_text(beam["pred_concept_code"])),
+            _text(beam.get("pred_concept_name") or ""),
             _number(beam.get("beam_score")),
         )
         for position, beam in enumerate(_beams(record), start=1)
@@ -150,13 +162,13 @@ def _prediction(record: dict[str, Any]) -> Prediction:
     if candidates and candidates[0].rank < 1:
         raise ValueError("ranks start at 1")
     return Prediction(
-        document_id=str(record["document_id"]),
-        mention_id=str(record["mention_id"]),
-        mention=str(record.get("mention") or ""),
-        semantic_group=str(record["semantic_group"]),
+        document_id=_text(record["document_id"]),
+        mention_id=_text(record["mention_id"]),
+        mention=_text(record.get("mention") or ""),
+        semantic_group=_text(record["semantic_group"]),
         spans=tuple(Span(int(start), int(end)) for start, end in record.get("spans") or ()),
         candidates=tuple(candidates),
-        gold_concept_code=None if gold in (None, "") else normalized_code(str(gold)),
+        gold_concept_code=None if gold in (None, "") else normalized_code(_text(gold)),
         review=record.get("review"),
     )
 
@@ -166,6 +178,15 @@ def _beams(record: dict[str, Any]) -> list[dict[str, Any]]:
         return list(record["beams"])
     # Other tools write the best answer alone.
     return [record] if record["pred_concept_code"] is not None else []
+
+
+def _text(value: Any) -> str:
+    """A text; a whole number stands for its digits, as in codes of SNOMED CT."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise TypeError(type(value).__name__)
 
 
 def _rank(candidate: Candidate) -> int:

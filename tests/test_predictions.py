@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
 from longbel_cli.predictions import distinct_names, normalized_code, read_predictions
@@ -107,6 +110,10 @@ def test_duplicates_are_left_out_and_said(tmp_path: Path) -> None:
         (lines({**LINE, "spans": [[1]]}), "p.jsonl:1: a value of the wrong type"),
         (lines({**LINE, "beams": "C1"}), "p.jsonl:1: a value of the wrong type"),
         (lines({**LINE, "beams": [{**LINE["beams"][0], "rank": 0}]}), "p.jsonl:1: a value of the"),
+        (lines({**LINE, "mention_id": None}), "p.jsonl:1: a value of the wrong type"),
+        (lines({**LINE, "spans": [[0, 1e400]]}), "p.jsonl:1: a value of the wrong type"),
+        (lines(LINE).replace("fever", "\\ud800"), "p.jsonl:1: half of a surrogate pair"),
+        ('{"a":' + "[" * 100_000, "p.jsonl:1: nested too deeply"),
         (b'{"document_id": "\xff"}', "p.jsonl:1: not UTF-8"),
         ("", "p.jsonl: holds no predictions"),
         ("\n \n", "p.jsonl: holds no predictions"),
@@ -248,6 +255,28 @@ def test_bad_tables_name_their_place(tmp_path: Path, content: str, message: str)
     with pytest.raises(LongbelError) as caught:
         read_predictions(written(tmp_path / "p.tsv", content))
     assert message in str(caught.value)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from([lines(LINE, LINE), HEADER + "f\td\tT\t0\t5\tD\tC\tN\tC\t1\t1\t1\n" * 2]),
+    st.lists(st.tuples(st.integers(0, 900), st.integers(0, 9), st.binary(max_size=6)), max_size=6),
+)
+def test_damage_is_read_or_named_but_never_a_crash(
+    content: str, damage: list[tuple[int, int, bytes]]
+) -> None:
+    broken = content.encode()
+    for place, length, put in damage:
+        broken = broken[:place] + put + broken[place + length :]
+    with tempfile.TemporaryDirectory() as folder:
+        path = written(Path(folder) / "p", broken)
+        try:
+            file = read_predictions(path)
+        except LongbelError as error:
+            assert str(path) in error.message
+        else:
+            keys = [(found.document_id, found.mention_id) for found in file.predictions]
+            assert len(keys) == len(set(keys)) > 0
 
 
 def test_files_of_one_name_are_told_apart() -> None:

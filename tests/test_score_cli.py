@@ -135,6 +135,21 @@ def test_compared_systems(longbel: Any, preds: Path, tmp_path: Path) -> None:
     assert "lead of preds.jsonl" in longbel("score", preds, "--paired", other).out
 
 
+def test_a_compared_file_without_gold_takes_that_of_the_first(
+    longbel: Any, preds: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in preds.read_text().splitlines()]
+    for row in rows:
+        del row["gold_concept_code"]
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(json.dumps(row) + "\n" for row in rows[:-2]))
+    outcome = longbel("score", preds, "--paired", other, "--json")
+    (paired,) = json.loads(outcome.out)["paired"]
+    assert paired["recall@1"]["value"] == pytest.approx(3 / 6)
+    assert paired["n_missing"] == 1
+    assert "has no gold; that of" in outcome.err
+
+
 def test_a_threshold_for_review(longbel: Any, preds: Path) -> None:
     outcome = longbel("score", preds, "--target-precision", "0.6", "--json")
     # All first candidates score 0.9 or are not there: 3 of 5 are right.
