@@ -22,7 +22,7 @@ from longbel_cli.corpora import Corpus, Problem
 from longbel_cli.types import Document
 from tests.nasty.cases import CASES
 
-EXAMPLES = int(os.environ.get("LONGBEL_MUTATIONS", "60"))
+EXAMPLES = int(os.environ.get("LONGBEL_MUTATIONS", "40"))
 thorough = settings(
     max_examples=EXAMPLES,
     derandomize="LONGBEL_MUTATIONS" not in os.environ,

@@ -337,7 +337,6 @@ def test_pubtator_says_what_bigbio_says(corpus: str, split: str) -> None:
         ("quaero_emea", "train", 4),
         ("quaero_emea", "dev", 4),
         ("quaero_medline", "train", 15),
-        ("quaero_medline", "dev", 0),
     ],
 )
 def test_brat_says_what_bigbio_says(
