@@ -117,14 +117,15 @@ def _number_names(
 ) -> tuple[pa.LargeStringArray, np.ndarray, np.ndarray, np.ndarray]:
     """All distinct texts in code-point order; names and preferred titles as their numbers."""
     titles = _preferred_titles(terms.titles)
-    chunks = [*terms.strings.chunks, titles.string]
-    encoded = pa.chunked_array(chunks, pa.large_string()).dictionary_encode()
-    distinct = encoded.chunk(0).dictionary
+    every = pa.chunked_array([*terms.strings.chunks, titles.string], pa.large_string())
+    encoded = every.dictionary_encode()
+    distinct = encoded.chunk(0).dictionary if len(every) else titles.string
     order = pc.sort_indices(distinct).to_numpy()
     strings = distinct.take(pa.array(order))
     place = np.empty(len(order), dtype=np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
-    index = place[np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])]
+    indices = [np.zeros(0, np.int32), *(chunk.indices.to_numpy() for chunk in encoded.chunks)]
+    index = place[np.concatenate(indices)]
     n_names = len(index) - len(titles.string)
     title = np.full(len(terms.codes), -1, dtype=np.int32)
     language = np.full(len(terms.codes), -1, dtype=np.int16)
