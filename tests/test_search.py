@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -53,8 +54,12 @@ def plain_search(
     n_beams: int,
     max_new_tokens: int,
     composite: bool = False,
+    gaps: list[float] | None = None,
 ) -> list[Beam]:
-    """The search as it is defined: see the module's docstring."""
+    """The search as it is defined: see the module's docstring.
+
+    `gaps` receives how far apart those lie between which the search decides.
+    """
     row_of = {name: row for row, name in enumerate(names)}
 
     def standing(path: Tokens) -> tuple[tuple[int, ...], Tokens]:
@@ -87,6 +92,9 @@ def plain_search(
         ]
         candidates.sort(key=lambda item: (-item[0], item[1], item[2]))
         best = candidates[: 2 * n_beams]
+        if gaps is not None:
+            deciding = [score for score, _, _ in candidates[: 2 * n_beams + 1]]
+            gaps += [before - after for before, after in pairwise(deciding)]
         last = step == max_new_tokens - 1
         for score, number, token in best[:n_beams]:
             if token == END:
@@ -95,6 +103,10 @@ def plain_search(
             elif last:
                 finished.append((score / (step + 1), None))
         finished.sort(key=lambda item: -item[0])
+        if gaps is not None:
+            gaps += [before - after for (before, _), (after, _) in pairwise(finished)]
+            if finished and best:
+                gaps += [abs(score / (step + 1) - finished[-1][0]) for score, _, _ in best]
         del finished[n_beams:]
         live = [
             ((*live[number][0], token), score) for score, number, token in best if token != END

@@ -34,6 +34,8 @@ from longbel_cli.decoders.search import BeamSearch, Path, SearchOptions
 ATTENTION = "longbel_packed"
 _WIDE = 512  # moves of a path from which their best are chosen on the device
 _CHUNK = 2048  # prompt tokens of one document in one forward pass
+_LAYERS = {"full_attention", "sliding_attention"}
+_ROTARY_BY_LENGTH = {"dynamic", "longrope"}
 _SPARE = 256  # places for the search tree that a new slot has beyond its prompt
 
 
@@ -342,9 +344,17 @@ def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
 
 
 def _check_model(model: PreTrainedModel) -> None:
+    """Refuse what the packed row would get wrong without an error."""
+    config = model.config.get_text_config()
+    layers = set(getattr(config, "layer_types", None) or ())
+    rotary = getattr(config, "rope_parameters", None) or {}
+    kinds = {part.get("rope_type") for part in (rotary, *rotary.values()) if isinstance(part, dict)}
     if not getattr(model, "_supports_attention_backend", False):
-        raise LongbelError(
-            f"{type(model).__name__} does not use the attention interface of transformers, "
-            "which the packed decoder needs",
-            "Use --decoder reference.",
-        )
+        reason = "does not go through the attention interface, as the packed decoder needs it"
+    elif getattr(model, "_is_stateful", False) or layers - _LAYERS:
+        reason = "has layers beside attention, in which the packed decoder would mix documents"
+    elif kinds & _ROTARY_BY_LENGTH:
+        reason = "has rotary positions that depend on the longest prompt of the packed decoder"
+    else:
+        return
+    raise LongbelError(f"{type(model).__name__} {reason}", "Use --decoder reference.")
