@@ -65,6 +65,7 @@ class _Flight:
     predictions: list[Prediction] = field(default_factory=list)
     lines_left_out: int = 0
     contexts_cut: int = 0
+    prompts_shown: list[tuple[Mention, Prompt]] = field(default_factory=list)
 
     @property
     def mention(self) -> Mention:
@@ -156,7 +157,15 @@ class LinkingEngine:
                 else:
                     self._submit(key, flight)
             on_step(len(finished))
+        self._tell_prompts(flights)
         return [prediction for flight in flights for prediction in flight.predictions]
+
+    def _tell_prompts(self, flights: Sequence[_Flight]) -> None:
+        """Once the window is done, so that one linked again tells its prompts once."""
+        if self._on_prompt is not None:
+            for flight in flights:
+                for mention, prompt in flight.prompts_shown:
+                    self._on_prompt(flight.document, mention, prompt)
 
     def _prepare(self, document: Document) -> _Flight:
         prompts = DocumentPrompts(document, self._options.form, self._split)
@@ -176,7 +185,7 @@ class LinkingEngine:
     def _submit(self, key: int, flight: _Flight) -> None:
         prompt, ids = self._fitting_prompt(flight)
         if self._on_prompt is not None:
-            self._on_prompt(flight.document, flight.mention, prompt)
+            flight.prompts_shown.append((flight.mention, prompt))
         self._decoder.submit(Request(key, ids, flight.mention.semantic_group))
 
     def _fitting_prompt(self, flight: _Flight) -> tuple[Prompt, list[int]]:
@@ -190,7 +199,8 @@ class LinkingEngine:
         bare = self._encode(flight.prompts.render(mention, []))
         if len(bare) <= self._options.max_prompt_tokens:
             return self._drop_memory(flight)
-        flight.lines_left_out += len(memory)
+        if self._options.form.memory != "none":
+            flight.lines_left_out += len(memory)
         flight.contexts_cut += 1
         return self._cut_context(flight)
 
@@ -208,25 +218,32 @@ class LinkingEngine:
         return prompt, self._encode(prompt)
 
     def _cut_context(self, flight: _Flight) -> tuple[Prompt, list[int]]:
-        """The widest context around the mention that fits, without memory."""
-        mention, text_end = flight.mention, flight.document.passages[-1].end
+        """The widest context around the mention that fits, without memory; around its first
+        fragment, where its fragments lie too far apart."""
+        mention = flight.mention
+        for core in (Span(mention.start, mention.end), min(mention.spans)):
+            best = self._widest(flight, core)
+            if best is not None:
+                return best
+        raise LongbelError(
+            f"{flight.document.source}: document {flight.document.id}: mention {mention.id} "
+            "alone is longer than the model's context",
+            "Shorten the mention, or use a model with a longer context.",
+        )
+
+    def _widest(self, flight: _Flight, core: Span) -> tuple[Prompt, list[int]] | None:
+        text_end = flight.document.passages[-1].end
         low, high = 0, text_end
         best: tuple[Prompt, list[int]] | None = None
         while low <= high:
             margin = (low + high) // 2
-            window = Span(max(mention.start - margin, 0), min(mention.end + margin, text_end))
-            prompt = flight.prompts.render(mention, [], window)
+            window = Span(max(core.start - margin, 0), min(core.end + margin, text_end))
+            prompt = flight.prompts.render(flight.mention, [], window)
             ids = self._encode(prompt)
             if len(ids) <= self._options.max_prompt_tokens:
                 best, low = (prompt, ids), margin + 1
             else:
                 high = margin - 1
-        if best is None:
-            raise LongbelError(
-                f"{flight.document.source}: document {flight.document.id}: mention {mention.id} "
-                "alone is longer than the model's context",
-                "Shorten the mention, or use a model with a longer context.",
-            )
         return best
 
     def _record(self, flight: _Flight, beams: Sequence[Beam]) -> None:
