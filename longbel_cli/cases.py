@@ -82,11 +82,13 @@ class Case:
     @cached_property
     def shown_sentences(self) -> tuple[Span, ...]:
         """The sentences of which the prompt shows at least one character besides the mention."""
-        shown = self.map.offsets[self.map.parts == CONTEXT]
+        shown = np.sort(self.map.offsets[self.map.parts == CONTEXT])
+        edges = np.array(self.sentences, dtype=np.int64).reshape(-1, 2)
+        before = np.searchsorted(shown, edges)
         return tuple(
             span
-            for span in self.sentences
-            if bool(((shown >= span.start) & (shown < span.end)).any())
+            for span, (first, last) in zip(self.sentences, before.tolist(), strict=True)
+            if first < last
         )
 
 

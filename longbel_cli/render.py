@@ -12,6 +12,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,55 +78,62 @@ def _csp_hash(content: str) -> str:
 
 def page_data(explanations: Sequence[Explanation]) -> dict[str, Any]:
     """What the page's script reads. Offsets are UTF-16 units within a passage, as scripts count."""
-    documents: list[Document] = []
-    numbers: dict[int, int] = {}
-    mentions: list[dict[str, Any]] = []
+    documents: dict[int, _DocumentWords] = {}
     for explanation in explanations:
-        document = explanation.document
-        if id(document) not in numbers:
-            numbers[id(document)] = len(documents)
-            documents.append(document)
-        mentions.append(_mention_data(explanation, numbers[id(document)]))
-    word_spans: dict[int, Sequence[Weight]] = {}
-    for explanation in explanations:
+        known = documents.setdefault(
+            id(explanation.document), _DocumentWords(len(documents), explanation.document)
+        )
         for attribution in explanation.attributions:
-            word_spans[numbers[id(explanation.document)]] = attribution.words
+            known.spans.update(word.span for word in attribution.words if word.span is not None)
     return {
-        "documents": [
-            _document_data(document, word_spans.get(number, ()))
-            for number, document in enumerate(documents)
+        "documents": [document.data() for document in documents.values()],
+        "mentions": [
+            _mention_data(explanation, documents[id(explanation.document)])
+            for explanation in explanations
+            if explanation.attributions
         ],
-        "mentions": mentions,
     }
 
 
-def _document_data(document: Document, words: Sequence[Weight]) -> dict[str, Any]:
-    passages = []
-    at = 0
-    for passage in document.passages:
-        units = _utf16(passage.text)
-        steps: list[int] = []  # gap, length, gap, length, …
-        position = 0
-        while at < len(words):
-            span = words[at].span
-            if span is None or span.start >= passage.end:
-                break
-            start = int(units[span.start - passage.start])
-            end = int(units[span.end - passage.start])
-            steps += (start - position, end - start)
-            position = end
-            at += 1
-        passages.append({"type": passage.type, "text": passage.text, "words": steps})
-    return {"id": document.id, "passages": passages}
+class _DocumentWords:
+    """A document of the page, and all words that any of its maps shades."""
+
+    def __init__(self, number: int, document: Document) -> None:
+        self.number, self.document = number, document
+        self.spans: set[Span] = set()
+
+    @cached_property
+    def table(self) -> dict[Span, int]:
+        """Each word's number, in document order."""
+        return {span: number for number, span in enumerate(sorted(self.spans))}
+
+    @cached_property
+    def places(self) -> _Places:
+        return _Places(self.document)
+
+    def data(self) -> dict[str, Any]:
+        words, at = list(self.table), 0
+        passages = []
+        for passage in self.document.passages:
+            units = _utf16(passage.text)
+            steps: list[int] = []  # gap, length, gap, length, …
+            position = 0
+            while at < len(words) and words[at].start < passage.end:
+                start = int(units[words[at].start - passage.start])
+                end = int(units[words[at].end - passage.start])
+                steps += (start - position, end - start)
+                position = end
+                at += 1
+            passages.append({"type": passage.type, "text": passage.text, "words": steps})
+        return {"id": self.document.id, "passages": passages}
 
 
-def _mention_data(explanation: Explanation, document_number: int) -> dict[str, Any]:
-    document, prediction = explanation.document, explanation.prediction
-    places = _Places(document)
-    spans_of = {mention.id: mention.spans for mention in document.mentions}
-    sentences = explanation.attributions[0].sentences if explanation.attributions else ()
+def _mention_data(explanation: Explanation, document: _DocumentWords) -> dict[str, Any]:
+    prediction, places = explanation.prediction, document.places
+    spans_of = {mention.id: mention.spans for mention in explanation.document.mentions}
+    sentences = explanation.attributions[0].sentences
     return {
-        "document": document_number,
+        "document": document.number,
         "id": prediction.mention_id,
         "text": prediction.mention,
         "group": prediction.semantic_group,
@@ -143,12 +151,15 @@ def _mention_data(explanation: Explanation, document_number: int) -> dict[str, A
             for entry in explanation.memory
         ],
         "sentences": [places.of((weight.span,)) for weight in sentences if weight.span is not None],
-        "maps": [_map_data(attribution) for attribution in explanation.attributions],
+        "maps": [
+            _map_data(attribution, document.table) for attribution in explanation.attributions
+        ],
     }
 
 
-def _map_data(attribution: Attribution) -> dict[str, Any]:
-    total = sum(token.score for token in attribution.tokens)
+def _map_data(attribution: Attribution, table: dict[Span, int]) -> dict[str, Any]:
+    """A map's numbers; the words it shades follow one another, from number `first` on."""
+    words = attribution.words
     return {
         "method": attribution.method,
         "rank": attribution.rank,
@@ -162,9 +173,10 @@ def _map_data(attribution: Attribution) -> dict[str, Any]:
         if attribution.baseline_objective is None
         else attribution.objective - attribution.baseline_objective,
         "shares": dict(attribution.shares),
-        "total": total,
-        "words": strength_levels(attribution.words),
-        "signed": signed_levels(attribution.words),
+        "total": sum(token.score for token in attribution.tokens),
+        "first": table[words[0].span] if words and words[0].span is not None else 0,
+        "words": strength_levels(words),
+        "signed": signed_levels(words),
         "memory": [[weight.score, weight.signed] for weight in attribution.memory],
         "sentences": [[weight.score, weight.signed] for weight in attribution.sentences],
     }

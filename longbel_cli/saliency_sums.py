@@ -6,7 +6,7 @@ Knows how prompts map to documents, not how scores come about.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,19 +15,41 @@ from kb_builder.text import clean
 from longbel_cli.cases import FRAME, Case, PromptMap
 from longbel_cli.explanation import PARTS, Attribution, Token, Weight
 from longbel_cli.prompts import SentenceSplitter
-from longbel_cli.types import Document, Span
+from longbel_cli.types import Document, Passage, Span
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 _PLAIN_SENTENCE = re.compile(r"\S(?:.*?[.!?](?=\s)|.*)")
 
 
-def words(document: Document) -> tuple[Span, ...]:
-    """The words and punctuation marks of a document, in document offsets."""
+def words(document: Document, first: int = 0, last: int | None = None) -> tuple[Span, ...]:
+    """The words and punctuation marks of a document between two offsets, in document offsets.
+
+    Words that only reach into the stretch are among them, whole.
+    """
+    last = _length(document) if last is None else last
     return tuple(
-        Span(match.start() + passage.start, match.end() + passage.start)
+        span
         for passage in document.passages
-        for match in _WORD.finditer(passage.text)
+        for span in _passage_words(passage, first, last)
+        if span.start < last and span.end > first
     )
+
+
+def _passage_words(passage: Passage, first: int, last: int) -> Iterator[Span]:
+    text = passage.text
+    start, end = max(first - passage.start, 0), min(last - passage.start, len(text))
+    while 0 < start <= len(text) and not text[start - 1].isspace():
+        start -= 1
+    while 0 <= end < len(text) and not text[end].isspace():
+        end += 1
+    for match in _WORD.finditer(text, start, max(start, end)):
+        yield Span(match.start() + passage.start, match.end() + passage.start)
+
+
+def _shown_words(case: Case) -> tuple[Span, ...]:
+    """The words of the document's stretch that the case's prompt shows."""
+    shown = case.map.offsets[case.map.offsets >= 0]
+    return words(case.document, int(shown.min()), int(shown.max()) + 1) if len(shown) else ()
 
 
 def plain_sentences(text: str) -> list[Span]:
@@ -88,7 +110,7 @@ def attribute(
         None if signed_by_character is None else _on_document(case, signed_by_character)
     )
     return Attribution(
-        words=_sums(words(case.document), on_document, signed_on_document),
+        words=_sums(_shown_words(case), on_document, signed_on_document),
         sentences=_sums(case.shown_sentences, on_document, signed_on_document),
         memory=_line_sums(case, by_character, signed_by_character),
         shares=_shares(by_character, prompt_map.parts, float(np.sum(scores))),
@@ -110,7 +132,7 @@ def attribute_ablation(
     change[~_visible(case)] = 0.0
     for span in case.mention.spans:
         change[span.start : span.end] = 0.0
-    by_word = [(word, float(change[word.start])) for word in words(case.document)]
+    by_word = [(word, float(change[word.start])) for word in _shown_words(case)]
     by_sentence = zip(case.shown_sentences, sentence_changes, strict=True)
     context = float(np.abs(sentence_changes).sum()) if sentence_changes else 0.0
     memory = float(np.abs(line_changes).sum()) if line_changes else 0.0

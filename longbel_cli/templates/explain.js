@@ -95,7 +95,7 @@
     const signed = state.view === "direction" && map.signed !== null;
     const codes = signed ? map.signed : map.words;
     return (word) => {
-      const level = LEVEL_OF.get(codes[word]);
+      const level = LEVEL_OF.get(codes[word - map.first]);
       if (level === undefined) return 0;
       return signed ? (level - MIDDLE) / (MIDDLE - 1) : level / TOP;
     };
