@@ -252,7 +252,7 @@ class LinkJob:
     def _saliency_writer(self) -> Callable[[Sequence[Document], Sequence[Prediction]], None] | None:
         if self._options.saliency is None:
             return None
-        from longbel_cli.explanation import page_writer
+        from longbel_cli.reconstruction import page_writer
 
         return page_writer(self._linker, self._options.saliency)
 
