@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -123,6 +124,58 @@ def test_a_chunk_that_ends_inside_a_json_document(tmp_path: Path) -> None:
         assert [document.id for _, document in found] == [f"é{number}" for number in range(60)]
         position, document = found[41]
         assert next(read_positions([path], start=position)) == (position, document)
+
+
+@pytest.mark.parametrize(
+    ("content", "ids", "broken_at_line"),
+    [
+        ("[]", [], None),
+        ("[A, B]", ["A", "B"], None),
+        ("[A]\n[B]", ["A", "B"], None),
+        ("A\nB\n", ["A", "B"], None),
+        ('{"documents": [A, B], "more": [1]}', ["A", "B"], None),
+        ('{"more": {"documents": [7]}, "documents": [A]}', ["A"], None),
+        ('{"documents": [A]}\n{"documents": [B]}', ["A", "B"], None),
+        ('{"documents": [A], "documents": [B]}', ["A", "B"], None),
+        ("[A,\nB", ["A", "B"], 2),  # cut between two documents
+        ("[A,\n", ["A"], 2),
+        ("[A\nB]", ["A"], 2),
+        ("[A,]", ["A"], 1),
+        ("[A] x", ["A"], 1),
+        ('{"documents": [A]', ["A"], 1),
+        ('{"documents": [A] "more": 1}', ["A"], 1),
+        ('{"documents" [A]}', [], 1),
+    ],
+)
+def test_json_files_of_every_shape(
+    content: str, ids: list[str], broken_at_line: int | None, tmp_path: Path
+) -> None:
+    for name in ("A", "B"):
+        content = re.sub(rf"\b{name}\b", json.dumps(page(document_id=f"<{name}>")), content)
+    path = tmp_path / "c.json"
+    path.write_text(content)
+    told: list[Problem] = []
+    found: list[tuple[Position, Document]] = []
+    if ids:
+        corpus = Corpus([path])
+        found = list(corpus.read(told.append))
+        for number, (position, _) in enumerate(found):
+            assert list(corpus.read(ignore, start=position)) == found[number:]
+    else:
+        with pytest.raises(LongbelError):
+            list(Corpus([path]).read(told.append))
+    assert [document.id for _, document in found] == [f"<{name}>" for name in ids]
+    assert [problem.line for problem in told] == ([broken_at_line] if broken_at_line else [])
+
+
+def test_a_large_document_before_many_small_ones(tmp_path: Path) -> None:
+    """The work is linear: the small ones are not copied with what is left of the large window."""
+    pages = [page(document_id="large", about=["x" * 1000] * 3000)]
+    pages += [page(document_id=f"e{number}") for number in range(3000)]
+    for name, opener in (("c.json", open), ("c.json.gz", gzip.open)):
+        with opener(tmp_path / name, "wt", encoding="utf-8") as handle:  # type: ignore[operator]
+            json.dump(pages, handle)
+        assert sum(1 for _ in read_corpus([tmp_path / name])) == 3001
 
 
 def test_files_are_read_by_name_below_folders_and_as_given_on_the_line(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ def document(*types: str) -> Document:
         ("DISO", "Disorders"),
         ("T047", "Disorders"),
         ("Disease or Syndrome", "Disorders"),
+        ("Disease_or_Syndrome", "Disorders"),
+        ("Chemicals_&_Drugs", "Chemicals & Drugs"),
         ("T047,T191", "Disorders"),
         ("T047,T109", None),  # a disorder and a chemical
         ("CHEM", "Chemicals & Drugs"),

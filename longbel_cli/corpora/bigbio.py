@@ -6,7 +6,7 @@ Offsets are trusted as they stand: whether they fit the text is checked elsewher
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from longbel_cli.corpora.writing import Answers
 from longbel_cli.types import Document, Mention, Passage, Span
 
 ARRAYS = ("documents",)
+# From a JSON value, its offset and its line.
+ToItem = Callable[[Any, int, int | None], Item]
 
 
 def read(file: CorpusFile, start: Position) -> Iterator[Item]:
@@ -52,7 +54,7 @@ def is_whole_json(path: str) -> bool:
     return path.lower().removesuffix(".gz").endswith(".json")
 
 
-def json_lines(path: str, start: Position, to_item: Any) -> Iterator[Item]:
+def json_lines(path: str, start: Position, to_item: ToItem) -> Iterator[Item]:
     """One document a line; blank lines are none."""
     for line in stored.lines(path, start.offset, start.line or 1):
         if not line.data.strip():

@@ -29,8 +29,11 @@ from longbel_cli.corpora.records import (
 from longbel_cli.corpora.writing import Answers, note, one_line, safe_path, write_new
 from longbel_cli.types import Document, Mention, Passage, Span
 
-# A note is a list of codes when every word of it looks like one: letters, then four digits or more.
-_CODE = re.compile(r"(?:[A-Za-z]+[:_])*[A-Za-z]{0,4}\d{4,}[0-9A-Za-z.:_-]*")
+# A note is a list of codes when every word of it looks like one: letters and four digits or more
+# (C0015967, HP:0001945), or five digits or more; a year is none.
+_CODE = re.compile(
+    r"(?:[A-Za-z]+[:_])*(?:[A-Za-z]{1,4}[0-9]{4}|[0-9]{5}|(?<=[:_])[0-9]{4})[0-9A-Za-z.:_-]*"
+)
 _BETWEEN_CODES = re.compile(r"[\s+,;|]+")
 # No document has offsets of more digits; int() refuses thousands of them.
 _PAIR = r"[0-9]{1,12} +[0-9]{1,12}"

@@ -42,7 +42,11 @@ class TypeResolver:
     def group(self, entity_type: str) -> str | None:
         """The group of a type, None if it has none."""
         if entity_type not in self._known:
-            self._known[entity_type] = self._resolve(entity_type, self.groups)
+            found = self._resolve(entity_type, self.groups)
+            if found is None and "_" in entity_type:
+                # BRAT's types hold no blanks: Disease_or_Syndrome.
+                found = self._resolve(entity_type.replace("_", " "), self.groups)
+            self._known[entity_type] = found
         return self._known[entity_type]
 
     def unmapped(self, types: Mapping[str, int]) -> dict[str, int]:

@@ -135,83 +135,107 @@ def json_documents(
     value to read on from. Memory is bounded by the largest document.
     """
     with opened(path) as handle:
-        yield from _JsonStream(handle, offset, line or 1).documents(arrays, inside=offset > 0)
+        yield from _JsonStream(handle, offset, line or 1).documents(arrays, resumed=offset > 0)
 
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_BETWEEN = re.compile(r"[ \t\n\r,]*")
 
 
 class _JsonStream:
-    """A window of text over a file, and where it stands."""
+    """A window of text over a file, and where it stands.
+
+    `_at` is the next character; `_mark` the one whose byte offset and line are known. Every
+    character is decoded, counted and copied a bounded number of times.
+    """
 
     def __init__(self, handle: io.BufferedReader, offset: int, line: int) -> None:
         self._handle = handle
         self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._json = json.JSONDecoder()
         self._bytes_read = offset
         self._offset = offset
         self._line = line
         self._text = ""
-        self._at = 0
+        self._at = self._mark = 0
         self._ended = False
-        self._json = json.JSONDecoder()
+        self._failure: Exception | None = None
+        # A file that begins as an array is read on as one; otherwise what follows must tell.
+        self._is_array = handle.peek(_CHUNK).removeprefix(BOM).lstrip()[:1] == b"["
         if offset:
             handle.seek(offset)
-        else:
-            self._fill(_CHUNK)
-            if self._text.startswith("\ufeff"):
-                self._at = 1
+        elif self._fill(_CHUNK) and self._text.startswith("\ufeff"):
+            self._at = 1
 
-    def documents(self, arrays: tuple[str, ...], inside: bool) -> Iterator[JsonValue]:
-        while self._peek(_BETWEEN if inside else _SPACE):
-            if self._next_char() in "]}" and inside:
-                return
-            if inside:
-                yield self._value()
-            elif self._next_char() == "[":
-                self._at += 1
-                inside = True
-            else:
-                yield from self._object(arrays)
-
-    def _object(self, arrays: tuple[str, ...]) -> Iterator[JsonValue]:
-        """A top-level value: itself, or the array that one of its keys holds."""
-        if self._next_char() != "{":
+    def documents(self, arrays: tuple[str, ...], resumed: bool) -> Iterator[JsonValue]:
+        """All documents from here on; `resumed` if this is the start of one, inside or outside
+        an array."""
+        if resumed and self._peek():
             yield self._value()
-            return
-        # The keys before the array are small: look for it at the head before taking the whole.
-        self._fill_to(_CHUNK)
-        key = re.compile(rf'"(?:{"|".join(arrays)})"\s*:\s*\[')
-        for found in key.finditer(self._text, self._at, self._at + _CHUNK):
-            if self._is_top_level(self._at, found.start()):
-                self._at = found.end()
-                yield from self.documents(arrays, inside=True)
-                self._skip_rest()
-                return
-        yield self._value()
+            if self._is_array or (self._peek() and self._next() in ",]"):
+                yield from self._array(first=False)
+                if self._peek() and self._next() in ",}":
+                    yield from self._object(arrays, resumed=True)
+        while self._peek():
+            if self._next() == "[":
+                self._at += 1
+                yield from self._array()
+            elif self._next() == "{":
+                yield from self._object(arrays)
+            else:
+                yield self._value()
 
-    def _skip_rest(self) -> None:
-        """Keys after the array hold no documents."""
-        self._at = len(self._text)
-        while self._fill(_CHUNK):
-            self._text, self._at = "", 0
+    def _array(self, first: bool = True) -> Iterator[JsonValue]:
+        while self._more("]", first):
+            first = False
+            yield self._value()
 
-    def _is_top_level(self, start: int, end: int) -> bool:
-        """Whether the head `{...,` before a key closes as an object of its own."""
-        head = self._text[start:end].rstrip(" \t\n\r").removesuffix(",")
-        try:
-            self._json.decode(head + "}")
-        except (ValueError, RecursionError):
+    def _object(self, arrays: tuple[str, ...], resumed: bool = False) -> Iterator[JsonValue]:
+        """An object: the document itself, unless one of its keys holds the array of documents."""
+        place = self._place()
+        found: dict[str, Any] = {}
+        streamed = resumed
+        first = not resumed
+        if not resumed:
+            self._at += 1
+        while self._more("}", first):
+            first = False
+            key = self._decode()
+            if not isinstance(key, str) or not self._peek() or self._next() != ":":
+                raise self._broken("Expecting a key and ':'")
+            self._at += 1
+            if key in arrays and self._peek() and self._next() == "[":
+                self._at += 1
+                streamed = True
+                yield from self._array()
+            else:
+                found[key] = self._decode()
+        if not streamed:
+            yield JsonValue(*place, found)
+
+    def _value(self) -> JsonValue:
+        place = self._place()
+        return JsonValue(*place, self._decode())
+
+    def _more(self, closing: str, first: bool) -> bool:
+        """Whether another element follows, its comma being passed; else what closes is passed."""
+        if not self._peek():
+            raise self._broken(f"Expecting ',' or '{closing}', not the end of the file")
+        if self._next() == closing:
+            self._at += 1
             return False
+        if not first:
+            if self._next() != ",":
+                raise self._broken("Expecting ',' delimiter")
+            self._at += 1
         return True
 
-    def _next_char(self) -> str:
+    def _next(self) -> str:
         return self._text[self._at]
 
-    def _peek(self, skipped: re.Pattern[str]) -> bool:
-        """Move past what is skipped; False at the end of the file."""
+    def _peek(self) -> bool:
+        """Move past white space; False at the end of the file."""
         while True:
-            match = skipped.match(self._text, self._at)
+            match = _SPACE.match(self._text, self._at)
             assert match is not None
             self._at = match.end()
             if self._at < len(self._text):
@@ -219,59 +243,56 @@ class _JsonStream:
             if not self._fill(_CHUNK):
                 return False
 
-    def _value(self) -> JsonValue:
-        self._forget()
+    def _decode(self) -> Any:
+        """The value that begins here (after white space)."""
+        self._peek()
         while True:
             try:
                 value, end = self._json.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                if not self._cut_short(error) or not self._grow():
-                    raise UnreadableError(
-                        f"broken JSON: {error.msg} (line {self._line + error.lineno - 1}); "
-                        "the rest of the file is left out",
-                        self._line,
-                    ) from None
-                continue
+                if self._cut_short(error) and self._grow():
+                    continue
+                raise self._broken(error.msg, error.pos) from None
             except RecursionError:
-                raise UnreadableError("broken JSON: nested too deeply", self._line) from None
+                raise self._broken("nested too deeply") from None
             except ValueError:
-                raise UnreadableError("broken JSON: a number is too long", self._line) from None
+                raise self._broken("a number is too long") from None
             # A number at the very end may go on in the next chunk.
             if end == len(self._text) and not isinstance(value, dict | list) and self._grow():
                 continue
-            found = JsonValue(self._offset, self._line, value)
             self._at = end
-            return found
+            return value
 
     def _cut_short(self, error: json.JSONDecodeError) -> bool:
         """Whether more text might mend the error: it lies at the end, or a string is open."""
         return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - 16
 
-    def _forget(self) -> None:
-        """Drop the text before the current place, keeping count of bytes and lines."""
-        gone = self._text[: self._at]
-        self._offset += len(gone.encode("utf-8"))
-        self._line += gone.count("\n")
-        self._text = self._text[self._at :]
-        self._at = 0
+    def _broken(self, reason: str, at: int | None = None) -> UnreadableError:
+        line = self._line + self._text.count("\n", self._mark, self._at if at is None else at)
+        return UnreadableError(f"broken JSON: {reason}; the rest of the file is left out", line)
+
+    def _place(self) -> tuple[int, int]:
+        """Byte offset and line of the next value."""
+        self._peek()
+        passed = self._text[self._mark : self._at]
+        self._offset += len(passed.encode("utf-8"))
+        self._line += passed.count("\n")
+        self._mark = self._at
+        return self._offset, self._line
 
     def _grow(self) -> bool:
         # Doubling keeps the total work linear in the size of the document.
-        if len(self._text) > LONGEST_LINE:
+        if len(self._text) - self._mark > LONGEST_LINE:
             return False
-        return self._fill(max(_CHUNK, len(self._text)))
-
-    def _fill_to(self, size: int) -> None:
-        while len(self._text) - self._at < size and self._fill(_CHUNK):
-            pass
+        return self._fill(max(_CHUNK, len(self._text) - self._mark))
 
     def _fill(self, size: int) -> bool:
+        """Take `size` bytes more, the text before the mark being dropped; False at the end."""
         if self._ended:
             return False
-        # read1 gives what was unpacked before the place where a gzip file is damaged.
-        data = self._handle.read1(size)
+        data = self._read(size)
         try:
-            self._text += self._decoder.decode(data, final=not data)
+            text = self._decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             # The decoder may hold back up to three bytes of the chunk before.
             place = self._bytes_read - (len(error.object) - len(data)) + error.start
@@ -279,9 +300,32 @@ class _JsonStream:
                 f"the file is not UTF-8: byte 0x{error.object[error.start]:02x} at byte offset "
                 f"{place} (perhaps Latin-1 or UTF-16); the rest of the file is left out"
             ) from None
+        self._text = self._text[self._mark :] + text
+        self._at -= self._mark
+        self._mark = 0
         self._bytes_read += len(data)
         self._ended = not data
         return not self._ended
+
+    def _read(self, size: int) -> bytes:
+        """Up to `size` bytes; what was unpacked before a damaged place comes before the error."""
+        if self._failure is not None:
+            raise self._failure
+        parts: list[bytes] = []
+        while size > 0:
+            try:
+                # read1, since read would throw away what it has when it meets the damage.
+                part = self._handle.read1(size)
+            except (OSError, EOFError, zlib.error) as error:
+                self._failure = error
+                break
+            if not part:
+                break
+            parts.append(part)
+            size -= len(part)
+        if not parts and self._failure is not None:
+            raise self._failure
+        return b"".join(parts)
 
 
 def head(path: str, size: int = _CHUNK) -> bytes:
