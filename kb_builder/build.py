@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,14 @@ from kb_builder.sources.selection import BadRows, Quarantined, selection_of
 from kb_builder.store import FORMAT_VERSION, KnowledgeBase, write_tables
 from kb_builder.terms import Terms, tui_text
 
+if TYPE_CHECKING:
+    from kb_builder.tokenization import AnswerTokenizer
+
 _LISTED_NAMELESS = 1_000
+LICENCE = (
+    "Licence: names and codes belong to the source's owners and keep its terms; a knowledge base "
+    "made from UMLS or SNOMED CT may be shared only with holders of their licences."
+)
 
 
 @dataclass(frozen=True)
@@ -139,10 +146,10 @@ def build_kb(options: BuildOptions, progress: Progress = _silent) -> BuildReport
                 _write(folder, terms, names, info, bad)
             del names, terms
             pa.default_memory_pool().release_unused()
-            for path, tokenizer in tokenizers:
+            for path, answers in tokenizers:
                 with _staged(stages, "trie") as stage:
                     progress("trie", 0, None)
-                    report.tries.append(_add_trie(folder, path, tokenizer))
+                    report.tries.append(_add_trie(folder, path, answers))
                     stage.rows = info["counts"]["names"]
     report.seconds = time.perf_counter() - started
     report.peak_memory_bytes = _peak_memory()
@@ -162,25 +169,20 @@ def _peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _load_tokenizers(options: BuildOptions) -> list[tuple[Path, Any]]:
+def _load_tokenizers(options: BuildOptions) -> list[tuple[Path, AnswerTokenizer]]:
     """Before the work starts, so that a wrong path is not found out after it."""
     if not options.tokenizers:
         return []
     from kb_builder.tokenization import AnswerTokenizer, load_tokenizer
 
-    loaded = [(path, load_tokenizer(path)) for path in options.tokenizers]
-    for _, tokenizer in loaded:
-        AnswerTokenizer(tokenizer)
-    return loaded
+    return [(path, AnswerTokenizer(load_tokenizer(path))) for path in options.tokenizers]
 
 
-def _add_trie(folder: Path, path: Path, tokenizer: Any) -> dict[str, Any]:
-    from kb_builder.tokenization import tokenizer_hash
-
-    trie = KnowledgeBase.open(folder).add_trie(tokenizer)
+def _add_trie(folder: Path, path: Path, answers: AnswerTokenizer) -> dict[str, Any]:
+    trie = KnowledgeBase.open(folder).add_trie(answers)
     return {
         "tokenizer": path.name,
-        "hash": tokenizer_hash(tokenizer),
+        "hash": answers.hash,
         "leaves": trie.n_leaves,
         "inner_nodes": trie.n_inner,
         "tail_tokens": len(trie.tail_token),
@@ -219,6 +221,7 @@ def _info(options: BuildOptions, terms: Terms, names: Names, bad: BadRows) -> di
         "source": {"name": options.source.name, "files": terms.files},
         "options": options.deciding(),
         "signature": _signature(options, terms, names),
+        "licence": LICENCE,
         "counts": {
             "names": kept.n,
             "concepts": len(concepts),

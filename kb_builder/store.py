@@ -27,6 +27,8 @@ from kb_builder.trie import Trie, build_trie
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from kb_builder.tokenization import AnswerTokenizer
+
 FORMAT_VERSION = 1
 MAX_ANSWER_TOKENS = 128
 _LOG = logging.getLogger("longbel")
@@ -186,7 +188,8 @@ class KnowledgeBase:
 
         digest = tokenizer_hash(tokenizer)
         if digest not in self._tries:
-            self._tries[digest] = self._find_trie(digest) or self._make_trie(tokenizer, digest)
+            found = self._find_trie(digest)
+            self._tries[digest] = found or self._make_trie(tokenizer, digest)
         return self._tries[digest]
 
     def _find_trie(self, digest: str) -> Trie | None:
@@ -200,38 +203,34 @@ class KnowledgeBase:
         return self.path / "tries", cache_folder() / "tries" / self.signature
 
     def _make_trie(self, tokenizer: Tokenizer, digest: str) -> Trie:
+        from kb_builder.tokenization import AnswerTokenizer
+
         folder = next((one for one in self._trie_folders() if _is_writable(one)), None)
         if folder is None:
             _LOG.warning("no trie for this tokenizer, and no place to keep one: building it anew")
-            return self._build_trie(tokenizer)
-        with _locked(folder / f"{digest}.lock"):
+            return self._build_trie(AnswerTokenizer(tokenizer))
+        with _locked(folder / f".{digest}.lock"):
             trie = load_trie(folder, digest, self.signature)  # another process may have built it
             if trie is None:
                 _LOG.info("building the trie of %d names for this tokenizer, once", self.n_names)
-                save_trie(self._build_trie(tokenizer), folder, digest, self.signature)
+                answers = AnswerTokenizer(tokenizer)
+                save_trie(self._build_trie(answers), folder, digest, self.signature)
                 _LOG.info("kept the trie in %s", folder)
                 trie = load_trie(folder, digest, self.signature)
         assert trie is not None
         return trie
 
-    def _build_trie(self, tokenizer: Tokenizer) -> Trie:
-        from kb_builder.tokenization import AnswerTokenizer
-
-        answers = AnswerTokenizer(tokenizer)
+    def _build_trie(self, answers: AnswerTokenizer) -> Trie:
         runs = answers.encode_column(self._names["name"])
-        return build_trie(
-            self.groups, self._group_first.tolist(), runs, answers.prefix_id, MAX_ANSWER_TOKENS
-        )
+        first = self._group_first.tolist()
+        return build_trie(self.groups, first, runs, answers.prefix_id, MAX_ANSWER_TOKENS)
 
-    def add_trie(self, tokenizer: Tokenizer) -> Trie:
+    def add_trie(self, answers: AnswerTokenizer) -> Trie:
         """Build the trie for this tokenizer into the knowledge base's own directory."""
-        from kb_builder.tokenization import tokenizer_hash
-
-        digest = tokenizer_hash(tokenizer)
         folder = self.path / "tries"
         folder.mkdir(exist_ok=True)
-        save_trie(self._build_trie(tokenizer), folder, digest, self.signature)
-        trie = load_trie(folder, digest, self.signature)
+        save_trie(self._build_trie(answers), folder, answers.hash, self.signature)
+        trie = load_trie(folder, answers.hash, self.signature)
         assert trie is not None
         return trie
 

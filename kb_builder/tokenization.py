@@ -48,14 +48,18 @@ def tokenizer_hash(tokenizer: Tokenizer) -> str:
     Vocabulary, merges, normalizer, pre-tokenizer and added tokens count; padding, truncation,
     post-processor and decoder do not.
     """
-    state = json.loads(tokenizer.to_str())
+    return _hash_of(json.loads(tokenizer.to_str()))
+
+
+def _hash_of(state: dict[str, Any]) -> str:
     model = state["model"]
     digest = hashlib.sha256()
     # The two long lists one text each: dumping them as JSON would take most of the opening time.
-    digest.update(_joined(_pieces(model.pop("vocab", ()))))
-    digest.update(_joined(_merge_text(merge) for merge in model.pop("merges", ())))
+    digest.update(_joined(_pieces(model.get("vocab", ()))))
+    digest.update(_joined(_merge_text(merge) for merge in model.get("merges", ())))
     # `null`, empty and false mean "not set" here, and writers differ in which they write.
-    settings = {key: value for key, value in model.items() if value}
+    lists = ("vocab", "merges")
+    settings = {key: value for key, value in model.items() if value and key not in lists}
     added = sorted(state["added_tokens"], key=lambda token: token["id"])
     rest = [settings, state["normalizer"], state["pre_tokenizer"], added]
     digest.update(json.dumps(rest, sort_keys=True).encode())
@@ -82,11 +86,20 @@ def _merge_text(merge: str | list[str]) -> str:
 
 def plain_text_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
     """A copy that reads every text as text: special tokens and format marks are not matched."""
-    state = json.loads(tokenizer.to_str())
-    for token in state["added_tokens"]:
-        token["special"] = token["special"] or token["content"] in FORMAT_MARKS
-    state["truncation"] = state["padding"] = None
-    copy = Tokenizer.from_str(json.dumps(state))
+    text = tokenizer.to_str()
+    return _plain(text, json.loads(text))
+
+
+def _plain(text: str, state: dict[str, Any]) -> Tokenizer:
+    ordinary = [token for token in state["added_tokens"] if not token["special"]]
+    marks = [token for token in ordinary if token["content"] in FORMAT_MARKS]
+    for token in marks:
+        token["special"] = True
+    copy = Tokenizer.from_str(json.dumps(state) if marks else text)
+    for token in marks:
+        token["special"] = False
+    copy.no_truncation()
+    copy.no_padding()
     copy.encode_special_tokens = True
     return copy
 
@@ -96,8 +109,11 @@ class AnswerTokenizer:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.prefix_id = _prefix_id(tokenizer)
-        self._plain = plain_text_tokenizer(tokenizer)
-        self._splits_at_blanks = splits_at_blanks(self._plain)
+        text = tokenizer.to_str()
+        state = json.loads(text)
+        self.hash = _hash_of(state)
+        self._plain = _plain(text, state)
+        self._splits_at_blanks = _splits_at_blanks(state)
         self._check_against(tokenizer)
 
     def _check_against(self, tokenizer: Tokenizer) -> None:
@@ -167,10 +183,13 @@ _BLANK_FIRST_PATTERNS = tuple(
 )
 
 
-def splits_at_blanks(plain: Tokenizer) -> bool:
+def _splits_at_blanks(state: dict[str, Any]) -> bool:
     """Whether ids of words, each with the blank before it, make up the ids of the whole text."""
-    state = json.loads(plain.to_str())
-    matched = [token for token in state["added_tokens"] if not token["special"]]
+    matched = [
+        token
+        for token in state["added_tokens"]
+        if not token["special"] and token["content"] not in FORMAT_MARKS
+    ]
     if state["model"]["type"] != "BPE" or state["normalizer"] is not None or matched:
         return False
     splitter = state["pre_tokenizer"] or {}

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from kb_builder.build import BuildReport
+
+_LOG_SECONDS = 30.0
+_SHOWN = 5
 
 
 def build_kb(
@@ -76,8 +86,11 @@ def build_kb(
     Names are cleaned and disambiguated; audit.parquet in the result says what became of each
     name that was dropped or given to another concept.
     """
+    import signal
+
     from kb_builder.build import BuildOptions
     from kb_builder.build import build_kb as build
+    from longbel_cli.kb_tables import build_summary, plan_table
 
     options = BuildOptions(
         source=source, out=out, tokenizers=tuple(tokenizer or ()), preset=preset,
@@ -86,10 +99,86 @@ def build_kb(
         suppressible=suppressible, ambiguous=ambiguous, max_bad_rows=max_bad_rows,
         overwrite=overwrite, dry_run=dry_run,
     )  # fmt: skip
-    report = build(options)
-    typer.echo(f"{report.info['counts']['names']} names", err=True)
+    # Ended from outside, a build tidies up as it does when interrupted by hand.
+    signal.signal(signal.SIGTERM, _interrupt)
+    if dry_run and not quiet:
+        _print(plan_table({"source": source.name, "out": str(out), **options.deciding()}))
+    with _Told(quiet) as told:
+        report = build(options, told.progress)
+    if not quiet:
+        _print(*build_summary(report))
+    _warn(report)
     if report.n_unreadable or report.n_untyped:
         raise typer.Exit(5)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _print(*parts: object) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    for part in parts:
+        console.print(part)
+
+
+def _warn(report: BuildReport) -> None:
+    """What was left out, with the first places, on stderr."""
+    kinds = (
+        (report.n_unreadable, "rows could not be read and were left out"),
+        (report.n_untyped, "concepts have no semantic type and were left out"),
+    )
+    for count, words in kinds:
+        if count:
+            typer.echo(f"longbel: warning: {count} {words}", err=True)
+    for row in report.quarantined[:_SHOWN]:
+        typer.echo(f"  {row.file}:{row.line}: {row.reason}", err=True)
+    if len(report.quarantined) > _SHOWN:
+        typer.echo("  more in quarantine.jsonl", err=True)
+
+
+class _Told:
+    """Progress on stderr: a bar per step on a terminal, else a line now and then."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._stage = ""
+        self._bar: tqdm | None = None
+        self._told = time.monotonic()
+
+    def __enter__(self) -> _Told:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def progress(self, stage: str, done: int, of: int | None) -> None:
+        """A step is at `done`, of `of` where that is known."""
+        if self._quiet:
+            return
+        if not sys.stderr.isatty():
+            self._line(stage, done, of)
+            return
+        from tqdm import tqdm
+
+        if stage != self._stage or self._bar is None:
+            self.__exit__()
+            self._stage = stage
+            self._bar = tqdm(total=of, desc=stage, unit="", unit_scale=True, file=sys.stderr)
+        self._bar.update(done - self._bar.n)
+
+    def _line(self, stage: str, done: int, of: int | None) -> None:
+        now = time.monotonic()
+        if now - self._told < _LOG_SECONDS and stage == self._stage:
+            return
+        if now - self._told >= _LOG_SECONDS:
+            share = f", {done / of:.0%}" if of else ""
+            typer.echo(f"longbel build-kb: {stage}{share}", err=True)
+            self._told = now
+        self._stage = stage
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:

@@ -2,23 +2,81 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Look into a knowledge base.", no_args_is_help=True)
+app = typer.Typer(
+    help="Look into a knowledge base.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 _KB = Annotated[Path, typer.Argument(metavar="KB", help="Directory of the knowledge base.")]
 _JSON = Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")]
-_SHOWN = 20
 
 
 @app.command()
 def info(kb: _KB, as_json: _JSON = False) -> None:
-    """Counts, options, hashes and the licence line."""
+    """Print counts, options, hashes and the licence line."""
+    import json
+
     from kb_builder.store import KnowledgeBase
+    from longbel_cli.kb_tables import info_tables
 
     base = KnowledgeBase.open(kb)
-    print(json.dumps(base.info))
+    tries = sorted((kb / "tries").glob("*.parquet"))
+    if as_json:
+        typer.echo(json.dumps(base.info | {"tries": [path.stem for path in tries]}, indent=1))
+        return
+    _print(*info_tables(base.info, tries))
+
+
+@app.command()
+def search(
+    kb: _KB,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="A name, its beginning, or a code.")],
+    group: Annotated[
+        str | None, typer.Option(help="Only this semantic group (name, code or TUI).")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows of each table at most.")] = 20,
+    as_json: _JSON = False,
+) -> None:
+    """Find names: exact, in another case, and by prefix; and what became of those not kept.
+
+    With a concept code, its names and what it lost. Exit 0 also when nothing is found.
+    """
+    import json
+
+    from kb_builder.lookup import look_up
+    from kb_builder.store import KnowledgeBase
+    from longbel_cli.kb_tables import decisions_table, hits_table
+
+    found = look_up(KnowledgeBase.open(kb), text, group, limit)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    tables: list[object] = []
+    if found["concept"] is not None:
+        concept = found["concept"]
+        tables.append(
+            f"concept {concept['code']}: {concept['preferred_name'] or 'without preferred name'}; "
+            f"{', '.join(concept['semantic_types']) or 'no semantic types'}; "
+            f"{concept['n_names']} names"
+        )
+    if found["names"]:
+        tables.append(hits_table(found["names"], f"{found['n_names']} names found"))
+    if found["decisions"]:
+        tables.append(decisions_table(found["decisions"]))
+    _print(*(tables or ["nothing found"]))
+
+
+def _print(*parts: object) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    for part in parts:
+        console.print(part)

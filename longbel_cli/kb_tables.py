@@ -1,0 +1,143 @@
+"""What a built knowledge base and its look-ups print, as rich tables. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from kb_builder.build import BuildReport
+
+_LISTED = 5
+
+# Key in kb.json's counts, and how the summary words it; those a source lacks are left out.
+_COUNTS = (
+    ("atoms", "rows read"),
+    ("suppressed", "  suppressible, dropped"),
+    ("other_vocabulary", "  of other vocabularies"),
+    ("other_language", "  in other languages"),
+    ("without_code", "  without a code"),
+    ("unreadable_rows", "  unreadable, left out"),
+    ("concepts_without_a_type", "concepts without a semantic type, left out"),
+    ("ambiguous_names", "names that several concepts claimed"),
+    ("only-nameless", "  given to the one concept without any other"),
+    ("smallest-code", "  given to the smallest code"),
+    ("ambiguous_dropped", "  dropped"),
+    ("unambiguous", "names that one concept claimed"),
+    ("titles_added", "preferred titles added"),
+    ("all_caps_dropped", "ALL-CAPS names dropped"),
+    ("qualified", "names that came back qualified"),
+    ("names", "names kept"),
+    ("concepts", "concepts with names"),
+    ("concepts_without_a_name", "concepts left without any name"),
+)
+
+
+def counts_table(counts: dict[str, int]) -> Table:
+    """What became of the rows and the names."""
+    table = Table("", "count", title="Rows and names", title_justify="left")
+    table.columns[1].justify = "right"
+    for key, words in _COUNTS:
+        if key in counts:
+            table.add_row(words, f"{counts[key]:,}")
+    return table
+
+
+def groups_table(info: dict[str, Any]) -> Table:
+    """Concepts and names of each group, names by language."""
+    languages = sorted(info["languages"], key=lambda language: -info["languages"][language])
+    columns = ("group", "concepts", "names", *languages)
+    table = Table(*columns, title="Semantic groups", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for group in info["groups"]:
+        by_language = (f"{group['languages'].get(language, 0):,}" for language in languages)
+        table.add_row(group["name"], f"{group['concepts']:,}", f"{group['names']:,}", *by_language)
+    return table
+
+
+def stages_table(report: BuildReport) -> Table:
+    """Time and rows a second of each step."""
+    table = Table("step", "seconds", "rows", "rows/s", title="Time", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for stage in report.stages:
+        rate = stage.rows / stage.seconds if stage.seconds else 0.0
+        table.add_row(stage.name, f"{stage.seconds:.1f}", f"{stage.rows:,}", f"{rate:,.0f}")
+    return table
+
+
+def build_summary(report: BuildReport) -> Iterator[Table | str]:
+    """The summary of a build, piece by piece."""
+    yield groups_table(report.info)
+    yield counts_table(report.info["counts"])
+    for trie in report.tries:
+        yield (
+            f"trie for {trie['tokenizer'] or 'the tokenizer'}: {trie['bytes'] / 1e6:,.1f} MB, "
+            f"{trie['inner_nodes']:,} shared prefixes, {trie['tail_tokens']:,} tail tokens; "
+            f"{trie['too_long']:,} names longer than 128 tokens can never be generated"
+        )
+        if trie["indistinct"]:
+            yield f"  {trie['indistinct']:,} names have the tokens of another name of their group"
+    if report.nameless:
+        yield f"without any name: {_some(report.nameless, report.info)} (n_names = 0 in concepts)"
+    yield stages_table(report)
+    memory = report.peak_memory_bytes / 1e9
+    yield f"{report.seconds:.1f} s, {memory:.2f} GB of memory at the peak"
+    where = "nothing was written" if report.dry_run else f"written to {report.path}"
+    yield f"signature {report.info['signature']}; {where}"
+
+
+def _some(codes: list[str], info: dict[str, Any]) -> str:
+    count = info["counts"]["concepts_without_a_name"]
+    more = f" and {count - _LISTED:,} more" if count > _LISTED else ""
+    return ", ".join(codes[:_LISTED]) + more
+
+
+def plan_table(plan: dict[str, Any]) -> Table:
+    """What a build is about to do."""
+    table = Table(title="Plan", title_justify="left", show_header=False)
+    for key, value in plan.items():
+        table.add_row(key.replace("_", " "), "all" if value is None else _words(value))
+    return table
+
+
+def _words(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def info_tables(info: dict[str, Any], tries: Iterable[Path]) -> Iterator[Table | str]:
+    """A knowledge base's description."""
+    about = Table(title="Knowledge base", title_justify="left", show_header=False)
+    about.add_row("signature", info["signature"])
+    about.add_row("source", info["source"]["name"])
+    for file in info["source"]["files"]:
+        about.add_row(f"  {file['name']}", f"{file['rows']:,} rows, sha256 {file['sha256'][:16]}…")
+    for key, value in info["options"].items():
+        about.add_row(key.replace("_", " "), "all" if value is None else _words(value))
+    about.add_row("tries for tokenizers", _words([path.stem for path in tries]) or "none")
+    yield about
+    yield groups_table(info)
+    yield counts_table(info["counts"])
+    yield info["licence"]
+
+
+def hits_table(hits: list[dict[str, Any]], title: str) -> Table:
+    """Names found: how they match, and the concept they lead to."""
+    table = Table("match", "name", "code", "group", "row", title=title, title_justify="left")
+    for hit in hits:
+        table.add_row(hit["match"], hit["name"], hit["code"], hit["group"], str(hit["row"]))
+    return table
+
+
+def decisions_table(decisions: list[dict[str, Any]]) -> Table:
+    """Names that were dropped or given to another concept, and by which rule."""
+    table = Table("rule", "name", "group", "claimed by", "given to", title="Dropped or reassigned",
+                  title_justify="left")  # fmt: skip
+    for one in decisions:
+        given_to = one["given_to"] or "nobody"
+        table.add_row(one["rule"], one["name"], one["group"], one["code"], given_to)
+    return table
