@@ -224,6 +224,19 @@ class Run:
 
         self._stream.commit([_line(line) for line in lines], _json_lines(problems), describe)
 
+    def require(self, actual: Mapping[str, Any]) -> None:
+        """Refuse (exit code 4) to go on where what an `Auto` setting comes to in this process,
+        as a device or a number type, is not what the run keeps."""
+        kept = {key: self.settings.get(key) for key in actual}
+        lines = difference(kept, actual)
+        if lines:
+            raise LongbelError(
+                f"{self.layout.out}: this process cannot go on with the run as it was begun:\n  "
+                + "\n  ".join(lines),
+                "Go on on the same kind of machine, or start over with --restart.",
+                exit_code=4,
+            )
+
     def finish(self) -> Finished | None:
         """Make the result once all windows are committed; None where other shards' are awaited."""
         assert self._inputs is not None
@@ -233,6 +246,11 @@ class Run:
             inputs, paths = self._inputs, self._paths
             self.finished = publish(self.layout, self._files, lambda: inputs.check_whole(paths))
         return self.finished
+
+    def abandon(self) -> None:
+        """Give the claim up before the process is ended by force, from whatever thread."""
+        if self._claim is not None:
+            self._claim.release()
 
     def close(self) -> None:
         """Let go of the files and of the claim."""

@@ -128,6 +128,14 @@ def test_an_automatic_setting_is_resolved_once(folder: Path, corpus: Path) -> No
         open_run(out, configuration(corpus, budget=512))
 
 
+def test_a_machine_of_another_kind_is_refused(folder: Path, corpus: Path) -> None:
+    with open_run(folder / "out.jsonl", configuration(corpus, dtype=Auto(lambda: "f32"))) as run:
+        run.require({"dtype": "f32"})
+        with pytest.raises(LongbelError, match='dtype: "f32" in the run, "bf16" now') as raised:
+            run.require({"dtype": "bf16", "model": "abc"})
+        assert raised.value.exit_code == 4
+
+
 def test_the_note_of_the_last_window_is_found_again(folder: Path, corpus: Path) -> None:
     out = folder / "out.jsonl"
 

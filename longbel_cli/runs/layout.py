@@ -75,9 +75,14 @@ class Layout:
             return StreamPaths(shard.name, self.part, self.errors, self.folder / "ledger.jsonl")
         return self._named(shard.name)
 
+    @property
+    def stream_of_one(self) -> StreamPaths:
+        """The files of a run of one process."""
+        return self.stream(Shard(1, 1))
+
     def streams(self) -> list[StreamPaths]:
         """Every stream that has a ledger, the plain one first."""
-        plain = self.stream(Shard(1, 1))
+        plain = self.stream_of_one
         found = [plain] if plain.ledger.exists() else []
         names = sorted(path.stem.removeprefix("ledger-") for path in self._shard_ledgers())
         return found + [self._named(name) for name in names]
