@@ -7,6 +7,7 @@ candidates consist of, the shortening that a model's context asks for. Loads no 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from longbel_cli.sentences import PUNKT_MODELS, splitter
 from longbel_cli.types import Candidate, Document, Prediction
 
 if TYPE_CHECKING:
+    from longbel_cli.explainer import ExplainOptions
+    from longbel_cli.explanation import Explanation
     from longbel_cli.linker import Linker
 
 
@@ -82,28 +85,48 @@ class Reconstruction:
             ) from None
 
 
-def page_writer(
-    linker: Linker, folder: Path, method: str = "gradient"
-) -> Callable[[Sequence[Document], Sequence[Prediction]], None]:
-    """A function that writes one page a document for a window of documents and predictions.
+def saliency_maps(
+    linker: Linker, options: ExplainOptions | None = None
+) -> Callable[[Sequence[Document], Sequence[Prediction]], Iterator[Explanation]]:
+    """A function from documents and their predictions to explanations, in the same order.
 
-    Pages of documents without an explained mention are not written.
+    Mentions without candidates have none. Loads the linker's model.
     """
-    from longbel_cli.explainer import Explainer, ExplainOptions
-    from longbel_cli.render import page_name, write_page
+    from longbel_cli.explainer import Explainer
 
-    folder.mkdir(parents=True, exist_ok=True)
     reconstruction = Reconstruction(linker)
-    explainer = Explainer(linker.checkpoint, linker.model, ExplainOptions(methods=(method,)))
+    explainer = Explainer(linker.checkpoint, linker.model, options)
 
-    def write(documents: Sequence[Document], predictions: Sequence[Prediction]) -> None:
+    def explain(
+        documents: Sequence[Document], predictions: Sequence[Prediction]
+    ) -> Iterator[Explanation]:
         by_document: dict[str, list[Prediction]] = {}
         for prediction in predictions:
             by_document.setdefault(prediction.document_id, []).append(prediction)
         for document in documents:
             cases = reconstruction.cases(document, by_document.get(document.id, []))
-            explanations = [explainer.explain(case) for case in cases]
-            if explanations:
-                write_page(explanations, folder / page_name(document.id))
+            yield from map(explainer.explain, cases)
+
+    return explain
+
+
+def page_writer(
+    linker: Linker, folder: Path, options: ExplainOptions | None = None
+) -> Callable[[Sequence[Document], Sequence[Prediction]], None]:
+    """A function that writes one page a document for a window of documents and predictions.
+
+    Documents without an explained mention get no page.
+    """
+    from longbel_cli.render import page_name, write_page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    explain = saliency_maps(linker, options)
+
+    def write(documents: Sequence[Document], predictions: Sequence[Prediction]) -> None:
+        for _, of_document in groupby(
+            explain(documents, predictions), key=lambda explanation: id(explanation.document)
+        ):
+            explanations = list(of_document)
+            write_page(explanations, folder / page_name(explanations[0].document.id))
 
     return write
