@@ -24,7 +24,6 @@ from longbel_cli.corpora import (
     ignore,
     read_corpus,
     read_positions,
-    spool_stdin,
 )
 from longbel_cli.corpora.bigbio import documents_of
 from longbel_cli.corpora.seen import SeenIds
@@ -297,17 +296,6 @@ def standard_input(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_standard_input_is_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     standard_input(lines(*PAGES[:3]), monkeypatch)
     assert [document.id for document in read_corpus(["-"])] == ["e0", "e1", "e2"]
-
-
-def test_standard_input_is_spooled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    standard_input(lines(*PAGES[:3]), monkeypatch)
-    folder = tmp_path / "preds.jsonl.run"
-    paths = spool_stdin(["other.jsonl", "-"], folder)
-    assert paths == ["other.jsonl", folder / "stdin.jsonl"]
-    standard_input(b"", monkeypatch)
-    assert spool_stdin(["-"], folder) == [folder / "stdin.jsonl"]
-    assert (folder / "stdin.jsonl").read_bytes() == lines(*PAGES[:3])
-    assert sorted(path.name for path in folder.iterdir()) == ["stdin.jsonl"]
 
 
 def test_pages_in_memory_are_checked_like_files() -> None:

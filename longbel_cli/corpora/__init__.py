@@ -19,15 +19,11 @@ be stored and handed to `Corpus(..., duplicates=...)`); otherwise the ids before
 first. Positions hold as long as the paths, the format and the files are the same.
 `corpus.files` names every file, for hashing the input.
 
-`-` is standard input (JSONL). It can be read once: `spool_stdin(paths, folder)` copies it to a
-file of the run's folder and gives the paths back with that file in its place.
+`-` is standard input (JSONL), which can be read once: a run copies it to a file first.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -36,7 +32,6 @@ from longbel_cli.corpora import bigbio, bioc, brat, pubtator
 from longbel_cli.corpora.check import settle
 from longbel_cli.corpora.listing import FORMATS, corpus_files
 from longbel_cli.corpora.records import (
-    STDIN,
     CorpusFile,
     Draft,
     Item,
@@ -65,7 +60,6 @@ __all__ = [
     "ignore",
     "read_corpus",
     "read_positions",
-    "spool_stdin",
 ]
 
 # A reader takes a file and where to start, and yields its documents in order.
@@ -218,22 +212,3 @@ def read_positions(
     """As `read_corpus`, each document with the Position to read on from."""
     corpus = Corpus(paths, format, on_warning)
     yield from corpus.read(on_problem, start=start, on_warning=on_warning)
-
-
-def spool_stdin(paths: Sequence[Path | str], folder: Path) -> list[Path | str]:
-    """`paths` with `-` replaced by a file of `folder` that holds what standard input gave.
-
-    A file that an earlier start left there is used as it is: standard input is not read again.
-    """
-    if STDIN not in map(str, paths):
-        return list(paths)
-    spooled = folder / "stdin.jsonl"
-    if not spooled.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"stdin.jsonl.{os.getpid()}.part"
-        with partial.open("wb") as copy:
-            shutil.copyfileobj(sys.stdin.buffer, copy)
-            copy.flush()
-            os.fsync(copy.fileno())
-        partial.replace(spooled)
-    return [spooled if str(path) == STDIN else path for path in paths]
