@@ -17,22 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-WORDS = [
-    *[
-        "fever",
-        "cough",
-        "œdème",
-        "asthma",
-        "patient",
-        "treated",
-        "with",
-        "aspirin",
-        "for",
-        "chronic",
-        "😷",
-        "pain",
-    ]
-]
+WORDS = (
+    *("fever", "cough", "œdème", "asthma", "patient", "treated"),
+    *("with", "aspirin", "for", "chronic", "😷", "pain"),
+)
 FORMATS = ("jsonl", "jsonl.gz", "json", "parquet", "pubtator", "xml", "brat")
 
 
@@ -117,7 +105,7 @@ def write_parquet(count: int, path: Path) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.Table.from_pylist([{**page(0), **NO_MORE}], schema=None).schema
+    schema = pa.Table.from_pylist([{**page(0), **NO_MORE}]).schema
     with pq.ParquetWriter(path, schema) as writer:
         for first in range(0, count, 1000):
             pages = [{**page(number), **NO_MORE} for number in range(first, first + 1000)]
