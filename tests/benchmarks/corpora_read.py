@@ -1,6 +1,6 @@
 """How fast corpora are read, and in how much memory: `python tests/benchmarks/corpora_read.py`.
 
-Writes a made corpus of N documents (100,000; about 1,400 characters and 10 mentions each) in each
+Writes a made corpus of N documents (100,000; about 1,700 characters and 10 mentions each) in each
 format, reads it with all checks in a fresh process, and prints documents and mentions a second,
 and the resident memory after a tenth of the documents and after all.
 """
