@@ -170,10 +170,6 @@ class LinkJob:
         bounds = Bounds(self._options.window_documents, self._options.window_mentions, reader.limit)
         return RunConfiguration(results, self._reader.files, free, bounds, command)
 
-    def begun(self) -> bool:
-        """Whether the run is there already: its corpus was surveyed when it began."""
-        return not self._options.restart and Layout(self._options.out).configuration.exists()
-
     def run(
         self, command: Sequence[str], stop: StopSignals, notify: Callable[[str], None]
     ) -> Outcome:
@@ -255,6 +251,15 @@ class LinkJob:
         from longbel_cli.reconstruction import page_writer
 
         return page_writer(self._linker, self._options.saliency)
+
+
+def survey_if_new(
+    reader: CorpusReader, outs: Sequence[Path], options: JobOptions, tell: Callable[[str], None]
+) -> None:
+    """Survey the corpus before a run begins; a run that goes on was surveyed then."""
+    if options.restart or not all(Layout(out).configuration.exists() for out in outs):
+        survey = reader.survey()
+        tell(f"{survey.documents} documents, {survey.mentions} mentions")
 
 
 def prediction_line(prediction: Prediction, min_score: float | None) -> str:

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +72,7 @@ class Linker:
         self.end_id = checkpoint.end_id(self.form)
         self.composite_id = checkpoint.mark_id(COMPOSITE) if options.composite else None
         self._engines: dict[int, LinkingEngine] = {}
+        self._weights: list[PreTrainedModel] = []  # shared between formats; empty until needed
 
     @classmethod
     def load(cls, model: str | Path, kb: str | Path | None = None, **options: Any) -> Linker:
@@ -85,10 +86,21 @@ class Linker:
         checkpoint = Checkpoint.open(model)
         return cls(checkpoint, open_knowledge_base(kb, checkpoint), options)
 
-    @cached_property
+    def in_format(self, context_format: str) -> Linker:
+        """The same model and names with another prompt format; weights are shared, once loaded."""
+        options = replace(self.options, context_format=context_format)
+        other = Linker(self.checkpoint, self.knowledge_base, options)
+        other._weights = self._weights
+        return other
+
+    @property
     def model(self) -> PreTrainedModel:
         """The weights, on their device."""
-        return self.checkpoint.load_model(self.options.device, self.options.dtype)
+        if not self._weights:
+            self._weights.append(
+                self.checkpoint.load_model(self.options.device, self.options.dtype)
+            )
+        return self._weights[0]
 
     @cached_property
     def split(self) -> SentenceSplitter | None:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kb_builder.errors import LongbelError
 
-DONE, QUARANTINED = 0, 5
+if TYPE_CHECKING:
+    from longbel_cli.job import CorpusReader, JobOptions, Outcome
+    from longbel_cli.linker import Linker
+
+QUARANTINED = 5
+Tell = Callable[[str], None]
 
 
 def link(
@@ -66,6 +73,10 @@ def link(
     unknown_group: Annotated[
         str, typer.Option(help="Types that are no group of the KB: error, skip or all.")
     ] = "error",
+    ensemble: Annotated[
+        str | None,
+        typer.Option(help="Link with several formats (short,hybrid_long,...) and fuse."),
+    ] = None,
     composite: Annotated[
         bool, typer.Option("--composite", help="Allow answers of several concepts.")
     ] = False,
@@ -99,69 +110,46 @@ def link(
     The same command after a stop or a crash goes on where it was.
     """
     from longbel_cli.corpora.resolve import load_type_map
-    from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions, LinkJob, link_to_stream
+    from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions
     from longbel_cli.linker import Linker, LinkOptions
-    from longbel_cli.run import StopSignals, parse_duration, shard_of, spool
+    from longbel_cli.run import parse_duration, shard_of, spool
 
     tell = _teller(quiet)
-    model_path, kb_path = _sample_fallback(model, kb, tell)
+    _check_choices(on_error, unknown_group, dtype)
+    seconds = None if time_limit is None else parse_duration(time_limit)
     to_stdout = str(out) == "-"
     options = LinkOptions(
         beams, context_format, language, composite, decoder, device, dtype, max_batch_tokens
-    )
-    _choices(on_error, unknown_group, dtype)
-    linker = Linker.open(model_path, kb_path, options)
-    if "-" in corpus and not to_stdout and not dry_run:
-        spooled = spool(sys.stdin.buffer, out)
-        corpus = [str(spooled) if path == "-" else path for path in corpus]
-    reader = CorpusReader(
-        CorpusOptions(
-            tuple(Path(path) for path in corpus),
-            format,
-            {} if type_map is None else load_type_map(type_map),
-            on_error,
-            unknown_group,
-            limit,
-        ),
-        linker.knowledge_base.groups,
     )
     job_options = JobOptions(
         out, shard_of(shard), window, window_mentions, restart, overwrite, min_score,
         prompts, stats, saliency, threads, quiet,
     )  # fmt: skip
-    job = LinkJob(linker, reader, job_options)
-    _ = linker.split  # a format that needs a language says so before anything is read
+    linker = Linker.open(*_model_and_kb(model, kb, tell), options)
+    linkers = _linkers(linker, ensemble, context_format, to_stdout)
+    if "-" in corpus and not to_stdout and not dry_run:
+        spooled = spool(sys.stdin.buffer, out)
+        corpus = [str(spooled) if path == "-" else path for path in corpus]
+    types = {} if type_map is None else load_type_map(type_map)
+    paths = tuple(Path(path) for path in corpus)
+    reader = CorpusReader(
+        CorpusOptions(paths, format, types, on_error, unknown_group, limit),
+        linker.knowledge_base.groups,
+    )
     if dry_run:
         from longbel_cli.plan import plan, plan_lines
 
-        print("\n".join(plan_lines(plan(linker, reader, job_options))))
+        print("\n".join(plan_lines(plan(linkers[0], reader, job_options))))
         return
-    if not job.begun():
-        survey = reader.survey()
-        tell(f"{survey.documents} documents, {survey.mentions} mentions")
     if to_stdout:
-        outcome = link_to_stream(linker, reader, job_options, print, lambda p: tell(p.message))
+        quarantined = _to_stdout(linker, reader, job_options, tell)
     else:
-        limit_seconds = None if time_limit is None else parse_duration(time_limit)
-        with StopSignals(limit_seconds) as stop:
-            outcome = job.run(sys.argv[1:], stop, tell)
-    if outcome.already:
-        tell(f"{out}: already finished, nothing to do")
-    elif not outcome.finished:
-        tell(f"this shard is done; `longbel merge {out}` joins them when all are")
-    elif outcome.mentions and outcome.seconds:
-        tell(f"{outcome.mentions} mentions in {outcome.seconds:.1f} s "
-             f"({outcome.mentions / outcome.seconds:.2f}/s)")  # fmt: skip
-    if outcome.shortened:
-        tell(f"{outcome.shortened} documents were longer than the model's context: "
-             "their prompts were shortened (README, Limits)")  # fmt: skip
-    if outcome.quarantined:
-        place = "" if to_stdout else f", listed in {out}.run/errors.jsonl"
-        tell(f"{outcome.quarantined} documents or mentions left out{place}")
+        quarantined = _run(linkers, reader, job_options, seconds, tell)
+    if quarantined:
         raise typer.Exit(QUARANTINED)
 
 
-def _teller(quiet: bool):  # type: ignore[no-untyped-def]  # a closure over quiet
+def _teller(quiet: bool) -> Tell:
     logging.basicConfig(format="longbel: %(message)s", level=logging.WARNING)
     logging.getLogger("longbel").setLevel(logging.WARNING if quiet else logging.INFO)
 
@@ -172,9 +160,21 @@ def _teller(quiet: bool):  # type: ignore[no-untyped-def]  # a closure over quie
     return tell
 
 
-def _sample_fallback(model: str | None, kb: Path | None, tell) -> tuple[str, Path | None]:  # type: ignore[no-untyped-def]
-    """The model and KB to use. With neither given, both come from the bundled sample; a
-    checkpoint that brings its own names needs no KB."""
+def _check_choices(on_error: str, unknown_group: str, dtype: str) -> None:
+    from longbel_cli.job import ON_ERROR, UNKNOWN_GROUP
+
+    for flag, value, choices in (
+        ("--on-error", on_error, ON_ERROR),
+        ("--unknown-group", unknown_group, UNKNOWN_GROUP),
+        ("--dtype", dtype, ("auto", "float32", "bfloat16")),
+    ):
+        if value not in choices:
+            raise LongbelError(f"{flag} {value}: choose {', '.join(choices)}", exit_code=2)
+
+
+def _model_and_kb(model: str | None, kb: Path | None, tell: Tell) -> tuple[str, Path | None]:
+    """The model and KB to use. What is not given comes from the bundled sample; a checkpoint
+    that brings its own names needs no KB."""
     from longbel_cli.sample_paths import sample
 
     if model is None and kb is None:
@@ -189,13 +189,82 @@ def _sample_fallback(model: str | None, kb: Path | None, tell) -> tuple[str, Pat
     return model, kb
 
 
-def _choices(on_error: str, unknown_group: str, dtype: str) -> None:
-    from longbel_cli.job import ON_ERROR, UNKNOWN_GROUP
+def _linkers(
+    linker: Linker, ensemble: str | None, context_format: str | None, to_stdout: bool
+) -> list[Linker]:
+    """One linker, or one for each format of the ensemble; all checked, sharing one model."""
+    if ensemble is None:
+        linkers = [linker]
+    else:
+        if context_format is not None or to_stdout:
+            raise LongbelError(
+                "--ensemble goes with neither --context-format nor --out -", exit_code=2
+            )
+        formats = [name.strip() for name in ensemble.split(",")]
+        if len(set(formats)) < 2:
+            raise LongbelError("--ensemble needs at least two formats", exit_code=2)
+        linkers = [linker.in_format(name) for name in dict.fromkeys(formats)]
+    for one in linkers:
+        _ = one.split  # a format that needs a language says so before anything is read
+    return linkers
 
-    for flag, value, choices in (
-        ("--on-error", on_error, ON_ERROR),
-        ("--unknown-group", unknown_group, UNKNOWN_GROUP),
-        ("--dtype", dtype, ("auto", "float32", "bfloat16")),
-    ):
-        if value not in choices:
-            raise LongbelError(f"{flag} {value}: choose {', '.join(choices)}", exit_code=2)
+
+def _run(
+    linkers: list[Linker],
+    reader: CorpusReader,
+    options: JobOptions,
+    seconds: float | None,
+    tell: Tell,
+) -> int:
+    """Link into one run, or one for each linker which are then fused; how many were left out."""
+    from longbel_cli.job import LinkJob, survey_if_new
+    from longbel_cli.run import StopSignals
+
+    outs = [options.out]
+    if len(linkers) > 1:
+        outs = [options.out.with_suffix(f".{linker.form.name}.jsonl") for linker in linkers]
+    survey_if_new(reader, outs, options, tell)
+    finished, quarantined = True, 0
+    with StopSignals(seconds) as stop:
+        for linker, out in zip(linkers, outs, strict=True):
+            job = LinkJob(linker, reader, replace(options, out=out))
+            outcome = job.run(sys.argv[1:], stop, tell)
+            _tell_outcome(outcome, out, tell)
+            finished = finished and outcome.finished
+            quarantined = outcome.quarantined
+    if len(outs) > 1 and finished:
+        _fuse(outs, options, tell)
+    return quarantined
+
+
+def _fuse(outs: list[Path], options: JobOptions, tell: Tell) -> None:
+    from longbel_cli.fused_file import fuse_files
+
+    ours = options.out.with_name(options.out.name + ".fusion.json").exists()
+    fuse_files(outs, options.out, overwrite=options.overwrite or ours, say=tell)
+
+
+def _to_stdout(linker: Linker, reader: CorpusReader, options: JobOptions, tell: Tell) -> int:
+    from longbel_cli.job import link_to_stream
+
+    outcome = link_to_stream(linker, reader, options, print, lambda p: tell(p.message))
+    _tell_outcome(outcome, options.out, tell)
+    return outcome.quarantined
+
+
+def _tell_outcome(outcome: Outcome, out: Path, tell: Tell) -> None:
+    if outcome.already:
+        tell(f"{out}: already finished, nothing to do")
+    elif not outcome.finished:
+        tell(f"this shard is done; `longbel merge {out}` joins them when all are")
+    elif outcome.mentions:
+        rate = outcome.mentions / max(outcome.seconds, 1e-9)
+        tell(f"{outcome.mentions} mentions in {outcome.seconds:.1f} s ({rate:.2f}/s)")
+    if outcome.shortened:
+        tell(
+            f"{outcome.shortened} documents were longer than the model's context: "
+            "their prompts were shortened (see Limits in the README)"
+        )
+    if outcome.quarantined:
+        place = "" if str(out) == "-" else f", listed in {out}.run/errors.jsonl"
+        tell(f"{outcome.quarantined} documents or mentions left out{place}")

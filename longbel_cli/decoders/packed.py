@@ -30,6 +30,7 @@ from kb_builder.errors import LongbelError
 from kb_builder.trie import Trie
 from longbel_cli.decoders import Beam, DecodeStats, OutOfMemoryError, Request
 from longbel_cli.decoders.search import BeamSearch, Path, SearchOptions
+from longbel_cli.decoders.spaces import Spaces
 
 ATTENTION = "longbel_packed"
 _WIDE = 512  # moves of a path from which their best are chosen on the device
@@ -163,11 +164,11 @@ class PackedDecoder:
 
     def __init__(self, model: PreTrainedModel, trie: Trie, options: SearchOptions) -> None:
         _check_model(model)
-        self._model, self._trie, self._options = model, trie, options
+        self._model, self._spaces, self._options = model, Spaces(trie), options
         self._device = model.device
         self._slots: dict[Hashable, _Slot] = {}
         self._jobs: list[_Job] = []
-        self._wide_tokens: dict[int, Tensor] = {}
+        self._wide_tokens: dict[tuple[int, int], Tensor] = {}
         self.stats = DecodeStats()
         model.set_attn_implementation(ATTENTION)
         model.eval()
@@ -191,8 +192,8 @@ class PackedDecoder:
             like = torch.empty(0, dtype=self._model.dtype, device=self._device)
             slot = self._slots[request.key] = _Slot(self._slot_shape, like)
         slot.reserve(len(request.prompt_ids) + _SPARE)
-        root = self._trie.roots[request.semantic_group]
-        job = _Job(request, slot, BeamSearch(self._trie, root, self._options))
+        names, root = self._spaces.of(request.semantic_group)
+        job = _Job(request, slot, BeamSearch(names, root, self._options))
         self.stats.reused_tokens += job.reused
         self._jobs.append(job)
 
@@ -315,7 +316,7 @@ class PackedDecoder:
             if len(tokens) < _WIDE:
                 narrow.append((number, tokens))
                 continue
-            allowed = self._tokens_on_device(path.node, tokens)
+            allowed = self._tokens_on_device(job.search, path.node, tokens)
             best = (logits[number, allowed] - totals[number]).topk(2 * self._options.n_beams)
             results[number] = (best.values.cpu().numpy(), best.indices.cpu().numpy())
         if narrow:
@@ -330,10 +331,11 @@ class PackedDecoder:
                 results[number] = (piece, None)
         return [result for result in results if result is not None]
 
-    def _tokens_on_device(self, node: int, tokens: np.ndarray) -> Tensor:
-        if node not in self._wide_tokens:
-            self._wide_tokens[node] = torch.from_numpy(tokens).to(self._device)
-        return self._wide_tokens[node]
+    def _tokens_on_device(self, search: BeamSearch, node: int, tokens: np.ndarray) -> Tensor:
+        key = id(search.names), node  # the names outlive this decoder
+        if key not in self._wide_tokens:
+            self._wide_tokens[key] = torch.from_numpy(tokens).to(self._device)
+        return self._wide_tokens[key]
 
 
 def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:

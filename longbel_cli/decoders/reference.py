@@ -22,6 +22,7 @@ from transformers import (
 from kb_builder.trie import Trie
 from longbel_cli.decoders import Beam, DecodeStats, OutOfMemoryError, Request
 from longbel_cli.decoders.search import SearchOptions
+from longbel_cli.decoders.spaces import Names, Spaces
 
 # transformers starts all beams but the first at -1e9; what descends from those is no result
 _FILLER = -1e7
@@ -39,8 +40,8 @@ class _Answer:
 class TrieWalk:
     """The allowed tokens after any answer prefix of one semantic group."""
 
-    def __init__(self, trie: Trie, root: int, options: SearchOptions) -> None:
-        self._trie, self._root, self._options = trie, root, options
+    def __init__(self, names: Names, root: int, options: SearchOptions) -> None:
+        self._names, self._root, self._options = names, root, options
         self._seen: dict[tuple[int, ...], _Answer | None] = {(): _Answer((), root)}
 
     def allowed(self, tokens: tuple[int, ...]) -> np.ndarray:
@@ -48,9 +49,9 @@ class TrieWalk:
         answer = self.answer(tokens)
         if answer is None or answer.ended:
             return np.empty(0, dtype=np.int64)
-        allowed, _ = self._trie.children(answer.node)
+        allowed, _ = self._names.children(answer.node)
         allowed = allowed.astype(np.int64)
-        if self._trie.leaf(answer.node) >= 0:
+        if self._names.leaf(answer.node) >= 0:
             allowed = np.where(allowed == -1, self._options.end_id, allowed)
             if self._options.composite_id is not None:
                 allowed = np.append(allowed, self._options.composite_id)
@@ -64,12 +65,12 @@ class TrieWalk:
     def _next(self, answer: _Answer | None, token: int) -> _Answer | None:
         if answer is None or answer.ended:
             return None
-        row = self._trie.leaf(answer.node)
+        row = self._names.leaf(answer.node)
         if row >= 0 and token == self._options.end_id:
             return _Answer((*answer.rows, row), answer.node, ended=True)
         if row >= 0 and token == self._options.composite_id:
             return _Answer((*answer.rows, row), self._root)
-        tokens, nodes = self._trie.children(answer.node)
+        tokens, nodes = self._names.children(answer.node)
         found = nodes[tokens == token]
         return _Answer(answer.rows, int(found[0])) if len(found) else None
 
@@ -100,7 +101,7 @@ class ReferenceDecoder:
     def __init__(
         self, model: PreTrainedModel, trie: Trie, options: SearchOptions, batch_size: int = 8
     ) -> None:
-        self._model, self._trie, self._options = model, trie, options
+        self._model, self._spaces, self._options = model, Spaces(trie), options
         self._batch_size = batch_size
         self._queue: list[Request] = []
         self._walks: dict[str, TrieWalk] = {}
@@ -185,8 +186,7 @@ class ReferenceDecoder:
 
     def _walk(self, semantic_group: str) -> TrieWalk:
         if semantic_group not in self._walks:
-            root = self._trie.roots[semantic_group]
-            self._walks[semantic_group] = TrieWalk(self._trie, root, self._options)
+            self._walks[semantic_group] = TrieWalk(*self._spaces.of(semantic_group), self._options)
         return self._walks[semantic_group]
 
 

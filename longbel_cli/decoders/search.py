@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kb_builder.trie import Trie
 from longbel_cli.decoders import MAX_NEW_TOKENS, Beam
+from longbel_cli.decoders.spaces import Names
 
 _END = -1
 
@@ -81,8 +81,8 @@ class SearchOptions:
 class BeamSearch:
     """The search for one mention. Feed `root` first, then whatever `wanted` names."""
 
-    def __init__(self, trie: Trie, root: int, options: SearchOptions) -> None:
-        self._trie = trie
+    def __init__(self, names: Names, root: int, options: SearchOptions) -> None:
+        self.names = names
         self._options = options
         self._root_node = root
         self.root = Path(node=root, token=-1, depth=0)
@@ -94,8 +94,8 @@ class BeamSearch:
     def moves(self, path: Path) -> Moves:
         """What may follow `path`, the end and the composite mark included."""
         if path.moves is None:
-            tokens, nodes = self._trie.children(path.node)
-            row = self._trie.leaf(path.node)
+            tokens, nodes = self.names.children(path.node)
+            row = self.names.leaf(path.node)
             tokens, nodes = tokens.astype(np.int64), nodes.astype(np.int64)
             if row >= 0:
                 tokens = np.where(tokens == _END, self._options.end_id, tokens)
