@@ -114,13 +114,16 @@ class AnswerTokenizer:
         self.hash = _hash_of(state)
         self._plain = _plain(text, state)
         self._splits_at_blanks = _splits_at_blanks(state)
-        self._check_against(tokenizer)
+        self._check_what_follows_the_brace()
 
-    def _check_against(self, tokenizer: Tokenizer) -> None:
+    def _check_what_follows_the_brace(self) -> None:
         """Refuse a tokenizer to which the text after `}` looks different than on its own."""
-        for probe in _PROBES:
-            joined = tokenizer.encode(f"{ANSWER_PREFIX} {probe}", add_special_tokens=False).ids
-            alone = self._plain.encode(f" {probe}", add_special_tokens=False).ids
+        alone_ids = self.encode(_PROBES)
+        self._plain.encode_special_tokens = False  # for once with `}` as the mark it is
+        prompts = [f"{ANSWER_PREFIX} {probe}" for probe in _PROBES]
+        prompt_ids = [self._plain.encode(text, add_special_tokens=False).ids for text in prompts]
+        self._plain.encode_special_tokens = True
+        for joined, alone in zip(prompt_ids, alone_ids, strict=True):
             if joined != [self.prefix_id, *alone]:
                 raise LongbelError(
                     "the tokenizer does not keep `}` apart from the name that follows it",

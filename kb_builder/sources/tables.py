@@ -6,7 +6,6 @@ Columns are found by their header. TSV is split on tabs and line feeds alone; CS
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 
 from kb_builder.errors import LongbelError
 from kb_builder.semantics import group_code_of
-from kb_builder.sources.archives import MAX_BYTES, too_big
+from kb_builder.sources.archives import Part, StoredFile
 from kb_builder.sources.selection import BadRows, Selection
 from kb_builder.terms import Terms, Titles
 from kb_builder.tidy import tidy_column
@@ -35,6 +34,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "preferred": ("preferred", "mainterm", "is_main"),
     "language": ("language", "lang", "lat"),
 }
+_MAX_BYTES = 4 << 30  # a table is held in memory
 _OPTIONAL = ("preferred", "language")
 _NO_CODE = ("", "NO_CODE")
 _TRUE = ("1", "true", "yes", "1.0")
@@ -175,13 +175,9 @@ def _places(header: list[str], path: Path) -> dict[str, int]:
 
 
 def _bytes_of(path: Path) -> tuple[bytes, str]:
-    if path.suffix.lower() == ".gz":
-        with gzip.open(path) as stream:
-            data = stream.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise too_big(str(path), MAX_BYTES)
-    else:
-        data = path.read_bytes()
+    """The whole file, unpacked where it is compressed, and the hash of that."""
+    part = Part(path.name, path.name, None, lambda: path.open("rb"))
+    data = b"".join(StoredFile(path.name, (part,), _MAX_BYTES).blocks())
     return data, hashlib.sha256(data).hexdigest()
 
 
