@@ -243,20 +243,7 @@ def _spelled(char: str) -> str:
 
 def html_fragment(explanation: Explanation) -> str:
     """A notebook's view: static, each attribution one under the other, readable on any theme."""
-    blocks = [
-        {
-            "title": heading(attribution),
-            "pieces": [
-                {
-                    "text": visible(piece.text),
-                    "style": _fragment_style(piece.weight, attribution, piece.is_mention),
-                }
-                for piece in pieces(explanation, attribution)
-            ],
-            "memory": memory_rows(explanation, attribution),
-        }
-        for attribution in explanation.attributions
-    ]
+    blocks = [_fragment_block(explanation, attribution) for attribution in explanation.attributions]
     return (
         _environment()
         .get_template("fragment.html")
@@ -291,22 +278,51 @@ def _in_notebook() -> bool:
     return shell is not None and shell.__class__.__name__ == "ZMQInteractiveShell"
 
 
-def _fragment_style(weight: Weight | None, attribution: Attribution, is_mention: bool) -> str:
+def _fragment_block(explanation: Explanation, attribution: Attribution) -> dict[str, Any]:
+    shading = Shading(attribution)
+    return {
+        "title": heading(attribution),
+        "pieces": [
+            {
+                "text": visible(piece.text),
+                "style": _fragment_style(shading.of(piece.weight), piece.is_mention),
+            }
+            for piece in pieces(explanation, attribution)
+        ],
+        "memory": memory_rows(explanation, attribution),
+    }
+
+
+def _fragment_style(strength: float, is_mention: bool) -> str:
     style = "outline:2px solid currentColor;" if is_mention else ""
-    strength = relative(weight, attribution)
     if strength:
         colour = _FRAGMENT_AGAINST if strength < 0 else _FRAGMENT_FOR
         style += f"background:rgba({colour},{abs(strength) * 0.75:.2f});"
     return style
 
 
-def relative(weight: Weight | None, attribution: Attribution) -> float:
-    """A word's score against the largest word's; below 0 where a signed method says against."""
-    if weight is None:
-        return 0.0
-    largest = max((word.score for word in attribution.words), default=0.0) or 1.0
-    against = attribution.method == "ablation" and (weight.signed or 0.0) < 0
-    return (-1 if against else 1) * weight.score / largest
+class Shading:
+    """Weights against the largest of them (by default of the words), from -1 to 1.
+
+    Ablation and contrasts have directions by nature, below 0 is against; other maps show
+    strength.
+    """
+
+    def __init__(self, attribution: Attribution, weights: Sequence[Weight] | None = None) -> None:
+        self._directed = attribution.method == "ablation" or attribution.versus is not None
+        values = map(self._value, attribution.words if weights is None else weights)
+        self._largest = max(map(abs, values), default=0.0) or 1.0
+
+    def _value(self, weight: Weight) -> float:
+        return weight.signed if self._directed and weight.signed is not None else weight.score
+
+    def of(self, weight: Weight | None) -> float:
+        return 0.0 if weight is None else self._value(weight) / self._largest
+
+    def number(self, weight: Weight) -> str:
+        """The weight itself, with a sign where it has a direction."""
+        directed = self._directed and weight.signed is not None
+        return f"{self._value(weight):+.3f}" if directed else f"{weight.score:.3g}"
 
 
 def heading(attribution: Attribution) -> str:
@@ -354,16 +370,14 @@ def pieces(explanation: Explanation, attribution: Attribution) -> Iterator[Piece
 
 
 def memory_rows(explanation: Explanation, attribution: Attribution) -> list[tuple[str, ...]]:
-    largest = max((weight.score for weight in attribution.memory), default=0.0) or 1.0
-    rows: list[tuple[str, ...]] = []
-    for entry, weight in zip(explanation.memory, attribution.memory, strict=True):
-        value = weight.signed if attribution.method == "ablation" else weight.score
-        rows.append(
-            (
-                visible(entry.line.mention),
-                visible(" <+> ".join(entry.line.names)),
-                f"{value:+.3f}" if attribution.method == "ablation" else f"{value:.3g}",
-                f"{weight.score / largest:.0%}",
-            )
+    """Of each memory line: mention, names, weight, and the weight against the largest."""
+    shading = Shading(attribution, attribution.memory)
+    return [
+        (
+            visible(entry.line.mention),
+            visible(" <+> ".join(entry.line.names)),
+            shading.number(weight),
+            f"{shading.of(weight):.0%}",
         )
-    return rows
+        for entry, weight in zip(explanation.memory, attribution.memory, strict=True)
+    ]

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from longbel_cli.explanation import Attribution, Explanation, Weight
-from longbel_cli.render import heading, memory_rows, pieces, relative, visible
+from longbel_cli.explanation import Attribution, Explanation
+from longbel_cli.render import Shading, heading, memory_rows, pieces, visible
 
 # Backgrounds from faint to strong: yellow to brown for support, blues for opposition.
 _FOR = (230, 223, 222, 215, 208, 166, 130)
@@ -49,20 +49,16 @@ def _ansi_attribution(
     yield ""
     by_sentence = attribution.method == "ablation"
     strongest = attribution.sentences if by_sentence else attribution.words
-    for weight in sorted(strongest, key=lambda weight: -weight.score)[:8]:
+    shading = Shading(attribution)
+    for weight in sorted(strongest, key=lambda weight: -abs(shading.of(weight)))[:8]:
         if weight.span is not None and weight.score:
             text = explanation.document.text[slice(*weight.span)]
-            yield f"   {_value(weight, attribution)}  @{weight.span.start}  {_excerpt(text)}"
+            value = shading.number(weight) if by_sentence else f"{shading.of(weight):.0%}"
+            yield f"   {value:>8}  @{weight.span.start}  {_excerpt(text)}"
     if explanation.memory:
         yield "   earlier normalizations:"
     for mention, name, value, share in memory_rows(explanation, attribution):
         yield f"   {share:>5}  {value:>8}  [{mention}] {name}"
-
-
-def _value(weight: Weight, attribution: Attribution) -> str:
-    if attribution.method == "ablation":
-        return f"{weight.signed or 0.0:+8.3f}"
-    return f"{relative(weight, attribution):5.0%}"
 
 
 def _excerpt(text: str) -> str:
@@ -72,6 +68,7 @@ def _excerpt(text: str) -> str:
 
 def _ansi_text(explanation: Explanation, attribution: Attribution, colour: bool) -> str:
     kept = _kept_offsets(explanation, attribution)
+    shading = Shading(attribution)
     parts: list[str] = []
     hidden = False
     for piece in pieces(explanation, attribution):
@@ -80,7 +77,7 @@ def _ansi_text(explanation: Explanation, attribution: Attribution, colour: bool)
             hidden = True
         else:
             hidden = hidden and piece.offset is None
-            strength = relative(piece.weight, attribution)
+            strength = shading.of(piece.weight)
             parts.append(_ansi_word(piece.text, strength, piece.is_mention, colour))
     return "".join(parts)
 

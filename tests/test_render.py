@@ -8,6 +8,7 @@ import html
 import json
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -184,11 +185,19 @@ def test_the_terminal_names_numbers_and_lines():
     assert re.search(r"-3\.000  @148  Renal function is normal now\.", text)
 
 
+def test_a_contrast_has_directions_in_the_terminal():
+    found = explanation_of(make_case())
+    contrast = replace(found.attributions[1], versus=2)
+    text = ansi(replace(found, attributions=(contrast,)), colour=False)
+    assert "-- integrated, candidate 1 rather than 2" in text
+    values = [int(value) for value in re.findall(r"(-?\d+)%  @", text)]
+    assert len(values) == 8 and min(values) < 0 < max(values) and 100 in map(abs, values)
+
+
 def test_a_long_document_is_shown_in_part():
     text = "Fever came and went again. " * 130 + "AKI was seen. " + "He slept well at night. " * 130
-    shown = ansi(
-        explanation_of(make_case(text=text, mention=mention_of(text, "AKI"))), colour=False
-    )
+    found = explanation_of(make_case(text=text, mention=mention_of(text, "AKI")))
+    shown = ansi(replace(found, attributions=found.attributions[:1]), colour=False)
     assert ">>AKI<< was seen." in shown and " … " in shown
     assert len(shown) < len(text) / 2
 

@@ -215,11 +215,14 @@
     $("shares").replaceChildren(list);
   };
 
+  // A weight as the chosen view shows it: [strength, direction or null].
+  const isSigned = (map) => map.method === "ablation" || (state.view === "direction" && map.signed !== null);
+  const valueOf = (map, [score, direction]) => (isSigned(map) && direction !== null ? direction : score);
+
   // Weight lines that lead to a place in the document; `items` are [node, weight, places].
   const weightRows = (items, map) => {
     const list = make("ul", "rows");
-    const signed = map.method === "ablation" || (state.view === "direction" && map.signed !== null);
-    const value = ([score, direction]) => (signed && direction !== null ? direction : score);
+    const signed = isSigned(map), value = (weight) => valueOf(map, weight);
     const largest = Math.max(...items.map(([, weight]) => Math.abs(value(weight))), 1e-12);
     for (const [content, weight, places] of items) {
       const item = make("li"), row = make(places.length ? "button" : "div", "row"), line = make("div", "line");
@@ -254,7 +257,7 @@
     const passages = data.documents[mention.document].passages;
     const ranked = mention.sentences
       .map((places, number) => [places, map.sentences[number]])
-      .sort((a, b) => b[1][0] - a[1][0]).slice(0, 6);
+      .sort((a, b) => Math.abs(valueOf(map, b[1])) - Math.abs(valueOf(map, a[1]))).slice(0, 6);
     if (!ranked.length) { $("sentences").replaceChildren(make("p", "quiet", "None.")); return; }
     const items = ranked.map(([places, weight]) => {
       const [passage, start, end] = places[0];
