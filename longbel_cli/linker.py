@@ -32,6 +32,8 @@ DECODERS = ("packed", "reference")
 _CPU_BUDGET = 8_192
 _CUDA_BUDGET = 131_072
 _WINDOW = 64
+# A pass on a GPU costs as much as many tokens; on a CPU a token costs nearly its share of a pass.
+_CUDA_LOOKAHEAD, _CPU_LOOKAHEAD = 8, 2
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ class Linker:
             n_beams=beams,
             max_new_tokens=MAX_NEW_TOKENS,
             composite_id=self.composite_id,
+            lookahead=_CUDA_LOOKAHEAD if self.model.device.type == "cuda" else _CPU_LOOKAHEAD,
         )
         if self.options.decoder == "reference":
             from longbel_cli.decoders.reference import ReferenceDecoder

@@ -75,7 +75,7 @@ class SearchOptions:
     n_beams: int = 5
     max_new_tokens: int = MAX_NEW_TOKENS
     composite_id: int | None = None
-    lookahead: int = 4
+    lookahead: int = 2
 
 
 class BeamSearch:
