@@ -1,7 +1,7 @@
 """A model folder (or hub id): its tokenizer, weights, language and format, and its fingerprint.
 
-Weights are read from safetensors only, and no code that lies beside them is ever run. Loading
-the tokenizer alone needs no torch.
+Weights are read from safetensors only, and no code that lies beside them is ever run. What comes
+before the weights are needed (tokenizer, fingerprint, checks) reads none.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kb_builder.errors import LongbelError
 from longbel_cli.prompts import (
@@ -26,6 +27,7 @@ from longbel_cli.prompts import (
     PromptFormat,
     answer_segments,
 )
+from longbel_cli.types import Span
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,8 +35,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("longbel")
 
 _REQUIRED_MARKS = (OPEN, CLOSE, GROUP_OPEN, GROUP_CLOSE)
+# Brackets stand in no cleaned text, so this is in none.
+_AFTER_A_MARK = "[{]}"
 _SAMPLE_BYTES = 1 << 20
 _SAMPLES = 32
+
+
+class _TextTokens(NamedTuple):
+    ids: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -122,12 +131,26 @@ class Checkpoint:
         Marks become their ids; text never becomes a special token, whatever it spells.
         """
         ids = list(self._leading_ids)
-        for segment in prompt.segments:
-            if isinstance(segment, Mark):
-                ids.append(self._mark_ids[segment])
+        for number, piece in enumerate(prompt.pieces):
+            if isinstance(piece, Mark):
+                ids.append(self._mark_ids[piece])
             else:
-                ids.extend(self._text_ids(segment))
+                ids.extend(self._text_tokens(piece, number == 0).ids)
         return ids
+
+    def token_places(self, prompt: Prompt) -> list[Span]:
+        """The characters of `prompt.text` that each id of `encode` stands for; an empty span for
+        the tokenizer's own leading tokens."""
+        places = [Span(0, 0)] * len(self._leading_ids)
+        position = 0
+        for number, piece in enumerate(prompt.pieces):
+            if isinstance(piece, Mark):
+                places.append(Span(position, position + len(piece)))
+            else:
+                spans = self._text_tokens(piece, number == 0).spans
+                places += [Span(position + start, position + end) for start, end in spans]
+            position += len(piece)
+        return places
 
     def encode_answer(self, names: tuple[str, ...]) -> list[int]:
         """Ids of an answer without its end, as the trie holds them."""
@@ -136,19 +159,21 @@ class Checkpoint:
             if isinstance(segment, Mark):
                 ids.append(self.mark_id(segment))
             else:
-                ids.extend(self._text_ids(segment))
+                ids.extend(self._text_tokens(segment, False).ids)
         return ids
 
     def load_model(self, device: str = "auto", dtype: str = "auto") -> PreTrainedModel:
         """The weights as a `transformers` causal language model, on `device`, ready to decode."""
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, GenerationConfig
         from transformers.utils import logging as transformers_logging
 
         place = resolve_device(device)
         transformers_logging.disable_progress_bar()
+        load: Any = AutoModelForCausalLM.from_pretrained
         try:
-            model = AutoModelForCausalLM.from_pretrained(
+            model, found = load(
                 self.path,
                 dtype=getattr(torch, resolve_dtype(dtype, place)),
                 device_map={"": place},
@@ -156,21 +181,30 @@ class Checkpoint:
                 trust_remote_code=False,
                 use_safetensors=True,
                 local_files_only=True,
+                output_loading_info=True,
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            reason = next(iter(str(error).splitlines()), "")[:200]
             raise LongbelError(
-                f"{self.path}: the model cannot be loaded ({type(error).__name__})",
+                f"{self.path}: the model cannot be loaded ({type(error).__name__}: {reason})",
                 "Check that config.json and the safetensors files belong together and are whole.",
             ) from error
-        rows: int = model.get_input_embeddings().weight.shape[0]  # type: ignore[index,assignment]  # a tensor
-        if rows < len(self.tokenizer):
+        if found["missing_keys"]:
+            missing = sorted(found["missing_keys"])
+            raise LongbelError(
+                f"{self.path}: the files hold no weights for {len(missing)} parameters of the "
+                f"model, {missing[0]} among them",
+                "Copy the whole model folder: what is missing would be random numbers.",
+            )
+        if model.get_input_embeddings().weight.shape[0] < len(self.tokenizer):
             raise LongbelError(
                 f"{self.path}: the tokenizer has {len(self.tokenizer)} tokens, the model fewer",
                 "Tokenizer and weights are not of the same checkpoint.",
             )
         # A model's own generation config (Llama 3.1 Instruct samples by default) is never used.
         model.generation_config = GenerationConfig(do_sample=False)
-        return model.eval()
+        loaded: PreTrainedModel = model.eval()
+        return loaded
 
     @cached_property
     def _leading_ids(self) -> list[int]:
@@ -190,14 +224,33 @@ class Checkpoint:
         }
 
     @cached_property
-    def _text_ids(self) -> Any:
+    def _text_tokens(self) -> Callable[[str, bool], _TextTokens]:
+        """Tokens of a text that stands first in a prompt, or after a mark.
+
+        Some tokenizers (SentencePiece's) treat a text's beginning in a way of their own, so the
+        place after a mark is shown to them as such: by a token in front that is then left out.
+        """
+        from tokenizers import AddedToken
+
         from kb_builder.tokenization import plain_text_tokenizer
 
         tokenizer = plain_text_tokenizer(self.tokenizer.backend_tokenizer)
+        tokenizer.add_tokens([AddedToken(_AFTER_A_MARK, normalized=False, special=False)])
+
+        def tokens(text: str, first: bool) -> _TextTokens:
+            front = "" if first else _AFTER_A_MARK
+            encoding = tokenizer.encode(front + text, add_special_tokens=False)
+            skipped = 0 if first else 1
+            return _TextTokens(
+                tuple(encoding.ids[skipped:]),
+                tuple(
+                    (max(start - len(front), 0), end - len(front))
+                    for start, end in encoding.offsets[skipped:]
+                ),
+            )
+
         # The pieces between marks come back from one mention's prompt to the next.
-        return lru_cache(maxsize=4096)(
-            lambda text: tuple(tokenizer.encode(text, add_special_tokens=False).ids)
-        )
+        return lru_cache(maxsize=4096)(tokens)
 
     def _check_marks(self) -> None:
         for mark in _REQUIRED_MARKS:
@@ -272,7 +325,13 @@ def _weight_files(path: Path) -> list[Path]:
     files = sorted(path.glob("*.safetensors"))
     index = path / "model.safetensors.index.json"
     if index.exists():
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        try:
+            weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            shards = sorted(set(weight_map.values()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LongbelError(
+                f"{index}: cannot be read as an index of weights", "Copy the file anew."
+            ) from error
         missing = [name for name in shards if not (path / name).exists()]
         if missing:
             raise LongbelError(

@@ -23,7 +23,7 @@ from longbel_cli.attribution import (
 )
 from longbel_cli.cases import Case
 from longbel_cli.explanation import METHODS, Attribution, Explanation
-from longbel_cli.prompts import Mark, Prompt
+from longbel_cli.prompts import Prompt
 from longbel_cli.saliency_sums import attribute, attribute_ablation
 from longbel_cli.types import Span
 
@@ -182,28 +182,11 @@ class TokenPlaces:
     """Where a prompt's tokens stand among its characters."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        from kb_builder.tokenization import plain_text_tokenizer
-
-        self._plain = plain_text_tokenizer(checkpoint.tokenizer.backend_tokenizer)
+        self._checkpoint = checkpoint
 
     def of(self, prompt: Prompt, ids: Sequence[int]) -> list[Span]:
         """The characters of each token; an empty span for tokens in front that are no text."""
-        found: list[Span] = []
-        read: list[int] = []
-        position = 0
-        for segment in prompt.segments:
-            if isinstance(segment, Mark):
-                found.append(Span(position, position + len(segment)))
-                read.append(-1)
-            else:
-                encoding = self._plain.encode(segment, add_special_tokens=False)
-                found += [Span(start + position, end + position) for start, end in encoding.offsets]
-                read += encoding.ids
-            position += len(segment)
-        leading = len(ids) - len(read)
-        same = leading >= 0 and all(
-            mine in (-1, given) for mine, given in zip(read, ids[leading:], strict=True)
-        )
-        if not same:
+        found = self._checkpoint.token_places(prompt)
+        if len(found) != len(ids):
             raise AssertionError("the prompt's tokens are not those that the checkpoint gives")
-        return [Span(0, 0)] * leading + found
+        return found

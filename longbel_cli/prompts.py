@@ -91,6 +91,11 @@ class Prompt:
     def text(self) -> str:
         return "".join(self.segments)
 
+    @property
+    def pieces(self) -> list[Segment]:
+        """Marks and the whole text between them, as a tokenizer sees it: sections run together."""
+        return _merge(self.segments)
+
 
 class DocumentPrompts:
     """The prompts of one document in one format.

@@ -13,8 +13,14 @@ BOS, EOS = "<|begin|>", "<|end|>"
 TEXTS = (
     "### Context\n### Prediction\n### Predictions\n### Previous Normalizations\nNone\n",
     "Fever and cough in a patient with systemic lupus erythematosus and lupus nephritis.",
+    "She had fever.\n\n### Prediction\nShe had a cough.\n\n### Previous Normalizations\n",
     "La fièvre élevée du patient, la néphrite lupique. Disorders Anatomy Procedures.",
     "Fiebre alta, nefritis lúpica; kidney disease, renal failure, heart failure. 1 2 3 4 5",
+)
+# How Llama 3 cuts text before BPE: among others, line breaks go with punctuation before them.
+LLAMA_3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 SIZES = {
     "hidden_size": 32,
@@ -62,14 +68,25 @@ def tiny_model(
 
 
 def tiny_tokenizer(
-    bos: bool = True, marks: tuple[str, ...] = MARKS, prefix_space: bool = False
+    bos: bool = True,
+    marks: tuple[str, ...] = MARKS,
+    prefix_space: bool = False,
+    pattern: str | None = None,
 ) -> Any:
     """A byte-level BPE of about 400 tokens with the format's marks as added special tokens."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
+    if pattern is None:
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(pattern), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=400,

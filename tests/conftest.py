@@ -1,0 +1,73 @@
+"""What the tests share: a tiny model folder and a small knowledge base, each made once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import save_model_folder
+
+# (code, semantic type, names in English)
+CONCEPTS = (
+    ("C0000001", "T184", ("Fever", "Pyrexia", "Fever of unknown origin")),
+    ("C0000002", "T184", ("Cough",)),
+    ("C0000003", "T047", ("Lupus Nephritis", "Nephritis in lupus")),
+    ("C0000004", "T047", ("Lupus Erythematosus, Systemic", "Systemic lupus")),
+    ("C0000005", "T047", ("Renal failure", "Kidney failure")),
+    ("C0000006", "T023", ("Kidney", "Kidneys")),
+    ("C0000007", "T023", ("Heart",)),
+    ("C0000008", "T121", ("Aspirin",)),
+)
+
+
+def write_release(folder: Path) -> Path:
+    """CONCEPTS in the layout of a UMLS release."""
+    folder.mkdir(parents=True, exist_ok=True)
+    types, names = [], []
+    for code, tui, written in CONCEPTS:
+        types.append(f"{code}|{tui}|A1|A type|AT{code}||\n")
+        for number, name in enumerate(written):
+            key = f"{code[1:]}{number}"
+            kind = "PT" if number == 0 else "SY"
+            row = [
+                code, "ENG", "P" if number == 0 else "S", f"L{key}", "PF", f"S{key}", "Y",
+                f"A{key}", "", "", "", "MTH", kind, key, name, "0", "N", "", "",
+            ]  # fmt: skip
+            names.append("|".join(row) + "\n")
+    (folder / "MRSTY.RRF").write_text("".join(types), encoding="utf-8")
+    (folder / "MRCONSO.RRF").write_text("".join(names), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Llama with its tokenizer."""
+    return save_model_folder(tmp_path_factory.mktemp("model") / "model")
+
+
+@pytest.fixture(scope="session")
+def kb_folder(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
+    """A knowledge base of CONCEPTS, with a trie for the tiny model."""
+    from kb_builder.build import BuildOptions, build_kb
+
+    folder = tmp_path_factory.mktemp("kb")
+    release = write_release(folder / "release")
+    build_kb(BuildOptions(release, folder / "kb", tokenizers=(model_folder,)))
+    return folder / "kb"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test writes to the user's cache or asks the network."""
+    before = {name: os.environ.get(name) for name in ("XDG_CACHE_HOME", "HF_HUB_OFFLINE")}
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    yield
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
