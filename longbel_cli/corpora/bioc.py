@@ -203,6 +203,9 @@ def _xml_documents(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
             except UnreadableError:
                 yield from parser.taken()
                 raise
+            except (LookupError, ValueError):
+                # From expat's asking Python for the declared encoding.
+                raise UnreadableError("broken XML: its declared encoding cannot be read") from None
             yield from parser.taken()
             if not data:
                 return

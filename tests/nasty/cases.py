@@ -600,6 +600,11 @@ BIOC_CASES = (
          {"c.xml": ("<collection>" + bioc_document("", text="é") + "</collection>")
           .encode("latin-1")}, refused="no document can be",
          left_out=[(None, None, 1, "broken XML")]),
+    *(Case(f"bioc_encoding_{encoding}",
+           {"c.xml": f'<?xml version="1.0" encoding="{encoding}"?><collection/>'.encode()},
+           refused="no document can be",
+           left_out=[(None, None, None, "declared encoding cannot be read")])
+      for encoding in ("ISO-8859-", "shift_jis")),
     Case("bioc_json", {"c.json": json.dumps({"source": "", "infons": {}, "documents": [BIOC_PAGE]})
          .encode()}, read={"d": ["A1=D005334"]}),
     Case("bioc_json_of_pubtator3", {"c.json": json.dumps({"PubTator3": [BIOC_PAGE]}).encode()},
