@@ -30,6 +30,10 @@ ARRAY = {"SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_MAX": "4", "SLURM_ARRAY_
                   "SLURM_ARRAY_TASK_STEP": "2"}, (4, 5)),
         ("auto", {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5",
                   "SLURM_ARRAY_TASK_COUNT": "3"}, (3, 3)),
+        # accelerate launch --cpu --mpirun_hostfile
+        ("auto", {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, (2, 2)),
+        ("auto", {"PMI_RANK": "0", "PMI_SIZE": "3", "SLURM_PROCID": "0", "SLURM_NTASKS": "3"},
+         (1, 3)),
         # an array of jobs of several processes each
         ("auto", {**ARRAY, "SLURM_ARRAY_TASK_ID": "3", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"},
          (6, 8)),
@@ -60,6 +64,12 @@ def test_what_is_no_shard_is_a_usage_error(text: str, environment: dict[str, str
     with pytest.raises(LongbelError) as raised:
         shard_of(text, environment)
     assert raised.value.exit_code == 2
+
+
+def test_accelerate_that_starts_one_process_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    environment = {"ACCELERATE_USE_CPU": "True", "MASTER_PORT": "29500"}
+    assert shard_of("auto", environment) == Shard(1, 1)
+    assert "single process" in caplog.text
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

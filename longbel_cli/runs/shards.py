@@ -5,12 +5,25 @@ Window w (from 0) belongs to shard I of N where w mod N = I - 1.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kb_builder.errors import LongbelError
+
+log = logging.getLogger("longbel")
+
+# The first pair that is set counts: torchrun and accelerate, then MPI, then srun, which each of
+# them may have been started by.
+_RANKS = (
+    ("RANK", "WORLD_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,8 +47,8 @@ class Shard:
 def shard_of(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
     """The shard that `--shard` names: `I/N`, or `auto` from the launcher's variables.
 
-    `auto` multiplies the Slurm array by the ranks within a task (srun's, else those that
-    `accelerate launch` and `torchrun` set). Without any launcher there is one shard.
+    `auto` multiplies the Slurm array by the ranks within a task: those that torchrun and
+    `accelerate launch` set, else MPI's, else srun's. Without any launcher there is one shard.
     """
     if text.strip().lower() == "auto":
         return _launched(environment)
@@ -68,9 +81,14 @@ def _array_task(environment: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _rank(environment: Mapping[str, str]) -> tuple[int, int]:
-    for rank, ranks in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
+    for rank, ranks in _RANKS:
         if rank in environment and ranks in environment:
             return _number(environment, rank, 0), _number(environment, ranks, 1)
+    if environment.get("ACCELERATE_USE_CPU", "").lower() == "true" and "MASTER_PORT" in environment:
+        log.warning(
+            "accelerate starts a single process on CPUs unless it is given --mpirun_hostfile; "
+            "torchrun --nproc_per_node N starts several"
+        )
     return 0, 1
 
 
