@@ -139,7 +139,7 @@ def build_kb(options: BuildOptions, progress: Progress = _silent) -> BuildReport
         dry_run=options.dry_run,
     )  # fmt: skip
     if draft is not None:
-        with draft as folder:
+        with draft.open() as folder:
             with _staged(stages, "write") as stage:
                 progress("write", 0, None)
                 stage.rows = names.kept.n

@@ -7,6 +7,8 @@ import errno
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
@@ -15,7 +17,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 class Draft:
-    """A context manager: a temporary directory beside `final`, renamed to it at the end.
+    """A temporary directory beside `final`, renamed to it at the end.
 
     Refuses a `final` that exists, unless `overwrite` and it is a knowledge base (or empty).
     """
@@ -45,25 +47,22 @@ class Draft:
                 exit_code=4,
             )
 
-    def __enter__(self) -> Path:
+    @contextmanager
+    def open(self) -> Iterator[Path]:
+        """The directory to write into; published when the block ends well, else deleted.
+
+        All of it is one generator, so that an interruption at any point still tidies up.
+        """
         try:
             self.final.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(self.draft, ignore_errors=True)
             self.draft.mkdir()
+            yield self.draft
+            self._publish()
         except OSError as error:
             raise self._failed(error) from error
-        return self.draft
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        try:
-            if error is None:
-                self._publish()
-        except OSError as failure:
-            raise self._failed(failure) from failure
         finally:
             shutil.rmtree(self.draft, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise self._failed(error) from error
 
     def _publish(self) -> None:
         for path in self.draft.rglob("*"):

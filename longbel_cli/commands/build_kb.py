@@ -121,7 +121,7 @@ def _print(*parts: object) -> None:
 
     console = Console(highlight=False, markup=False)
     for part in parts:
-        console.print(part)
+        console.print(part, soft_wrap=isinstance(part, str))
 
 
 def _warn(report: BuildReport) -> None:

@@ -79,4 +79,4 @@ def _print(*parts: object) -> None:
 
     console = Console(highlight=False, markup=False)
     for part in parts:
-        console.print(part)
+        console.print(part, soft_wrap=isinstance(part, str))
