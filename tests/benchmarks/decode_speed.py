@@ -29,6 +29,10 @@ from longbel_cli.decoders import Beam, Request
 from longbel_cli.linker import Linker, LinkOptions
 from longbel_cli.types import Document, Mention, Passage, Span
 
+_FILLER = """
+    the patient was admitted with after treatment for and showed no signs of during follow-up
+    levels were measured in both groups while dose reduced because history
+"""
 CACHE = Path.home() / ".cache" / "longbel-benchmarks"
 
 
@@ -71,10 +75,7 @@ def documents(
 ) -> list[Document]:
     """Documents of about `tokens` tokens whose text is common words around KB names."""
     rng = random.Random(seed)
-    words = (
-        "the patient was admitted with after treatment for and showed no signs of during "
-        "follow-up levels were measured in both groups while dose reduced because history"
-    ).split()
+    words = _FILLER.split()
     made = []
     for number in range(n):
         rows = [rng.randrange(kb.n_names) for _ in range(mentions)]
@@ -127,9 +128,7 @@ def baseline(
             ids[row, longest - len(request.prompt_ids) :] = torch.tensor(request.prompt_ids)
             mask[row, longest - len(request.prompt_ids) :] = 1
 
-        def allowed(
-            row: int, tokens: Any, group: Any = group, longest: int = longest
-        ) -> list[int]:
+        def allowed(row: int, tokens: Any, group: Any = group, longest: int = longest) -> list[int]:
             place = tries[group[row].semantic_group]
             for token in tokens[longest:].tolist():
                 place = place.get(token, {})
@@ -140,10 +139,17 @@ def baseline(
             attention_mask=mask.to(model.device),
             prefix_allowed_tokens_fn=allowed,
             generation_config=GenerationConfig(
-                do_sample=False, num_beams=beams, num_return_sequences=beams, max_new_tokens=128,
-                length_penalty=1.0, early_stopping=False, eos_token_id=end_id,
-                pad_token_id=end_id, return_dict_in_generate=True, output_scores=True,
-            ),  # fmt: skip
+                do_sample=False,
+                num_beams=beams,
+                num_return_sequences=beams,
+                max_new_tokens=128,
+                length_penalty=1.0,
+                early_stopping=False,
+                eos_token_id=end_id,
+                pad_token_id=end_id,
+                return_dict_in_generate=True,
+                output_scores=True,
+            ),
         )
         scores = output.sequences_scores.tolist()
         answers = output.sequences[:, longest:].tolist()
@@ -180,7 +186,9 @@ def compare(linker: Linker, recorded: Sequence[Recorded], results: Any) -> dict[
         )
         if same_scores and [a[0] for a in mine] == [b[0] for b in theirs]:
             counts["equal"] += 1
-        elif same_scores and all(abs(a[1] - b[1]) < 1e-5 for a, b in zip(mine, theirs, strict=True)):
+        elif same_scores and all(
+            abs(a[1] - b[1]) < 1e-5 for a, b in zip(mine, theirs, strict=True)
+        ):
             counts["near_ties"] += 1
         else:
             counts["different"] += 1
@@ -228,7 +236,9 @@ def measure(args: argparse.Namespace, context_format: str) -> dict[str, Any]:
     return {
         "format": context_format,
         "context": args.context,
-        "prompt_tokens": round(statistics.mean(len(o.request.prompt_ids) for o in recorder.recorded)),
+        "prompt_tokens": round(
+            statistics.mean(len(o.request.prompt_ids) for o in recorder.recorded)
+        ),
         "mentions": n,
         "names": linker.knowledge_base.n_names,
         "ratio": round(statistics.median(ratios), 2),
