@@ -1,0 +1,188 @@
+"""The shape of the code base: imports point one way, and help costs no torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("kb_builder", "longbel_cli")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+NAMES = [str(path.relative_to(ROOT)) for path in MODULES]
+PRINTERS = (
+    "longbel_cli/commands/",
+    "longbel_cli/app.py",
+    "longbel_cli/progress.py",
+    "longbel_cli/runs/signals.py",  # the last word of a process that does not stop in time
+    "longbel_cli/render.py",  # shows an explanation to whoever calls it from Python
+)
+EXITERS = ("longbel_cli/commands/", "longbel_cli/app.py", "longbel_cli/runs/signals.py")
+HEAVY = ("torch", "transformers", "accelerate")
+NOT_IN_KB_BUILDER = (*HEAVY, "typer", "rich", "tqdm", "longbel_cli")
+# May import torch when they are imported themselves: nothing light imports them at its top.
+WITH_TORCH = (
+    "longbel_cli/decoders/packed.py",
+    "longbel_cli/decoders/reference.py",
+    "longbel_cli/training/",
+    "longbel_cli/attribution.py",
+    "longbel_cli/saliency_sums.py",
+)
+NAMESPACES = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")
+
+
+@cache
+def tree_of(name: str) -> ast.Module:
+    return ast.parse((ROOT / name).read_text(encoding="utf-8"), name)
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """The dotted names of all imports, wherever they stand; relative ones with their dots."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+
+
+def imports_at_the_top(tree: ast.Module) -> Iterator[str]:
+    """Imports that run when the module is imported; not those for type checkers alone."""
+    for node in tree.body:
+        typing_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or typing_only:
+            continue
+        yield from imports(node)
+
+
+def package_of(name: str) -> str:
+    return name.split(".")[0]
+
+
+def test_there_are_modules_to_look_at() -> None:
+    assert len(MODULES) > 40
+    assert {Path(name).parts[0] for name in NAMES} == set(PACKAGES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_says_what_it_is(name: str) -> None:
+    docstring = ast.get_docstring(tree_of(name))
+    assert docstring and len(docstring) > 15
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_module_reads_or_writes_pickles(name: str) -> None:
+    packages = {package_of(imported) for imported in imports(tree_of(name))}
+    assert not packages & set(NAMESPACES)
+    for node in ast.walk(tree_of(name)):
+        if isinstance(node, ast.Call):
+            call = ast.unparse(node.func)
+            assert call not in ("torch.load", "np.load", "numpy.load") or any(
+                keyword.arg in ("weights_only", "allow_pickle") for keyword in node.keywords
+            )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_command_line_prints(name: str) -> None:
+    calls = [
+        node.lineno
+        for node in ast.walk(tree_of(name))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+    ]
+    assert not calls or name.startswith(PRINTERS), calls
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_command_line_exits(name: str) -> None:
+    exits = {"sys.exit", "exit", "quit", "os._exit", "typer.Exit"}
+    nodes = [node for node in ast.walk(tree_of(name)) if isinstance(node, ast.Attribute)]
+    assert not {ast.unparse(node) for node in nodes} & exits or name.startswith(EXITERS)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("kb_builder")])
+def test_kb_builder_knows_no_model_and_no_command_line(name: str) -> None:
+    packages = {package_of(imported) for imported in imports(tree_of(name))}
+    assert not packages & set(NOT_IN_KB_BUILDER)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_torch_is_imported_where_it_is_needed(name: str) -> None:
+    packages = {package_of(imported) for imported in imports_at_the_top(tree_of(name))}
+    assert not packages & set(HEAVY) or name.startswith(WITH_TORCH)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_but_the_command_line_imports_the_command_line(name: str) -> None:
+    """Downward within longbel_cli: commands at the top, then what they call."""
+    imported = set(imports(tree_of(name)))
+    if not name.startswith(("longbel_cli/commands/", "longbel_cli/app.py", "longbel_cli/__main__")):
+        assert not {one for one in imported if one.startswith("longbel_cli.commands")}
+        assert not {one for one in imported if one in ("typer", "longbel_cli.app")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_imports_are_absolute_and_names_say_something(name: str) -> None:
+    assert not [imported for imported in imports(tree_of(name)) if imported.startswith(".")]
+    assert Path(name).stem not in ("utils", "helpers", "common", "misc")
+
+
+# Modules that know neither torch nor transformers, and do their work without.
+LOW = ("types", "prompts", "sentences", "engine", "decoders/__init__", "decoders/search", "run")
+
+
+@pytest.mark.parametrize("name", [f"longbel_cli/{low}.py" for low in LOW])
+def test_the_engine_and_what_it_stands_on_know_no_torch(name: str) -> None:
+    packages = {package_of(imported) for imported in imports(tree_of(name))}
+    assert not packages & {*HEAVY, "tokenizers", "safetensors"}
+
+
+def modules_after(code: str) -> set[str]:
+    """The heavy packages that a fresh process has loaded after `code`."""
+    code = f"{code}\nimport sys\nprint('LOADED', *[n for n in {HEAVY!r} if n in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return set(done.stdout.rpartition("LOADED")[2].split())
+
+
+def test_modules_after_can_tell() -> None:
+    assert modules_after("import sys, types\nsys.modules['torch'] = types") == {"torch"}
+
+
+COMMANDS = ([], ["score"], ["build-kb"], ["link"], ["check"], ["merge"])
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command) or "longbel")
+def test_help_loads_no_torch(command: list[str]) -> None:
+    code = (
+        "import sys\n"
+        f"sys.argv = ['longbel', *{command!r}, '--help']\n"
+        "from longbel_cli.app import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code"
+    )
+    assert modules_after(code) == set()
+
+
+def test_importing_the_library_and_opening_a_kb_loads_no_torch(kb_folder: Path) -> None:
+    code = (
+        "import longbel_cli, longbel_cli.linker, longbel_cli.job\n"
+        "from longbel_cli import Linker\n"
+        "from kb_builder.store import KnowledgeBase\n"
+        f"base = KnowledgeBase.open({str(kb_folder)!r})\n"
+        "assert base.name(0) and base.code(0)"
+    )
+    assert modules_after(code) == set()
+
+
+def test_a_knowledge_base_reads_without_longbel_cli(kb_folder: Path) -> None:
+    code = (
+        "import sys\n"
+        "from kb_builder.store import KnowledgeBase\n"
+        f"KnowledgeBase.open({str(kb_folder)!r})\n"
+        "assert not [name for name in sys.modules if name.startswith(('longbel_cli', 'typer'))]"
+    )
+    assert modules_after(code) == set()
