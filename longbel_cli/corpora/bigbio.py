@@ -83,16 +83,16 @@ def _read_parquet(path: str, start: int) -> Iterator[Item]:
             for batch in table.iter_batches(batch_size=64, row_groups=[group]):
                 for value in batch.to_pylist():
                     if row >= start:
-                        yield item(value, row, None)
+                        yield item(value, row, row + 1)  # the row stands for the line
                     row += 1
     except OSError as error:
         reason = error.strerror or "it is no Parquet file or is damaged"
         raise UnreadableError(f"the file cannot be read ({reason})") from None
     except pa.ArrowException:
         raise UnreadableError("the file cannot be read (no Parquet file, or damaged)") from None
-    except UnicodeDecodeError:
+    except (ValueError, OverflowError):
         raise UnreadableError(
-            "a text of the Parquet file is not UTF-8; the rest of the file is left out"
+            "a value of the Parquet file is no text or date; the rest of the file is left out"
         ) from None
 
 

@@ -481,7 +481,7 @@ BIGBIO_CASES = (
          refused="no document can be", left_out=[(None, None, None, "damaged")]),
     Case("bigbio_parquet_of_something_else", {"c.parquet": parquet({"text": "Zanthoma"})},
          refused="no document can be",
-         left_out=[(None, None, None, "neither document_id nor id")]),
+         left_out=[(None, None, 1, "neither document_id nor id")]),
 )  # fmt: skip
 
 TITLE = "7|t|Fever and cough\n"
