@@ -20,8 +20,8 @@ class Position(NamedTuple):
 
     `file` counts the corpus's files from 0. `offset` is a byte offset of the (unpacked) file for
     JSON, JSONL and PubTator, and a document number for Parquet and BioC XML; a BRAT document is a
-    file of its own and has offset 0. `line` counts lines (of Parquet, rows) from 1; it is 0 for BRAT.
-    As JSON it is a list of three integers.
+    file of its own and has offset 0. `line` counts lines (of Parquet, rows) from 1 and is 0 for
+    BRAT. As JSON it is a list of three integers.
     """
 
     file: int
