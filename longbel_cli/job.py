@@ -184,9 +184,9 @@ class LinkJob:
             options.overwrite,
             notify=notify,
         ) as run:
-            stop.release = run.close
+            stop.release = run.abandon
             if run.finished is not None:
-                return Outcome(already=True, finished=True, quarantined=run.finished.quarantined)
+                return Outcome(already=True, finished=True)
             outcome = self._link(run, stop)
             finished = run.finish()
             if finished is not None:
