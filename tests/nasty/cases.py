@@ -89,9 +89,7 @@ def lines(*pages: Any) -> bytes:
 
 def bigbio(name: str, *pages: Any, **expected: Any) -> Case:
     """A file c.jsonl; what is bytes is a line as it stands."""
-    content = b"".join(
-        value if isinstance(value, bytes) else lines(value) for value in pages
-    )
+    content = b"".join(value if isinstance(value, bytes) else lines(value) for value in pages)
     return Case(f"bigbio_{name}", {"c.jsonl": content}, **expected)
 
 
