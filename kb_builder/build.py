@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from kb_builder.disambiguate import RULES, Names, disambiguate
+from kb_builder.claims import RULES
+from kb_builder.columns import distinct, pairs, used
+from kb_builder.disambiguate import Names, disambiguate
 from kb_builder.errors import LongbelError
 from kb_builder.publish import Draft
 from kb_builder.sources import read_terms
@@ -204,18 +206,18 @@ def _without_names(terms: Terms) -> Terms:
 def _info(options: BuildOptions, terms: Terms, names: Names, bad: BadRows) -> dict[str, Any]:
     kept = names.kept
     n_groups = len(terms.groups)
-    used = [index for index in range(n_groups) if (kept.group == index).any()]
-    pairs = np.unique(kept.group.astype(np.int64) << 32 | kept.concept) >> 32
+    held = [index for index in range(n_groups) if (kept.group == index).any()]
+    group_of_pair = distinct(pairs(kept.group, kept.concept)) >> 32
     groups = [
         {
             "name": terms.groups[index],
             "names": int(np.count_nonzero(kept.group == index)),
-            "concepts": int(np.count_nonzero(pairs == index)),
+            "concepts": int(np.count_nonzero(group_of_pair == index)),
             "languages": _by_language(kept.language[kept.group == index], terms.languages),
         }
-        for index in used
+        for index in held
     ]
-    concepts = np.unique(kept.concept)
+    concepts = used(kept.concept, len(terms.codes))
     return {
         "format_version": FORMAT_VERSION,
         "source": {"name": options.source.name, "files": terms.files},
@@ -298,14 +300,14 @@ def _concepts_table(
     counts = np.bincount(row_concept, minlength=len(concepts))
     title = names.title[concepts]
     preferred = names.strings.take(pa.array(title, mask=title < 0))
-    pairs = np.unique(row_concept.astype(np.int64) << 16 | names.kept.group)
-    group_words = pa.array(terms.groups, pa.string()).take(pa.array(pairs & 0xFFFF))
+    pair = distinct(pairs(row_concept, names.kept.group))
+    group_words = pa.array(terms.groups, pa.string()).take(pa.array(pair & 0xFFFFFFFF))
     return pa.table(
         {
             "code": terms.codes.take(pa.array(concepts)),
             "preferred_name": preferred,
             "semantic_types": _types_column(terms, concepts),
-            "groups": _lists(pairs >> 16, group_words, len(concepts)),
+            "groups": _lists(pair >> 32, group_words, len(concepts)),
             "n_names": pa.array(counts.astype(np.int32)),
             "names_first": pa.array((np.cumsum(counts) - counts).astype(np.int64)),
         }

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kb_builder.disambiguate import RULES, Names, disambiguate
+from kb_builder.claims import RULES
+from kb_builder.disambiguate import Names, disambiguate
 from kb_builder.errors import LongbelError
 from kb_builder.sources import read_terms
 from kb_builder.sources.selection import BadRows, selection_of

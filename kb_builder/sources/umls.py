@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kb_builder.columns import distinct, pairs, used
 from kb_builder.errors import LongbelError
 from kb_builder.parallel import ordered_map
 from kb_builder.semantics import GROUP_NAMES, SEMANTIC_TYPES
@@ -104,18 +105,19 @@ def _read_types(file: StoredFile, selection: Selection, bad: BadRows, progress: 
     selected[cui[wanted]] = True
     concept_of_cui, codes = _number_by_code(names, selected)
     concept, tui = concept_of_cui[cui[wanted]], tui[wanted]
-    pair = np.unique(concept.astype(np.int64) << 16 | tui)
-    concept, tui = (pair >> 16).astype(np.int32), (pair & 0xFFFF).astype(np.int16)
-    groups = tuple(sorted({_group_of_number(number) for number in np.unique(tui)}))
+    pair = distinct(pairs(concept, tui))
+    concept, tui = (pair >> 32).astype(np.int32), (pair & 0xFFFFFFFF).astype(np.int16)
+    numbers = used(tui, 1000)
+    groups = tuple(sorted({_group_of_number(number) for number in numbers}))
     group_of = np.zeros(1000, dtype=np.int16)
-    for number in np.unique(tui):
+    for number in numbers:
         group_of[number] = groups.index(_group_of_number(number))
-    pairs = np.unique(concept.astype(np.int64) << 16 | group_of[tui])
+    in_group = distinct(pairs(concept, group_of[tui]))
     return _Types(
         all_cuis=names,
         concept_of_cui=concept_of_cui,
         codes=codes,
-        concept_groups=ConceptGroups.from_pairs(pairs >> 16, pairs & 0xFFFF, len(codes)),
+        concept_groups=ConceptGroups.from_pairs(in_group >> 32, in_group & 0xFFFFFFFF, len(codes)),
         concept_types=ConceptTypes(concept, tui),
         groups=groups,
         file={"name": file.name, "rows": n_rows, "sha256": digest.hexdigest()},

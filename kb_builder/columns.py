@@ -1,0 +1,63 @@
+"""Small operations on columns that the rules are written in: numpy arrays and Arrow strings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+
+def distinct(values: np.ndarray) -> np.ndarray:
+    """The distinct values in order. By sorting: several times faster here than `np.unique`."""
+    values = np.sort(values)
+    return values[starts_of_runs(values)] if len(values) else values
+
+
+def used(numbers: np.ndarray, n: int) -> np.ndarray:
+    """The distinct ones of numbers below `n`, in order."""
+    flags = np.zeros(n, dtype=bool)
+    flags[numbers] = True
+    return np.flatnonzero(flags)
+
+
+def is_in(values: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """bool[n]: which values are among the others."""
+    if len(among) == 0:
+        return np.zeros(len(values), dtype=bool)
+    among = np.sort(among)
+    place = np.minimum(np.searchsorted(among, values), len(among) - 1)
+    return among[place] == values
+
+
+def starts_of_runs(*columns: np.ndarray) -> np.ndarray:
+    """bool[n]: where a run of equal values begins in sorted columns."""
+    starts = np.ones(len(columns[0]), dtype=bool)
+    starts[1:] = False
+    for column in columns:
+        starts[1:] |= column[1:] != column[:-1]
+    return starts
+
+
+def runs(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and sizes of the runs of equal values in sorted columns."""
+    start = np.flatnonzero(starts_of_runs(*columns))
+    return start, np.diff(np.append(start, len(columns[0])))
+
+
+def pairs(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """int64[n]: two numbers below 2**31 as one."""
+    return high.astype(np.int64) << 32 | low
+
+
+def bytes_of(strings: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of all strings, and int64[n + 1] where each begins."""
+    n = len(strings)
+    _, offsets, data = strings.buffers()
+    if n == 0 or data is None:
+        return np.zeros(0, np.uint8), np.zeros(n + 1, np.int64)
+    starts = np.frombuffer(offsets, np.int64)[strings.offset : strings.offset + n + 1]
+    return np.frombuffer(data, np.uint8), starts
+
+
+def count_of(flags: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """How many flagged bytes each string has."""
+    return np.diff(np.searchsorted(np.flatnonzero(flags), starts))
