@@ -179,10 +179,12 @@ class Run:
         content = {"windows": total}
         if not self._files.create_file(self.layout.corpus_end, to_json(content)):
             known = read_json(self.layout.corpus_end)
-            if known != content:
+            if known is None:
+                self._files.write_file(self.layout.corpus_end, to_json(content))
+            elif known != content:
                 raise LongbelError(
                     f"the corpus ends after {total} windows; another process found "
-                    f"{known and known['windows']}",
+                    f"{known['windows']}",
                     "The input has changed during the run. Put it back, or use --restart.",
                     exit_code=4,
                 )
@@ -311,8 +313,25 @@ def open_run(
     other origin is in the way. `restart` moves an earlier run aside (`OUT.run.1`); `overwrite`
     replaces one of another configuration, and such a file.
     """
-    opening = _Opening(Layout(Path(out)), configuration, shard, files or Files(), notify,
-                       stale_seconds)  # fmt: skip
+    try:
+        return _open(Layout(Path(out)), configuration, shard, restart, overwrite,
+                     files or Files(), notify, stale_seconds)  # fmt: skip
+    except OSError as error:
+        path = Path(os.fsdecode(error.filename)) if error.filename else Path(out)
+        raise disk_error(error, path, "use") from error
+
+
+def _open(
+    layout: Layout,
+    configuration: RunConfiguration,
+    shard: Shard,
+    restart: bool,
+    overwrite: bool,
+    files: Files,
+    notify: Notify,
+    stale_seconds: float,
+) -> Run:
+    opening = _Opening(layout, configuration, shard, files, notify, stale_seconds)
     if not restart:
         finished = opening.already_finished()
         if finished is not None:

@@ -297,6 +297,21 @@ def test_a_folder_that_cannot_be_written_is_told(folder: Path, corpus: Path) -> 
         open_run(blocked / "out.jsonl", configuration(corpus))
 
 
+def test_a_ledger_that_cannot_be_read_is_told(folder: Path, corpus: Path) -> None:
+    out = folder / "out.jsonl"
+    with open_run(out, configuration(corpus)) as run:
+        link(run, corpus, 1)
+    ledger = folder / "out.jsonl.run" / "ledger.jsonl"
+    ledger.rename(ledger.with_name("kept"))
+    ledger.mkdir()
+    with pytest.raises(LongbelError, match=r"ledger\.jsonl"):
+        open_run(out, configuration(corpus))
+    ledger.rmdir()
+    ledger.with_name("kept").rename(ledger)
+    with open_run(out, configuration(corpus)) as run:
+        assert len(run.records) == 1
+
+
 def test_an_empty_corpus_gives_an_empty_result(folder: Path) -> None:
     empty = folder / "empty.jsonl"
     empty.write_text("")

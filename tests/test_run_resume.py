@@ -6,6 +6,8 @@ import itertools
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -137,6 +139,27 @@ def test_the_end_of_a_slurm_job_stops(folder: Path, driver: Driver, reference: R
     assert driver.run(reference.corpus, out, SLURM_JOB_END_TIME=past) == 75
     far = str(int(time.time()) + 10000)
     assert driver.run(reference.corpus, out, SLURM_JOB_END_TIME=far) == 0
+    assert reference.is_at(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("launcher", "processes"),
+    [
+        (["torch.distributed.run", "--nproc_per_node", "2"], 2),
+        (["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"], 2),
+        # On CPUs accelerate leaves the second process to MPI; the one it starts does all.
+        (["accelerate.commands.launch", "--cpu", "--num_processes", "2"], 1),
+    ],
+)
+def test_real_launchers(
+    folder: Path, reference: Reference, launcher: list[str], processes: int
+) -> None:
+    out = folder / "out.jsonl"
+    command = [sys.executable, "-m", *launcher, "-m", "tests.run_driver", reference.corpus, out]
+    subprocess.run([*command, "--shard", "auto"], cwd=Path(__file__).parents[1], check=True)
+    assert len(list((folder / "out.jsonl.run").glob("ledger*.jsonl"))) == processes
+    merge_run(out)
     assert reference.is_at(out)
 
 

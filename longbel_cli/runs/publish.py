@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,6 +20,8 @@ from kb_builder.errors import LongbelError
 from longbel_cli.runs.files import Files, disk_error, read_json, read_range, to_json
 from longbel_cli.runs.layout import Layout, StreamPaths
 from longbel_cli.runs.ledger import ByteRange, WindowRecord, read_ledger
+
+_DRAFT_SECONDS = 3600.0
 
 
 class Placed(NamedTuple):
@@ -147,9 +150,7 @@ def complete(layout: Layout, files: Files) -> None:
         _move_if_there(layout.out.parent / finished.errors_from, layout.errors, files)
     _move_if_there(layout.out.parent / finished.data_from, layout.out, files)
     if finished_sizes_agree(layout, finished):
-        for draft in layout.folder.rglob(".*.tmp"):
-            with suppress(OSError):
-                files.unlink(draft)
+        _sweep(layout, files)
         with suppress(OSError):
             files.unlink(layout.replaced)
         for paths in layout.streams():
@@ -160,6 +161,14 @@ def complete(layout: Layout, files: Files) -> None:
         if finished.data_from != os.path.relpath(layout.part, layout.out.parent):
             with suppress(OSError):
                 files.unlink(layout.part)
+
+
+def _sweep(layout: Layout, files: Files) -> None:
+    """Remove the drafts that killed processes left; young ones may still be somebody's."""
+    for draft in layout.folder.rglob(".*.tmp"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > _DRAFT_SECONDS:
+                files.unlink(draft)
 
 
 def finished_sizes_agree(layout: Layout, finished: Finished) -> bool:

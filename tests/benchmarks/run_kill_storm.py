@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -309,14 +309,15 @@ def _json_of(command: list[str]) -> dict[str, float]:
 # --- the real command ----------------------------------------------------------------------------
 
 
-def real(folder: Path, wanted: int) -> Iterator[str]:
-    """`longbel link` with the bundled sample, killed at random instants of its work."""
+def real(folder: Path, wanted: int, link_options: Sequence[str]) -> Iterator[str]:
+    """`longbel link` on the sample's BRAT documents, killed at random instants of its work."""
     from longbel_cli.sample_paths import sample
 
     def command(out: Path) -> list[str]:
         return [
-            sys.executable, "-m", "longbel_cli", "link", str(sample("corpus")), "--out", str(out),
-            "--window", "2", "--quiet", "--threads", "1", "--max-batch-tokens", "4096",
+            sys.executable, "-m", "longbel_cli", "link", str(sample("corpus") / "brat"),
+            "--out", str(out), "--window", "2", "--quiet", "--threads", "1",
+            "--max-batch-tokens", "4096", *link_options,
         ]  # fmt: skip
 
     began = time.monotonic()
@@ -339,7 +340,7 @@ def real(folder: Path, wanted: int) -> Iterator[str]:
             kills += 1
         assert out.read_bytes() == whole
         runs += 1
-    yield f"longbel link, bundled model: {kills} SIGKILLs in {runs} runs, all the same bytes"
+    yield f"longbel link: {kills} SIGKILLs in {runs} runs, all the same bytes"
 
 
 def main() -> None:
@@ -347,6 +348,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--real-kills", type=int, default=30)
     parser.add_argument("--documents", type=int, default=100_000)
+    parser.add_argument("--link-options", default="", help="of the real link; default bundled")
     parser.add_argument("--folder", type=Path, help="where to work; default in memory")
     parser.add_argument("--only", default="steps,kills,damage,resume", help="also: real")
     arguments = parser.parse_args()
@@ -360,7 +362,7 @@ def main() -> None:
             "kills": lambda place: random_kills(place, drivers, arguments.kills),
             "damage": lambda place: damage(place, drivers),
             "resume": lambda place: resume(place, arguments.documents),
-            "real": lambda place: real(place, arguments.real_kills),
+            "real": lambda place: real(place, arguments.real_kills, arguments.link_options.split()),
         }
         for part in arguments.only.split(","):
             place = folder / part
