@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from kb_builder.errors import LongbelError
 from longbel_cli.corpora import Corpus, Problem, fail, ignore
 from longbel_cli.corpora.resolve import TypeResolver, resolve_types
 from longbel_cli.linker import Linker
@@ -32,6 +34,11 @@ ON_ERROR = ("fail", "quarantine")
 UNKNOWN_GROUP = ("error", "skip", "all")
 
 
+def _at_least_one(flag: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise LongbelError(f"{flag} {value}: must be at least 1", exit_code=2)
+
+
 @dataclass(frozen=True)
 class CorpusOptions:
     """How to read a corpus; what cannot be read is quarantined, or ends the run (`fail`)."""
@@ -42,6 +49,9 @@ class CorpusOptions:
     on_error: str = "quarantine"
     unknown_group: str = "error"
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        _at_least_one("--limit", self.limit)
 
 
 @dataclass
@@ -83,7 +93,7 @@ class CorpusReader:
 
     def documents(self) -> Iterator[Document]:
         """All documents that can be read, mentions resolved; what is left out is not told."""
-        for _, document in self._corpus.read(ignore):
+        for _, document in islice(self._corpus.read(ignore), self.options.limit):
             yield self._resolved(document, ignore)
 
     @property
@@ -116,6 +126,11 @@ class JobOptions:
     saliency: Path | None = None
     threads: int | None = None
     quiet: bool = False
+
+    def __post_init__(self) -> None:
+        _at_least_one("--window", self.window_documents)
+        _at_least_one("--window-mentions", self.window_mentions)
+        _at_least_one("--threads", self.threads)
 
 
 @dataclass
@@ -229,10 +244,7 @@ class LinkJob:
             if engine is not None:
                 outcome.seconds = time.perf_counter() - started
                 outcome.stats = statistics(engine.decoder_stats, outcome)
-                if self._options.stats is not None:
-                    self._options.stats.write_text(
-                        json.dumps(outcome.stats, indent=2) + "\n", encoding="utf-8"
-                    )
+                write_statistics(outcome.stats, self._options.stats)
         return outcome
 
     def _line(self, prediction: Prediction) -> str:
@@ -310,6 +322,12 @@ def statistics(stats: Any, outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def write_statistics(stats: Mapping[str, Any], path: Path | None) -> None:
+    """The file of `--stats`, where one was asked for."""
+    if path is not None:
+        path.write_text(json.dumps(stats, indent=2) + "\n", encoding="utf-8")
+
+
 def peak_memory() -> int:
     """Bytes: of the CUDA device where one is used, else of this process."""
     torch = sys.modules.get("torch")
@@ -357,5 +375,6 @@ def link_to_stream(
             outcome.shortened += len(engine.shortened)
         outcome.seconds = time.perf_counter() - started
         outcome.stats = statistics(engine.decoder_stats, outcome)
+        write_statistics(outcome.stats, options.stats)
     outcome.finished = True
     return outcome

@@ -336,7 +336,8 @@ def test_an_unknown_group_is_skipped_and_listed(longbel: Longbel, tmp_path: Path
     assert done.code == 5
     assert identities(read(out)) == [*ORDER, ("odd", "T1")]
     (row,) = read(tmp_path / "p.jsonl.run" / "errors.jsonl")
-    assert (row["document_id"], row["mention_id"], row["line"]) == ("odd", "T2", 5)
+    assert (row["document_id"], row["mention_id"]) == ("odd", "T2")
+    assert row["line"] == 5 or row["source"].endswith("c.jsonl:5")
 
 
 def test_an_unknown_group_is_linked_against_all(longbel: Longbel, tmp_path: Path) -> None:
@@ -385,7 +386,7 @@ def test_bad_input_is_quarantined(longbel: Longbel, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [row["whole_document"] for row in rows] == [True, False, False, True]
     assert "Zanthoma" not in json.dumps(rows)
-    assert longbel("link", corpus, "--out", out).code == 5  # already finished, and still so
+    assert longbel("link", corpus, "--out", out).code == 0  # already finished
     assert longbel("link", corpus, "--out", "-").code == 5
 
 
