@@ -67,17 +67,23 @@ class Survey:
 class CorpusReader:
     """A corpus whose mentions carry the knowledge base's groups, read from the start or a place."""
 
-    def __init__(self, options: CorpusOptions, groups: Sequence[str]) -> None:
+    def __init__(
+        self,
+        options: CorpusOptions,
+        groups: Sequence[str],
+        on_warning: Callable[[Problem], None] = ignore,
+    ) -> None:
         self.options = options
+        self._on_warning = on_warning
         self._resolver = TypeResolver(groups, options.type_map)
-        self._corpus = Corpus(options.paths, options.format)
+        self._corpus = Corpus(options.paths, options.format, on_warning)
 
     def survey(self) -> Survey:
         """Read everything once; LongbelError lists every type without a group, with its count."""
         survey = Survey()
         types: dict[str, int] = {}
         on_problem = fail if self.options.on_error == "fail" else survey.problems.append
-        for _, document in self._corpus.read(on_problem):
+        for _, document in self._corpus.read(on_problem, on_warning=self._on_warning):
             survey.documents += 1
             survey.mentions += len(document.mentions)
             for mention in document.mentions:

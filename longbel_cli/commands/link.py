@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -127,24 +128,27 @@ def link(
     )  # fmt: skip
     linker = Linker.open(*_model_and_kb(model, kb, tell), options)
     linkers = _linkers(linker, ensemble, context_format, to_stdout)
-    if "-" in corpus and not to_stdout and not dry_run:
-        spooled = spool(sys.stdin.buffer, out)
-        corpus = [str(spooled) if path == "-" else path for path in corpus]
     types = {} if type_map is None else load_type_map(type_map)
-    paths = tuple(Path(path) for path in corpus)
-    reader = CorpusReader(
-        CorpusOptions(paths, format, types, on_error, unknown_group, limit),
-        linker.knowledge_base.groups,
-    )
-    if dry_run:
-        from longbel_cli.plan import plan, plan_lines
+    with tempfile.TemporaryDirectory() as passing:
+        # Standard input is read more than once: kept with the run, or until this ends.
+        keep = Path(passing) / "stdin" if to_stdout or dry_run else out
+        paths = tuple(
+            spool(sys.stdin.buffer, keep) if path == "-" else Path(path) for path in corpus
+        )
+        reader = CorpusReader(
+            CorpusOptions(paths, format, types, on_error, unknown_group, limit),
+            linker.knowledge_base.groups,
+            lambda problem: tell(f"note: {problem.message}"),
+        )
+        if dry_run:
+            from longbel_cli.plan import plan, plan_lines
 
-        print("\n".join(plan_lines(plan(linkers[0], reader, job_options))))
-        return
-    if to_stdout:
-        quarantined = _to_stdout(linker, reader, job_options, tell)
-    else:
-        quarantined = _run(linkers, reader, job_options, seconds, tell)
+            print("\n".join(plan_lines(plan(linkers[0], reader, job_options))))
+            return
+        if to_stdout:
+            quarantined = _to_stdout(linker, reader, job_options, tell)
+        else:
+            quarantined = _run(linkers, reader, job_options, seconds, tell)
     if quarantined:
         raise typer.Exit(QUARANTINED)
 
