@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from kb_builder.errors import LongbelError
 
 BASELINES = ("pad", "zero", "mean")
+PATHS = ("even", "adaptive")
 CPU_BATCH_TOKENS = 2048  # larger batches bring nothing where arithmetic is the limit
 _GPU_SHARE = 0.8  # of the free memory; the rest is for fragments and the logits of longer answers
 
@@ -67,17 +69,25 @@ def integrated(
     baseline: torch.Tensor,
     steps: int = 20,
     max_batch_tokens: int | None = None,
+    path: str = "even",
 ) -> TokenScores:
     """Integrated gradients (arXiv 1703.01365) from `baseline` [H] at every prompt token.
 
-    The path is integrated by Gauss-Legendre quadrature of `steps` points. Points are run in
-    batches of `max_batch_tokens` tokens (None: what the device's memory holds).
+    The straight way is integrated by Gauss-Legendre quadrature of `steps` points, over all of it
+    (`even`) or piece by piece, in short pieces where the objective changes most (`adaptive`).
+    Points are run in batches of `max_batch_tokens` tokens (None: what the device's memory holds).
     """
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
-    nodes, weights = (nodes + 1) / 2, weights / 2
     with _frozen(model):
         embedded = _embed(model, prompt_ids)
         way = embedded.float() - baseline.float()  # [T, H]
+
+        def value_at(alpha: float) -> float:
+            point = (baseline.float() + alpha * way).to(embedded.dtype)
+            with torch.no_grad():
+                return float(_value(model, point[None], objective))
+
+        edges = [0.0, 1.0] if path == "even" else _pieces(value_at, steps)
+        nodes, weights = _quadrature(edges, steps)
         total = torch.zeros_like(way)
 
         def add(first: int, last: int) -> None:
@@ -89,16 +99,46 @@ def integrated(
             total = total + torch.einsum("b,bth->th", share, slopes)
 
         _in_batches(add, steps, len(prompt_ids), max_batch_tokens, way.device)
-        ends = torch.stack([embedded, baseline.to(embedded.dtype).expand_as(embedded)])
-        with torch.no_grad():
-            value, baseline_value = (_value(model, end[None], objective) for end in ends)
+        value, baseline_value = value_at(1.0), value_at(0.0)
     effect = total * way
     return TokenScores(
         _norms(effect),
-        float(value),
+        value,
         signed=effect.sum(-1).double().cpu().numpy(),
-        baseline_value=float(baseline_value),
+        baseline_value=baseline_value,
     )
+
+
+_NODES_A_PIECE = 4
+
+
+def _pieces(value_at: Callable[[float], float], steps: int) -> list[float]:
+    """Edges of pieces of [0, 1], four nodes each: the piece over which the objective changes most
+    is halved until there are enough. One forward an edge."""
+    count = max(1, steps // _NODES_A_PIECE)
+    known = {place / min(count, 4): 0.0 for place in range(min(count, 4) + 1)}
+    known = {edge: value_at(edge) for edge in known}
+    while len(known) <= count:
+        edges = sorted(known)
+        widest = max(pairwise(edges), key=lambda piece: abs(known[piece[1]] - known[piece[0]]))
+        middle = sum(widest) / 2
+        if middle in known:
+            break
+        known[middle] = value_at(middle)
+    return sorted(known)
+
+
+def _quadrature(edges: Sequence[float], steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes and weights of `steps` points spread over the pieces between edges."""
+    nodes: list[np.ndarray] = []
+    weights: list[np.ndarray] = []
+    count = len(edges) - 1
+    for number, (start, end) in enumerate(pairwise(edges)):
+        share = steps // count + (number < steps % count)
+        places, shares = np.polynomial.legendre.leggauss(share)
+        nodes.append(start + (places + 1) / 2 * (end - start))
+        weights.append(shares / 2 * (end - start))
+    return np.concatenate(nodes), np.concatenate(weights)
 
 
 def objective_values(

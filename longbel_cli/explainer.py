@@ -14,6 +14,7 @@ import numpy as np
 from kb_builder.errors import LongbelError
 from longbel_cli.attribution import (
     BASELINES,
+    PATHS,
     Answer,
     Objective,
     baseline_embedding,
@@ -44,6 +45,7 @@ class ExplainOptions:
     steps: int = 20
     baseline: str = "pad"
     max_batch_tokens: int | None = None
+    path: str = "even"
 
     def __post_init__(self) -> None:
         for method in self.methods:
@@ -53,6 +55,8 @@ class ExplainOptions:
             raise _usage(
                 f"unknown baseline {self.baseline!r}", f"Choose from {', '.join(BASELINES)}."
             )
+        if self.path not in PATHS:
+            raise _usage(f"unknown path {self.path!r}", f"Choose from {', '.join(PATHS)}.")
         if self.steps < 1:
             raise _usage(f"{self.steps} steps", "Integrated gradients need at least one.")
         if any(rank < 1 for rank in (*self.ranks, self.versus or 1)):
@@ -116,7 +120,13 @@ class Explainer:
         else:
             options = self._options
             found = integrated(
-                self._model, ids, objective, self._baseline, options.steps, options.max_batch_tokens
+                self._model,
+                ids,
+                objective,
+                self._baseline,
+                options.steps,
+                options.max_batch_tokens,
+                options.path,
             )
             about |= {
                 "steps": options.steps,

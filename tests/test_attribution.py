@@ -115,6 +115,34 @@ def test_integrated_sums_to_the_difference_of_the_objective(baseline):
         assert found.baseline_value == pytest.approx(empty, abs=1e-4)
 
 
+@pytest.mark.parametrize("baseline", ["pad", "mean"])
+def test_an_adaptive_path_is_complete_too(baseline):
+    network = model()
+    start = baseline_embedding(network, baseline, 2)
+    found = integrated(network, PROMPT, [Answer(ANSWER)], start, steps=64, path="adaptive")
+    assert abs(found.delta) <= 0.05 * abs(found.value - found.baseline_value)
+
+
+def test_an_adaptive_path_is_nearer_to_complete_across_a_jump():
+    network = model()
+    zero = baseline_embedding(network, "zero", 2)
+    even, adaptive = (
+        integrated(network, PROMPT, [Answer(ANSWER)], zero, steps=64, path=path)
+        for path in attribution.PATHS
+    )
+    assert abs(adaptive.delta) < abs(even.delta) / 3
+
+
+def test_pieces_are_short_where_the_objective_changes():
+    edges = attribution._pieces(lambda alpha: float(alpha > 0.3), 64)
+    assert len(edges) == 17 and (edges[0], edges[-1]) == (0.0, 1.0)
+    at = next(number for number, edge in enumerate(edges) if edge > 0.3)
+    assert edges[at] - edges[at - 1] == 2.0**-14
+    nodes, weights = attribution._quadrature([0.0, 0.25, 1.0], 7)
+    assert len(nodes) == 7 and (nodes < 0.25).sum() == 4
+    assert (weights * nodes**5).sum() == pytest.approx(1 / 6)
+
+
 def test_more_steps_are_nearer_to_complete():
     network = model()
     pad = baseline_embedding(network, "pad", 2)

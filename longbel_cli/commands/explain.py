@@ -62,6 +62,12 @@ def explain(
     baseline: Annotated[
         str, typer.Option(metavar="pad|zero|mean", help="Where `integrated` begins.")
     ] = "pad",
+    path: Annotated[
+        str,
+        typer.Option(
+            metavar="even|adaptive", help="How `integrated` spreads its steps over the way."
+        ),
+    ] = "even",
     corpus: Annotated[
         list[Path] | None,
         typer.Option(help="Corpus that was linked (repeatable).  [default: as run.json says]"),
@@ -108,7 +114,7 @@ def explain(
     from longbel_cli.explainer import Explainer, ExplainOptions
     from longbel_cli.progress import Progress
 
-    options = ExplainOptions(methods, ranks, versus, steps, baseline, max_batch_tokens)
+    options = ExplainOptions(methods, ranks, versus, steps, baseline, max_batch_tokens, path)
     run = LinkedRun.open(predictions, sources)
     explainer = Explainer(run.linker.checkpoint, run.linker.model, options)
     made: list[Any] = []
