@@ -197,16 +197,23 @@ def _embed(model: Any, ids: Sequence[int]) -> torch.Tensor:
 
 @contextmanager
 def _frozen(model: Any) -> Iterator[None]:
-    """No gradients for the weights (they would fill the memory), evaluation mode, both undone."""
+    """No gradients for the weights (they would fill the memory), evaluation mode, and an attention
+    that knows gradients, whatever a decoder has put in its place. All of it is undone."""
     training = model.training
+    attention = getattr(getattr(model, "config", None), "_attn_implementation", None)
+    foreign = attention not in (None, "sdpa", "eager")
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)
     model.eval()
+    if foreign:
+        model.set_attn_implementation("sdpa")
     try:
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
+        if foreign:
+            model.set_attn_implementation(attention)
         model.train(training)
         for parameter in trainable:
             parameter.requires_grad_(True)

@@ -39,7 +39,10 @@ def ansi(explanation: Explanation, colour: bool = True) -> str:
 def _ansi_attribution(
     explanation: Explanation, attribution: Attribution, colour: bool
 ) -> Iterator[str]:
-    yield f"-- {heading(attribution)}; log-probability {attribution.objective:.3f}"
+    objective = (
+        "log-probability" if attribution.versus is None else "lead in log-probability per token"
+    )
+    yield f"-- {heading(attribution)}; {objective} {attribution.objective:.3f}"
     if attribution.delta is not None:
         yield f"   {attribution.steps} steps, completeness delta {attribution.delta:+.4f}"
     shares = ", ".join(f"{part} {share:.0%}" for part, share in attribution.shares.items())

@@ -278,10 +278,13 @@ def test_pages_while_linking(linked, tmp_path):
 
     documents = list(read_corpus([linked.folder / "corpus"]))
     predictions = read_predictions(linked.predictions).predictions
+    # The model that is explained is the one that links, before and after.
+    first = list(linker.link(documents))
     page_writer(linker, tmp_path / "pages")(documents, predictions)
     (page,) = (tmp_path / "pages").iterdir()
     assert page.name.startswith("ward-7-")
     assert len(embedded(page.read_text("utf-8"))["mentions"]) == 4
+    assert list(linker.link(documents)) == first
     maps = list(saliency_maps(linker)(documents, predictions))
     assert [one.mention.id for one in maps] == ["T1", "T2", "T3", "T4"]
     assert "<details open>" in maps[0]._repr_html_()
