@@ -138,7 +138,9 @@ def _concepts(rng: np.random.Generator, words: Words, start: int, size: int, com
             elif variant[atom] < 0.8:
                 text = name[:1].upper() + name[1:]
             if tag not in ("ENG", "JPN"):
-                text = "".join(_ACCENTED.get(c, c) if k % 11 == 2 else c for k, c in enumerate(text))
+                text = "".join(
+                    _ACCENTED.get(c, c) if k % 11 == 2 else c for k, c in enumerate(text)
+                )
             mth = is_mth[atom] < 0.04
             sab = "MTH" if mth else VOCABULARIES[source[atom]]
             tty = "PN" if mth and is_mth[atom] < 0.03 else TERM_TYPES[kind[atom]]
