@@ -374,6 +374,23 @@ def test_wide_roots(children: int, n_beams: int) -> None:
             assert beam.logprob == pytest.approx(value, abs=2e-4)
 
 
+def test_a_wide_node_at_which_a_name_ends() -> None:
+    """The end is among its best moves, so one more than K of the others is needed to go on."""
+    names = Names({"A": [(5,), *((5, token) for token in range(100, 700))], "B": [(3,)]})
+    model = tiny_model("llama", vocab_size=700, seed=4)
+    prompt = [5, 6, 7, CLOSE]
+    with torch.inference_mode():
+        hidden = model.model(torch.tensor([[*prompt, 5]])).last_hidden_state[0, -1]
+        model.lm_head.weight[END] = hidden / hidden.norm() ** 2 * 12  # a logit of 12
+    options = SearchOptions(END, 3)
+    expected = ReferenceDecoder(model, names.trie, options).generate([Request(0, prompt, "A")])
+    found = finish(
+        PackedDecoder(model, names.trie, options), [Request(0, prompt, "A")]
+    )  # fmt: skip
+    assert found[0][0].rows == (0,) and len(found[0]) == 3
+    compare(model, names, options, [Request(0, prompt, "A")], expected, found, Differences())
+
+
 def test_wide_nodes_inside_composite_answers() -> None:
     """A wide root is met again after the composite mark."""
     names = Names({"A": [(token,) for token in range(100, 700)], "B": [(3,)]})
