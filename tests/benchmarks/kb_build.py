@@ -52,9 +52,9 @@ def measure(atoms: int, work: Path, tokenizer: Path) -> dict:
 def table(results: list[dict], name: str) -> str:
     """Results as Markdown."""
     lines = [
-        f"Tokenizer: {name}. {os.cpu_count()} cores.",
+        f"Tokenizer: {name}. {os.cpu_count()} cores. Growth: CPU s / (n log n), first = 1.",
         "",
-        "| atoms | names | seconds | CPU s | CPU s / (n log n), first = 1 | peak | read | rules | write |"
+        "| atoms | names | seconds | CPU s | growth | peak | read | rules | write |"
         " trie | trie B/name | load before |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
