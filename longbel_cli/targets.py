@@ -1,0 +1,130 @@
+"""Which name of its gold concept a mention should be answered with.
+
+The knowledge base holds several names of a concept; the target is the one nearest to the
+mention by the cosine of character trigram TF-IDF vectors. Two rules say what a concept that
+comes back in a document is called. Knows nothing of prompts or models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+
+from kb_builder.errors import LongbelError
+from kb_builder.text import clean
+from longbel_cli.training.lexicon import Lexicon
+from longbel_cli.types import Document, Mention
+
+Vector = dict[str, float]
+# Below this cosine a mention and a name share little more than an ending: an abbreviation, say.
+FAR = 0.3
+
+
+def trigrams(text: str) -> Counter[str]:
+    """The character trigrams of the case-folded text with a blank before and after it."""
+    padded = f" {clean(text).casefold()} "
+    return Counter(padded[start : start + 3] for start in range(max(1, len(padded) - 2)))
+
+
+class NearestNames:
+    """Finds the name of a concept that is nearest to a mention."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+        self._frequency: Counter[str] = Counter()
+        for name in lexicon.names:
+            self._frequency.update(trigrams(name.text).keys())
+        self._vectors: dict[tuple[str, str], list[tuple[str, Vector]]] = {}
+
+    def nearest(self, mention: str, code: str, group: str) -> tuple[str, float] | None:
+        """The nearest name and its cosine; None if the group has no such concept.
+
+        Of equally near names the one spelled as the mention, then the first of the table.
+        """
+        names = self._names(code, group)
+        if not names:
+            return None
+        text = clean(mention)
+        vector = self._vector(text)
+        scored = [(cosine(vector, other), name) for name, other in names]
+        best = max(score for score, _ in scored)
+        near = [name for score, name in scored if score > best - 1e-9]
+        return (text if text in near else near[0]), best
+
+    def _names(self, code: str, group: str) -> list[tuple[str, Vector]]:
+        concept = (code, group)
+        if concept not in self._vectors:
+            self._vectors[concept] = [
+                (name.text, self._vector(name.text))
+                for name in self._lexicon.of_concept(code, group)
+            ]
+        return self._vectors[concept]
+
+    def _vector(self, text: str) -> Vector:
+        """TF-IDF of unit length; idf is ln((1 + names) / (1 + names with the trigram)) + 1."""
+        total = 1 + len(self._lexicon.names)
+        weights = {
+            gram: count * (math.log(total / (1 + self._frequency[gram])) + 1)
+            for gram, count in trigrams(text).items()
+        }
+        norm = math.sqrt(sum(weight * weight for weight in weights.values()))
+        return {gram: weight / norm for gram, weight in weights.items()}
+
+
+def cosine(one: Vector, other: Vector) -> float:
+    """The dot product of two vectors of unit length."""
+    if len(other) < len(one):
+        one, other = other, one
+    return sum(weight * other[gram] for gram, weight in one.items() if gram in other)
+
+
+# Given the name a concept has had in the document (None at first), the nearest name and its
+# cosine: the name it gets now.
+TargetRule = Callable[[str | None, str, float], str]
+
+TARGET_RULES: dict[str, TargetRule] = {
+    # One name per concept and document: the one nearest to the concept's first mention.
+    "document": lambda earlier, nearest, _: nearest if earlier is None else earlier,
+    # The name nearest to each mention; what is near to none keeps the document's name.
+    "mention": lambda earlier, nearest, score: (
+        nearest if earlier is None or score >= FAR else earlier
+    ),
+}
+
+
+def target_rule(name: str) -> TargetRule:
+    """The rule of that name; LongbelError names those there are."""
+    if name not in TARGET_RULES:
+        raise LongbelError(
+            f"unknown target rule {name!r}",
+            f"Choose one of {', '.join(TARGET_RULES)}.",
+            exit_code=2,
+        )
+    return TARGET_RULES[name]
+
+
+def document_targets(
+    document: Document, nearest: NearestNames, rule: TargetRule
+) -> list[tuple[str, ...] | None]:
+    """For each mention the names of its gold concepts, by code; None where there is no target.
+
+    A mention has no target without a gold, or where its group lacks one of the gold concepts.
+    """
+    earlier: dict[tuple[str, str], str] = {}
+
+    def name_of(mention: Mention, code: str) -> str | None:
+        concept = (code, mention.semantic_group)
+        found = nearest.nearest(mention.text, *concept)
+        if found is None:
+            return None
+        name = rule(earlier.get(concept), *found)
+        earlier.setdefault(concept, name)
+        return name
+
+    targets: list[tuple[str, ...] | None] = []
+    for mention in document.mentions:
+        names = [name_of(mention, code) for code in sorted(set(mention.gold or ()))]
+        known = tuple(name for name in names if name is not None)
+        targets.append(known if known and len(known) == len(names) else None)
+    return targets

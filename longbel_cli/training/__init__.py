@@ -1,0 +1,1 @@
+"""The parts of `longbel train`: names, examples, batches, the optimiser's loop and its states."""

@@ -1,0 +1,129 @@
+"""Documents to training examples: token ids, and which of them the loss is on.
+
+An example is one mention's prompt and completion. Knows nothing of optimisers or files.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from longbel_cli.checkpoint import Checkpoint
+from longbel_cli.prompts import (
+    GROUP_CLOSE,
+    DocumentPrompts,
+    MemoryLine,
+    Prompt,
+    PromptFormat,
+    SentenceSplitter,
+)
+from longbel_cli.types import Document, Span
+
+
+@dataclass(frozen=True)
+class Example:
+    """Token ids of prompt and completion, and for each the weight of its loss (0: none)."""
+
+    ids: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def encode_example(
+    checkpoint: Checkpoint,
+    prompt: Prompt,
+    memory: Sequence[MemoryLine],
+    names: tuple[str, ...],
+    end: int,
+    memory_weight: float = 0.0,
+) -> Example:
+    """The prompt as `link` encodes it, and its completion: ` name` and the end.
+
+    The completion's loss has weight 1, all else 0, but for the names in memory: `memory_weight`.
+    """
+    ids = checkpoint.encode(prompt)
+    weights = np.zeros(len(ids), dtype=np.float32)
+    if memory_weight:
+        closing = checkpoint.mark_id(GROUP_CLOSE)
+        places = [place for place, token in enumerate(ids) if token == closing]
+        for place, line in zip(places, memory, strict=False):
+            answer = checkpoint.encode_answer(line.names)
+            if ids[place + 1 : place + 1 + len(answer)] == answer:
+                weights[place + 1 : place + 1 + len(answer)] = memory_weight
+    answer = checkpoint.encode_answer(names)
+    weights = np.concatenate([weights, np.ones(len(answer) + 1, dtype=np.float32)])
+    return Example(np.array([*ids, *answer, end], dtype=np.int32), weights)
+
+
+@dataclass(frozen=True)
+class Cropping:
+    """In `share` of the examples the context is `characters` around the mention, and memory
+    the lines of the mentions in it; 0 characters: whole documents always."""
+
+    characters: int = 0
+    share: float = 1.0
+
+
+class ExampleMaker:
+    """Makes the examples of documents in one prompt format."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        form: PromptFormat,
+        split: SentenceSplitter | None = None,
+        cropping: Cropping = Cropping(),
+        memory_weight: float = 0.0,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._form = form
+        self._split = split
+        self._cropping = cropping
+        self._memory_weight = memory_weight
+        self._end = checkpoint.end_id(form)
+
+    def example(
+        self,
+        document: Document,
+        targets: Sequence[tuple[str, ...] | None],
+        place: int,
+        rng: random.Random,
+    ) -> Example:
+        """The example of the mention at `place`, with gold memory before it."""
+        window = self._window(document, place, rng)
+        memory = [
+            MemoryLine(mention.text, mention.semantic_group, target)
+            for mention, target in zip(document.mentions[:place], targets[:place], strict=True)
+            if target is not None
+            and (window is None or (window.start <= mention.start and mention.end <= window.end))
+        ]
+        target = targets[place]
+        assert target is not None
+        prompts = DocumentPrompts(document, self._form, self._split)
+        prompt = prompts.render(document.mentions[place], memory, window)
+        return encode_example(
+            self._checkpoint, prompt, memory, target, self._end, self._memory_weight
+        )
+
+    def _window(self, document: Document, place: int, rng: random.Random) -> Span | None:
+        """A stretch of whole words around the mention, in document offsets."""
+        size = self._cropping.characters
+        length = document.passages[-1].end
+        if not size or length <= size or rng.random() >= self._cropping.share:
+            return None
+        mention = document.mentions[place]
+        room = max(0, size - (mention.end - mention.start))
+        start = max(0, mention.start - rng.randint(0, room))
+        end = min(length, max(mention.end, start + size))
+        text = document.text
+        while start and not text[start - 1].isspace():
+            start -= 1
+        while end < length and not text[end].isspace():
+            end += 1
+        return Span(start, end)

@@ -1,0 +1,65 @@
+"""The names of a knowledge base held in memory, as training needs them: by concept and by form.
+
+Reads the names table alone; knows nothing of tries, models or documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Name(NamedTuple):
+    """One name of one concept in one semantic group, and the language it is written in."""
+
+    text: str
+    code: str
+    group: str
+    language: str
+
+
+def folded(text: str) -> str:
+    """The form under which two spellings of a name are taken as the same."""
+    return " ".join(text.casefold().replace("-", " ").split())
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """All names of a knowledge base, in the order of its table."""
+
+    names: tuple[Name, ...]
+
+    @cached_property
+    def by_concept(self) -> dict[tuple[str, str], tuple[Name, ...]]:
+        """The names of each (code, group), in table order."""
+        concepts: dict[tuple[str, str], list[Name]] = {}
+        for name in self.names:
+            concepts.setdefault((name.code, name.group), []).append(name)
+        return {concept: tuple(names) for concept, names in concepts.items()}
+
+    @cached_property
+    def codes_by_form(self) -> dict[tuple[str, str], frozenset[str]]:
+        """The codes that a folded form stands for in a group."""
+        forms: dict[tuple[str, str], set[str]] = {}
+        for name in self.names:
+            forms.setdefault((folded(name.text), name.group), set()).add(name.code)
+        return {form: frozenset(codes) for form, codes in forms.items()}
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        return tuple(sorted({name.group for name in self.names}))
+
+    def of_concept(self, code: str, group: str) -> tuple[Name, ...]:
+        return self.by_concept.get((code, group), ())
+
+
+def read_lexicon(kb: Path) -> Lexicon:
+    """The names of the knowledge base in that directory."""
+    import pyarrow.parquet as parquet
+
+    table = parquet.read_table(kb / "names.parquet", columns=["name", "code", "group", "language"])
+    columns: Sequence[list[str]] = [column.to_pylist() for column in table.columns]
+    return Lexicon(tuple(Name(*row) for row in zip(*columns, strict=True)))
