@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 
@@ -48,6 +50,12 @@ def pairs(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     return high.astype(np.int64) << 32 | low
 
 
+def indices_of(encoded: pa.ChunkedArray) -> np.ndarray:
+    """int32[n]: the indices of a dictionary-encoded column, whose chunks share one dictionary."""
+    chunks = (chunk.indices.to_numpy() for chunk in encoded.chunks)
+    return np.concatenate([np.zeros(0, np.int32), *chunks])
+
+
 def bytes_of(strings: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
     """The bytes of all strings, and int64[n + 1] where each begins."""
     n = len(strings)
@@ -55,7 +63,13 @@ def bytes_of(strings: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
     if n == 0 or data is None:
         return np.zeros(0, np.uint8), np.zeros(n + 1, np.int64)
     starts = np.frombuffer(offsets, np.int64)[strings.offset : strings.offset + n + 1]
-    return np.frombuffer(data, np.uint8), starts
+    return np.frombuffer(data, np.uint8)[starts[0] : starts[-1]], starts - starts[0]
+
+
+def slices(strings: pa.LargeStringArray, step: int = 1 << 19) -> Iterator[pa.LargeStringArray]:
+    """The column a part at a time: flags for every byte of a whole one would be the peak."""
+    for start in range(0, max(len(strings), 1), step):
+        yield strings.slice(start, step)
 
 
 def count_of(flags: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kb_builder.claims import NOBODY, RULE_NUMBER, Audit, AuditRows, Claims, claims_of, joined
-from kb_builder.columns import distinct, is_in, pairs, runs, starts_of_runs, used
+from kb_builder.columns import distinct, indices_of, is_in, pairs, runs, starts_of_runs, used
 from kb_builder.letters import all_caps_column, lower_column
 from kb_builder.terms import Terms, Titles
 from kb_builder.tidy import tidy_column
@@ -89,8 +89,7 @@ def _number_texts(terms: Terms) -> tuple[pa.LargeStringArray, np.ndarray, _Prefe
     strings = texts.take(pa.array(order))
     place = np.empty(len(order), dtype=np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
-    indices = [np.zeros(0, np.int32), *(chunk.indices.to_numpy() for chunk in encoded.chunks)]
-    number = place[np.concatenate(indices)]
+    number = place[indices_of(encoded)]
     n_names = len(number) - len(titles.string)
     preferred = _Preferred(
         np.full(len(terms.codes), -1, dtype=np.int32), np.full(len(terms.codes), -1, dtype=np.int16)
@@ -207,10 +206,7 @@ def _without_all_caps(
     counts: dict[str, int],
 ) -> Claims:
     """Rule 5: an ALL-CAPS name goes where its concept has the same letters in another case."""
-    names = used(kept.name, len(strings))
-    caps = np.zeros(len(strings), dtype=bool)
-    caps[names] = all_caps_column(strings.take(pa.array(names)))
-    is_caps = caps[kept.name]
+    is_caps = all_caps_column(strings)[kept.name]
     # Only the names of concepts that have one in capitals need to be looked at.
     shouting = np.zeros(n_concepts, dtype=bool)
     shouting[kept.concept[is_caps]] = True
@@ -218,7 +214,8 @@ def _without_all_caps(
     names = used(kept.name[at], len(strings))
     letters = np.full(len(strings), -1, dtype=np.int32)
     lowered = lower_column(strings.take(pa.array(names)))
-    letters[names] = lowered.dictionary_encode().indices.to_numpy()
+    letters[names] = indices_of(lowered.dictionary_encode())
+    del lowered
     key, in_caps = pairs(kept.concept[at], letters[kept.name[at]]), is_caps[at]
     gone = np.zeros(kept.n, dtype=bool)
     gone[at[in_caps]] = is_in(key[in_caps], key[~in_caps])

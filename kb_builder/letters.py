@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kb_builder.columns import bytes_of, count_of
+from kb_builder.columns import bytes_of, count_of, slices
 
 
 def is_all_caps(name: str) -> bool:
@@ -24,6 +24,10 @@ def is_capitalised(name: str) -> bool:
 
 def all_caps_column(strings: pa.LargeStringArray) -> np.ndarray:
     """bool[n]: `is_all_caps` of every string."""
+    return np.concatenate([_all_caps(part) for part in slices(strings)])
+
+
+def _all_caps(strings: pa.LargeStringArray) -> np.ndarray:
     data, starts = bytes_of(strings)
     lower = count_of(_between(data, "a", "z"), starts) > 0
     caps = (count_of(_between(data, "A", "Z"), starts) > 0) & ~lower
@@ -34,6 +38,10 @@ def all_caps_column(strings: pa.LargeStringArray) -> np.ndarray:
 
 def capitalised_column(strings: pa.LargeStringArray) -> np.ndarray:
     """bool[n]: `is_capitalised` of every string."""
+    return np.concatenate([_capitalised(part) for part in slices(strings)])
+
+
+def _capitalised(strings: pa.LargeStringArray) -> np.ndarray:
     data, starts = bytes_of(strings)
     capital = _between(data, "A", "Z")
     first = np.zeros(len(strings), dtype=bool)
@@ -46,8 +54,12 @@ def capitalised_column(strings: pa.LargeStringArray) -> np.ndarray:
     return capitalised
 
 
-def lower_column(strings: pa.LargeStringArray) -> pa.LargeStringArray:
+def lower_column(strings: pa.LargeStringArray) -> pa.ChunkedArray:
     """`str.lower` of every string."""
+    return pa.chunked_array([_lower(part) for part in slices(strings)], pa.large_string())
+
+
+def _lower(strings: pa.LargeStringArray) -> pa.LargeStringArray:
     data, starts = bytes_of(strings)
     other = count_of(data >= 0x80, starts) > 0
     lowered = pc.ascii_lower(strings)
