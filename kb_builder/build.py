@@ -11,7 +11,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from kb_builder.claims import RULES
 from kb_builder.columns import distinct, pairs, used
 from kb_builder.disambiguate import Names, disambiguate
 from kb_builder.errors import LongbelError
+from kb_builder.progress import Progress, silent
 from kb_builder.publish import Draft
 from kb_builder.sources import read_terms
 from kb_builder.sources.selection import BadRows, Quarantined, selection_of
@@ -101,14 +102,7 @@ class BuildReport:
     dry_run: bool = False
 
 
-Progress = Callable[[str, int, int | None], None]
-
-
-def _silent(stage: str, done: int, of: int | None) -> None:
-    pass
-
-
-def build_kb(options: BuildOptions, progress: Progress = _silent) -> BuildReport:
+def build_kb(options: BuildOptions, progress: Progress = silent) -> BuildReport:
     """Build the knowledge base that `options` describe and report on it."""
     started = time.perf_counter()
     stages: list[Stage] = []
@@ -220,7 +214,11 @@ def _info(options: BuildOptions, terms: Terms, names: Names, bad: BadRows) -> di
     concepts = used(kept.concept, len(terms.codes))
     return {
         "format_version": FORMAT_VERSION,
-        "source": {"name": options.source.name, "files": terms.files},
+        "source": {
+            "name": options.source.name,
+            "release": terms.release,
+            "files": terms.files,
+        },
         "options": options.deciding(),
         "signature": _signature(options, terms, names),
         "licence": LICENCE,

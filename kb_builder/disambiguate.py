@@ -103,7 +103,8 @@ def _number_texts(terms: Terms) -> tuple[pa.LargeStringArray, np.ndarray, _Prefe
 def _preferred_titles(titles: Titles) -> Titles:
     """Of each concept the best candidate, tidied."""
     encoded = titles.string.dictionary_encode()
-    best = best_titles(titles.concept, titles.rank, encoded.indices.to_numpy(), encoded.dictionary)
+    string = encoded.indices.to_numpy()
+    best = best_titles(titles.concept, titles.rank, string, titles.language, encoded.dictionary)
     return Titles(
         titles.concept[best],
         tidy_column(titles.string.take(pa.array(best))),

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from kb_builder.errors import LongbelError
 from kb_builder.trie import Trie, build_trie
+from kb_builder.types import Term
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -98,6 +99,12 @@ class KnowledgeBase:
 
     def name(self, row: int) -> str:
         return self._names["name"][int(row)].as_py()
+
+    def term(self, row: int) -> Term:
+        """Everything that the names table says of a row."""
+        language = self._names["language"][int(row)].as_py()
+        preferred = self._names["preferred"][int(row)].as_py()
+        return Term(self.code(row), self.name(row), self.group(row), language, preferred)
 
     def names_of(self, rows: Sequence[int] | np.ndarray) -> list[str]:
         """The names of several rows."""

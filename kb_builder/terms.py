@@ -44,6 +44,7 @@ class Terms:
     as_they_stand: bool = False  # the rules were applied already
     counts: dict[str, int] = field(default_factory=dict)
     atoms_by_language: dict[str, int] = field(default_factory=dict)
+    release: str | None = None  # as the source calls itself
     files: list[dict[str, object]] = field(default_factory=list)
 
 

@@ -11,18 +11,23 @@ from kb_builder.letters import capitalised_column
 
 
 def best_titles(
-    concept: np.ndarray, rank: np.ndarray, string: np.ndarray, strings: pa.LargeStringArray
+    concept: np.ndarray,
+    rank: np.ndarray,
+    string: np.ndarray,
+    language: np.ndarray,
+    strings: pa.LargeStringArray,
 ) -> np.ndarray:
     """For each concept the position of its best candidate, ascending by concept.
 
     Candidate i is `strings[string[i]]` (of distinct strings). Best is: smallest rank, fewest
-    characters, capitalised before not, first in code-point order.
+    characters, capitalised before not, first in code-point order; of equal ones that of the
+    smallest language number.
     """
     if len(concept) == 0:
         return np.zeros(0, dtype=np.int64)
     length = pc.utf8_length(strings).to_numpy(zero_copy_only=False).astype(np.int64)
     shape = (length << 1 | ~capitalised_column(strings))[string]
-    order = np.lexsort((string, shape, rank, concept))
+    order = np.lexsort((language, string, shape, rank, concept))
     begins = starts_of_runs(concept[order], rank[order], shape[order])
     distinct = ~begins & starts_of_runs(string[order])
     if distinct.any():  # equal so far but spelled differently: compare the strings themselves

@@ -104,8 +104,10 @@ class Trie:
         nodes = np.concatenate(
             [np.full(int(ends_here), -1), np.arange(first, stop), self.n_inner + starts]
         )
-        order = np.argsort(tokens, kind="stable")
-        return Children(tokens[order].astype(np.int64), nodes[order].astype(np.int64))
+        if stop > first and len(starts):  # two ascending runs: inner nodes, leaves
+            order = np.argsort(tokens, kind="stable")
+            tokens, nodes = tokens[order], nodes[order]
+        return Children(tokens.astype(np.int64), nodes.astype(np.int64))
 
     def _after_tail(self, position: int) -> Children:
         following = position + 1

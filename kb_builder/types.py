@@ -11,5 +11,5 @@ class Term(NamedTuple):
     concept_id: str
     name: str
     semantic_group: str
-    language: str
+    language: str | None
     preferred: bool

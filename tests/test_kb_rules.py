@@ -421,6 +421,17 @@ def test_codes_compare_as_strings(tmp_path: Path) -> None:
     assert short_names(tmp_path / "kb") == {DISO: {"Cold": "10"}}
 
 
+def test_a_title_of_several_languages_has_the_preferred_one(tmp_path: Path) -> None:
+    """Whatever the order of the rows, and however many blocks they would fill."""
+    title = [conso_row("C1", "Lupus", lat=lat, tty="PN") for lat in ("POR", "GER", "ITA")]
+    for name, rows in (("one", title), ("two", title[::-1])):
+        folder = write_release(
+            tmp_path / name, [*rows, conso_row("C1", "LE")], [sty_row("C1", "T047")]
+        )
+        build(folder, tmp_path / f"{name}-kb")
+        assert (DISO, "Lupus", "C1", "GER", True) in names_of(tmp_path / f"{name}-kb")
+
+
 def test_random_order_of_rows_changes_nothing(release: Path, tmp_path: Path) -> None:
     order = np.random.default_rng(0).permutation(len(CONSO))
     shuffled = write_release(

@@ -43,6 +43,8 @@ def parts(name: str, pieces: list[bytes]) -> dict[str, bytes]:
 
 
 PLAIN = {"MRCONSO.RRF": CONSO, "MRSTY.RRF": STY}
+# A release's own name, which the knowledge base keeps.
+PLAIN["release.dat"] = b"umls.release.name=2017AA\numls.release.date=20170508\n"
 META = {f"2017AA/META/{name}": data for name, data in PLAIN.items()}
 SPLIT = {
     **parts("2017AA/META/MRCONSO.RRF.{}.gz", [gzip.compress(one) for one in cut(CONSO, 3)]),
@@ -88,8 +90,10 @@ def laid_out(folder: Path, name: str, content: dict[str, bytes] | bytes) -> Path
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_of_a_release(tmp_path: Path, layout: str) -> None:
-    build(laid_out(tmp_path, *LAYOUTS[layout]), tmp_path / "kb")
+    report = build(laid_out(tmp_path, *LAYOUTS[layout]), tmp_path / "kb")
     assert short_names(tmp_path / "kb") == EXPECTED
+    with_name = ("folder", "folder with META", "compressed", "zip", "full-release zip")
+    assert report.info["source"]["release"] == ("2017AA" if layout in with_name else None)
 
 
 def test_the_file_itself_stands_for_its_folder(tmp_path: Path) -> None:
@@ -105,6 +109,11 @@ BROKEN: dict[str, tuple[str, dict[str, bytes] | bytes, str]] = {
                  "broken after"),
     "no gzip": ("release", {"MRCONSO.RRF.gz": b"not compressed", "MRSTY.RRF": STY}, "broken after"),
     "empty MRSTY": ("release", {"MRCONSO.RRF": CONSO, "MRSTY.RRF": b""}, "no readable rows"),
+    "two releases": (
+        "releases", {f"{year}/META/{name}": data for year in ("2014AA", "2017AA")
+                     for name, data in PLAIN.items()},
+        "MRCONSO.RRF in 2014AA/META and in 2017AA/META",
+    ),
     "a pickle": ("candidate_trie.pkl", b"\x80\x04", "pickles are never read"),
     "something else": ("notes.docx", b"", "no kind of source"),
 }  # fmt: skip

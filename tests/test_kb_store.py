@@ -21,6 +21,7 @@ from kb_builder.lookup import look_up
 from kb_builder.store import KnowledgeBase
 from kb_builder.tokenization import AnswerTokenizer, tokenizer_hash
 from kb_builder.trie import END, Trie
+from kb_builder.types import Term
 from tests.benchmarks.kb_tokenizers import save_model_folder, trained
 from tests.kb_cases import build, conso_row, sty_row, write_release
 
@@ -70,6 +71,7 @@ def test_rows(kb: Path) -> None:
     assert base.names_of([5, 0]) == ["Common cold", "Insulin"]
     assert base.codes_of(np.array([5, 0])) == ["C1", "C4"]
     assert base.names_of([]) == base.codes_of([]) == []
+    assert base.term(3) == Term("C2", "Asthme", "Disorders", "FRE", False)
     assert base.rows_of_group("Disorders") == range(1, 6)
     with pytest.raises(LongbelError, match="no semantic group 'DISO'"):
         base.rows_of_group("DISO")

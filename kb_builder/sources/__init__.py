@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kb_builder.errors import LongbelError
+from kb_builder.progress import Progress
 from kb_builder.sources.archives import Release
 from kb_builder.sources.selection import BadRows, Selection
 from kb_builder.sources.tables import is_table, read_table
@@ -14,7 +15,6 @@ from kb_builder.sources.text_to_code import is_text_to_code, read_text_to_code
 from kb_builder.sources.umls import read_umls
 from kb_builder.terms import Terms
 
-Progress = Callable[[str, int, int | None], None]
 Reader = Callable[[Path, Selection, BadRows, Progress], Terms]
 
 

@@ -26,6 +26,10 @@ from kb_builder.errors import LongbelError
 MAX_BYTES = 32 << 30
 BLOCK_BYTES = 8 << 20
 _ARCHIVES = (".zip", ".nlm")
+# Among them encrypted members (RuntimeError) and unknown compression (NotImplementedError).
+_UNREADABLE = (
+    EOFError, OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,14 @@ class Release:
                 folders.setdefault((folder.count("/") + bool(folder), folder), []).append(part)
         if not folders:
             return None
-        parts = sorted(folders[min(folders)], key=lambda part: part.name)
+        depth = min(folders)[0]
+        nearest = sorted(folder for level, folder in folders if level == depth)
+        if len(nearest) > 1:
+            raise LongbelError(
+                f"{self.source}: {name} in {nearest[0]} and in {nearest[1]}",
+                hint="Give the folder of one release.",
+            )
+        parts = sorted(folders[depth, nearest[0]], key=lambda part: part.name)
         whole = [part for part in parts if _stem(part.name).lower() == name.lower()]
         if whole:  # an unsplit file beside its parts; plain rather than compressed
             parts = [min(whole, key=lambda part: (part.name.lower().endswith(".gz"), part.name))]
@@ -125,8 +136,14 @@ class Release:
         if info.file_size > self.max_bytes:
             raise too_big(f"{archive.filename}:{info.filename}", self.max_bytes)
         copy = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  # closed by the stack
-        with archive.open(info) as packed:
-            shutil.copyfileobj(packed, copy, BLOCK_BYTES)
+        try:
+            with archive.open(info) as packed:
+                shutil.copyfileobj(packed, copy, BLOCK_BYTES)
+        except _UNREADABLE as error:
+            raise LongbelError(
+                f"{archive.filename}:{info.filename}: cannot be unpacked ({error})",
+                hint="The archive is damaged or the disk is full.",
+            ) from error
         copy.seek(0)
         return copy
 
@@ -186,7 +203,7 @@ class StoredFile:
             while True:
                 try:
                     block = stream.read(BLOCK_BYTES)
-                except (EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+                except _UNREADABLE as error:
                     raise LongbelError(
                         f"{self.place}: broken after {total} bytes ({error})",
                         hint="The file is damaged or cut short: download it again.",

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from kb_builder.errors import LongbelError
+from kb_builder.progress import Progress
 from kb_builder.sources.selection import BadRows, Selection
 from kb_builder.sources.tables import sorted_words, wanted_groups
 from kb_builder.terms import Terms, Titles
 
 FILE_NAME = "text_to_code.json"
-Progress = Callable[[str, int, int | None], None]
 
 
 def read_text_to_code(path: Path, selection: Selection, bad: BadRows, progress: Progress) -> Terms:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 from kb_builder.columns import distinct, pairs, used
 from kb_builder.errors import LongbelError
 from kb_builder.parallel import ordered_map
+from kb_builder.progress import Progress
 from kb_builder.semantics import GROUP_NAMES, SEMANTIC_TYPES
 from kb_builder.sources.archives import Release, StoredFile
 from kb_builder.sources.mrfiles import check_against_mrfiles
@@ -36,8 +36,6 @@ from kb_builder.terms import (
 from kb_builder.tidy import tidy_column
 from kb_builder.titles import best_titles
 
-Progress = Callable[[str, int, int | None], None]  # stage, done, all (bytes or rows)
-
 DEFAULT_LANGUAGES = ("ENG", "FRE", "SPA")
 _CONSO_FIELDS, _STY_FIELDS = 18, 6
 _CUI, _LAT, _TS, _SAB, _TTY, _STR, _SUPPRESS = 0, 1, 2, 11, 12, 14, 16
@@ -49,7 +47,19 @@ def read_umls(release: Release, selection: Selection, bad: BadRows, progress: Pr
     conso, sty = _find(release, "MRCONSO.RRF"), _find(release, "MRSTY.RRF")
     check_against_mrfiles(release, {conso: _CONSO_FIELDS, sty: _STY_FIELDS})
     types = _read_types(sty, selection, bad, progress)
-    return _read_atoms(conso, types, selection, bad, progress)
+    terms = _read_atoms(conso, types, selection, bad, progress)
+    terms.release = _release_name(release)
+    return terms
+
+
+def _release_name(release: Release) -> str | None:
+    """What release.dat, where there is one, calls the release."""
+    file = release.find("release.dat")
+    if file is None:
+        return None
+    lines = b"".join(file.blocks()).decode("utf-8", "replace").splitlines()
+    told = [line.partition("=")[2] for line in lines if line.startswith("umls.release.name=")]
+    return told[0].strip() if told else None
 
 
 def _find(release: Release, name: str) -> StoredFile:
@@ -209,7 +219,9 @@ def _read_block(block: Block, selection: Selection) -> _Atoms:
     is_name, is_title = listed[taken], may_be_title[taken]
     title_cui, title_string = cui_index[taken[is_title]], string[is_title]
     title_rank = rank[taken[is_title]]
-    best = best_titles(title_cui, title_rank, title_string, strings)
+    title_language = language[taken[is_title]]
+    place = _language_places(title_language, keys)
+    best = best_titles(title_cui, title_rank, title_string, place, strings)
     language_keys, language_counts = np.unique(language, return_counts=True)
     return _Atoms(
         bad=bad,
@@ -226,7 +238,7 @@ def _read_block(block: Block, selection: Selection) -> _Atoms:
         strings=tidy_column(strings),
         title_cui=title_cui[best],
         title_rank=title_rank[best],
-        title_language=language[taken[is_title]][best],
+        title_language=title_language[best],
         titles=strings.take(pa.array(title_string[best])),
     )
 
@@ -237,6 +249,14 @@ def _key(code: str) -> int:
 
 def _code(key: int) -> str:
     return int(key).to_bytes(3, "big").strip(b"\0").decode("ascii", "replace") if key >= 0 else "?"
+
+
+def _language_places(language: np.ndarray, chosen: list[int]) -> np.ndarray:
+    """Numbers that sort languages as they are preferred: the chosen ones, then by their codes."""
+    place = language.astype(np.int64) + len(chosen)
+    for number, key in enumerate(chosen):
+        place[language == key] = number
+    return place
 
 
 def _title_ranks(
