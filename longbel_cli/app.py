@@ -30,6 +30,8 @@ COMMANDS = (
     ("slurm", "slurm", "slurm"),
 )
 
+STOPPED = (75, 130)  # asked to stop: no error
+
 app = typer.Typer(
     name="longbel",
     help="Document-level biomedical entity linking: link mentions to concepts of a knowledge base.",
@@ -73,7 +75,8 @@ def main() -> None:
     try:
         app()
     except LongbelError as error:
-        print(f"longbel: error: {error.message}", file=sys.stderr)
+        label = "" if error.exit_code in STOPPED else "error: "
+        print(f"longbel: {label}{error.message}", file=sys.stderr)
         if error.hint:
             print(f"  {error.hint}", file=sys.stderr)
         sys.exit(error.exit_code)

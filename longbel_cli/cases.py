@@ -23,6 +23,7 @@ from longbel_cli.prompts import (
     Segment,
     answer_segments,
 )
+from longbel_cli.shortening import shortened
 from longbel_cli.types import Candidate, Document, Mention, Prediction, Span
 
 # The name or names that a candidate of a prediction consists of.
@@ -225,35 +226,9 @@ def fitting(
     encode: Callable[[Prompt], list[int]],
     limit: int,
 ) -> tuple[tuple[MemoryEntry, ...], Span | None]:
-    """The memory and the window that linking showed where a model's context holds `limit` tokens.
-
-    As in linking, the oldest memory lines go first, then the context far from the mention.
-    """
-
-    def fits(kept: Sequence[MemoryEntry], window: Span | None = None) -> bool:
-        prompt = prompts.render(mention, [entry.line for entry in kept], window)
-        return len(encode(prompt)) <= limit
-
-    if fits(memory):
-        return tuple(memory), None
-    if fits(()):
-        count = _largest(len(memory), lambda kept: fits(memory[len(memory) - kept :]))
-        return tuple(memory[len(memory) - count :]), None
-    end = prompts.document.passages[-1].end
-
-    def around(margin: int) -> Span:
-        return Span(max(mention.start - margin, 0), min(mention.end + margin, end))
-
-    return (), around(_largest(end, lambda margin: fits((), around(margin))))
-
-
-def _largest(limit: int, holds: Callable[[int], bool]) -> int:
-    """The largest number up to `limit` that holds, by bisection; 0 is taken to."""
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle - 1)
-    return low
+    """The memory and the window that linking showed to a model with room for `limit` tokens."""
+    kept = shortened(prompts, mention, [entry.line for entry in memory], encode, limit)
+    return tuple(memory[len(memory) - kept.lines :]), kept.window
 
 
 def rebuilt(

@@ -28,7 +28,8 @@ from longbel_cli.prompts import (
     PromptFormat,
     SentenceSplitter,
 )
-from longbel_cli.types import Candidate, Document, Mention, Prediction, Span
+from longbel_cli.shortening import shortened
+from longbel_cli.types import Candidate, Document, Mention, Prediction
 
 # Tokens that a predicted name adds to its document's prompt, for the estimate of its size.
 _NAME_TOKENS = 12
@@ -144,18 +145,16 @@ class LinkingEngine:
         while waiting or flying:
             while waiting and self._fits(flights, flying, waiting[0]):
                 number = waiting.pop(0)
-                flying.add(number)
-                self._submit(number, flights[number])
-            finished = self._decoder.step()
+                if self._submit(number, flights[number]):
+                    flying.add(number)
+            finished = self._decoder.step() if flying else []
             for key, beams in finished:
                 assert isinstance(key, int)
                 flight = flights[key]
                 self._record(flight, beams)
-                if flight.done:
+                if not self._submit(key, flight):
                     flying.remove(key)
                     self._decoder.release(key)
-                else:
-                    self._submit(key, flight)
             on_step(len(finished))
         self._tell_prompts(flights)
         return [prediction for flight in flights for prediction in flight.predictions]
@@ -182,69 +181,38 @@ class LinkingEngine:
         in_flight = sum(flights[other].tokens for other in flying)
         return not flying or in_flight + flights[number].tokens <= self.token_budget
 
-    def _submit(self, key: int, flight: _Flight) -> None:
-        prompt, ids = self._fitting_prompt(flight)
-        if self._on_prompt is not None:
-            flight.prompts_shown.append((flight.mention, prompt))
-        self._decoder.submit(Request(key, ids, flight.mention.semantic_group))
+    def _submit(self, key: int, flight: _Flight) -> bool:
+        """Submit the next mention that a prompt can be made for; whether there was one.
 
-    def _fitting_prompt(self, flight: _Flight) -> tuple[Prompt, list[int]]:
-        """The prompt, shortened if the model's context demands it: first by its oldest memory
-        lines, then by context far from the mention."""
-        mention, memory = flight.mention, flight.memory
+        A mention that is longer than the model's context gets no candidates.
+        """
+        while not flight.done:
+            fitting = self._fitting_prompt(flight)
+            if fitting is None:
+                self._record(flight, [])
+                continue
+            prompt, ids = fitting
+            if self._on_prompt is not None:
+                flight.prompts_shown.append((flight.mention, prompt))
+            self._decoder.submit(Request(key, ids, flight.mention.semantic_group))
+            return True
+        return False
+
+    def _fitting_prompt(self, flight: _Flight) -> tuple[Prompt, list[int]] | None:
+        """The prompt, shortened where the model's context demands it; None where the mention
+        alone is longer."""
+        mention, memory, limit = flight.mention, flight.memory, self._options.max_prompt_tokens
         prompt = flight.prompts.render(mention, memory)
         ids = self._encode(prompt)
-        if len(ids) <= self._options.max_prompt_tokens:
+        if len(ids) <= limit:
             return prompt, ids
-        bare = self._encode(flight.prompts.render(mention, []))
-        if len(bare) <= self._options.max_prompt_tokens:
-            return self._drop_memory(flight)
+        kept = shortened(flight.prompts, mention, memory, self._encode, limit)
         if self._options.form.memory != "none":
-            flight.lines_left_out += len(memory)
-        flight.contexts_cut += 1
-        return self._cut_context(flight)
-
-    def _drop_memory(self, flight: _Flight) -> tuple[Prompt, list[int]]:
-        """The longest run of latest memory lines that fits."""
-        lines = len(flight.memory)
-        low, high = 0, lines - 1  # how many are kept: `low` fits
-        while low < high:
-            middle = (low + high + 1) // 2
-            ids = self._encode(flight.prompts.render(flight.mention, flight.memory[-middle:]))
-            fits = len(ids) <= self._options.max_prompt_tokens
-            low, high = (middle, high) if fits else (low, middle - 1)
-        flight.lines_left_out += lines - low
-        prompt = flight.prompts.render(flight.mention, flight.memory[lines - low :])
-        return prompt, self._encode(prompt)
-
-    def _cut_context(self, flight: _Flight) -> tuple[Prompt, list[int]]:
-        """The widest context around the mention that fits, without memory; around its first
-        fragment, where its fragments lie too far apart."""
-        mention = flight.mention
-        for core in (Span(mention.start, mention.end), min(mention.spans)):
-            best = self._widest(flight, core)
-            if best is not None:
-                return best
-        raise LongbelError(
-            f"{flight.document.source}: document {flight.document.id}: mention {mention.id} "
-            "alone is longer than the model's context",
-            "Shorten the mention, or use a model with a longer context.",
-        )
-
-    def _widest(self, flight: _Flight, core: Span) -> tuple[Prompt, list[int]] | None:
-        text_end = flight.document.passages[-1].end
-        low, high = 0, text_end
-        best: tuple[Prompt, list[int]] | None = None
-        while low <= high:
-            margin = (low + high) // 2
-            window = Span(max(core.start - margin, 0), min(core.end + margin, text_end))
-            prompt = flight.prompts.render(flight.mention, [], window)
-            ids = self._encode(prompt)
-            if len(ids) <= self._options.max_prompt_tokens:
-                best, low = (prompt, ids), margin + 1
-            else:
-                high = margin - 1
-        return best
+            flight.lines_left_out += len(memory) - kept.lines
+        flight.contexts_cut += kept.window is not None
+        prompt = flight.prompts.render(mention, memory[len(memory) - kept.lines :], kept.window)
+        ids = self._encode(prompt)
+        return (prompt, ids) if len(ids) <= limit else None
 
     def _record(self, flight: _Flight, beams: Sequence[Beam]) -> None:
         mention = flight.mention

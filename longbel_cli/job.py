@@ -74,6 +74,7 @@ class CorpusReader:
         on_warning: Callable[[Problem], None] = ignore,
     ) -> None:
         self.options = options
+        self.surveyed: Survey | None = None
         self._on_warning = on_warning
         self._resolver = TypeResolver(groups, options.type_map)
         self._corpus = Corpus(options.paths, options.format, on_warning)
@@ -95,6 +96,7 @@ class CorpusReader:
         for name, count in types.items():
             group = self._resolver.group(name) or name
             survey.by_group[group] = survey.by_group.get(group, 0) + count
+        self.surveyed = survey
         return survey
 
     def documents(self) -> Iterator[Document]:
@@ -171,8 +173,7 @@ class LinkJob:
             "language": linker.options.language or linker.checkpoint.language,
             "composite": linker.options.composite,
             "decoder": linker.options.decoder,
-            "device_type": Auto(lambda: linker.model.device.type),
-            "dtype": Auto(lambda: str(linker.model.dtype).removeprefix("torch.")),
+            **self._device_settings(),
             "max_batch_tokens": Auto(linker.batch_tokens) if budget is None else budget,
             "threads": Auto(default_threads) if self._options.threads is None
             else self._options.threads,
@@ -188,8 +189,30 @@ class LinkJob:
             "corpus": [str(path) for path in reader.paths],
             "shard_count": self._options.shard.count,
         }
+        if self._reader.surveyed is not None:
+            free["documents"] = self._reader.surveyed.documents
+            free["mentions"] = self._reader.surveyed.mentions
         bounds = Bounds(self._options.window_documents, self._options.window_mentions, reader.limit)
         return RunConfiguration(results, self._reader.files, free, bounds, command)
+
+    def _device_settings(self) -> dict[str, Any]:
+        """Device and dtype: as asked for, or as the model turns out to have them."""
+        options = self._linker.options
+        device, dtype = options.device, options.dtype
+        found = self._found_device
+        return {
+            "device_type": Auto(lambda: found()["device_type"])
+            if device == "auto"
+            else device.split(":")[0],
+            "dtype": Auto(lambda: found()["dtype"]) if dtype == "auto" else dtype,
+        }
+
+    def _found_device(self) -> dict[str, str]:
+        model = self._linker.model
+        return {
+            "device_type": model.device.type,
+            "dtype": str(model.dtype).removeprefix("torch."),
+        }
 
     def run(
         self, command: Sequence[str], stop: StopSignals, notify: Callable[[str], None]
@@ -232,6 +255,7 @@ class LinkJob:
                 stop.check()
                 if engine is None:
                     engine = self._linker.engine(None, budget, on_prompt)
+                    run.require(self._found_device())
                     started = time.perf_counter()
                 predictions = engine.link_window(window.documents, on_step, budget)
                 budget = engine.token_budget
@@ -241,9 +265,9 @@ class LinkJob:
                     note["shortened"] = {
                         name: asdict(shortening) for name, shortening in engine.shortened.items()
                     }
-                run.commit(window, lines, note=note)
-                if pages is not None:
+                if pages is not None:  # before the commit: what is not committed is made again
                     pages(window.documents, predictions)
+                run.commit(window, lines, note=note)
                 outcome.windows += 1
                 outcome.mentions += window.mentions
                 outcome.shortened += len(engine.shortened)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kb_builder.errors import LongbelError
 from kb_builder.store import KnowledgeBase
 from longbel_cli.checkpoint import Checkpoint
+from longbel_cli.corpora.bigbio import documents_of
 from longbel_cli.decoders import MAX_NEW_TOKENS
 from longbel_cli.engine import EngineOptions, LinkingEngine, max_prompt_tokens
 from longbel_cli.prompts import COMPOSITE, Prompt, PromptFormat, SentenceSplitter, prompt_format
@@ -186,12 +187,19 @@ class Linker:
         yield from self._engines[number].link_window(window)
 
     def sample(
-        self, bigbio_pages: Sequence[dict[str, Any]], num_beams: int | None = None
-    ) -> list[dict[str, Any]]:
-        """Rows as the published model card shows them: one a mention and beam, best first."""
-        from longbel_cli.corpora.bigbio import documents_of
+        self,
+        bigbio_pages: Sequence[dict[str, Any]],
+        num_beams: int | None = None,
+        with_saliency_maps: bool = False,
+    ) -> Any:
+        """Rows as the published model card shows them: one a mention and beam, best first.
 
-        return [
+        With `with_saliency_maps`, a pair: the rows, and an explanation of each mention's top beam
+        (`display_saliency_map` shows one).
+        """
+        documents = list(documents_of(bigbio_pages))
+        predictions = list(self.link(documents, num_beams))
+        rows = [
             {
                 "document_id": prediction.document_id,
                 "mention_id": prediction.mention_id,
@@ -202,9 +210,14 @@ class Linker:
                 "pred_concept_code": candidate.concept_code,
                 "beam_score": candidate.score,
             }
-            for prediction in self.link(documents_of(bigbio_pages), num_beams)
+            for prediction in predictions
             for candidate in prediction.candidates
         ]
+        if not with_saliency_maps:
+            return rows
+        from longbel_cli.reconstruction import saliency_maps
+
+        return rows, list(saliency_maps(self)(documents, predictions))
 
 
 def open_knowledge_base(kb: str | Path | None, checkpoint: Checkpoint) -> KnowledgeBase:

@@ -474,11 +474,14 @@ def test_fragments_too_far_apart_keep_the_first() -> None:
     assert engine.shortened == {"d": Shortening(contexts=1)}
 
 
-def test_a_mention_longer_than_the_context_is_named() -> None:
-    doc = document("d", "secret " * 100, "secret " * 60)
-    with pytest.raises(LongbelError, match=r"d\.txt: document d: mention T1") as raised:
-        engine_of(ScriptedDecoder(), longest=200).link_window([doc])
-    assert "secret" not in str(raised.value)
+def test_a_mention_longer_than_the_context_gets_no_candidates() -> None:
+    """The document's others are linked, and so are those of the next document."""
+    long = "secret " * 59 + "secret"
+    doc = document("d", f"Pain {long} then ache", "Pain", long, "ache")
+    engine = engine_of(ScriptedDecoder(), longest=200)
+    found = engine.link_window([document("only", long, long), doc, document("e", "Pain", "Pain")])
+    assert [bool(one.candidates) for one in found] == [False, True, False, True, True]
+    assert engine.shortened.keys() == {"only", "d"}
 
 
 def test_a_prompt_that_just_fits_is_left_as_it_is() -> None:

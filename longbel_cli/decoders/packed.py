@@ -116,6 +116,7 @@ def _attend(
                 f"this model's attention uses {name}, which the packed decoder does not compute",
                 "Use --decoder reference.",
             )
+    _check_window(module, sliding_window)
     layer: int = module.layer_idx  # type: ignore[assignment]  # every attention module has it
     heads, kv_heads, size = query.shape[1], key.shape[1], query.shape[3]
     groups = heads // kv_heads
@@ -140,6 +141,17 @@ def _attend(
 
 
 AttentionInterface.register(ATTENTION, _attend)
+
+
+def _check_window(module: nn.Module, sliding_window: int | None) -> None:
+    """Refuse a layer that is windowed by its configuration but does not say so here."""
+    config = getattr(module, "config", None)
+    kinds = getattr(config, "layer_types", None)
+    layer = getattr(module, "layer_idx", None)
+    if kinds and layer is not None and sliding_window is None and "sliding" in kinds[layer]:
+        raise LongbelError(
+            "this model's sliding window is not told to its attention", "Use --decoder reference."
+        )
 
 
 class _Job:

@@ -1,0 +1,58 @@
+"""What is left out of a prompt that is longer than the model's context.
+
+First the oldest memory lines, then context far from the mention; far from its first fragment,
+where its fragments lie too far apart. Linking and explaining share this rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from longbel_cli.prompts import DocumentPrompts, MemoryLine, Prompt
+from longbel_cli.types import Mention, Span
+
+
+class Shortened(NamedTuple):
+    """How many of the latest memory lines are kept, and the stretch of the document that is
+    shown (None: all of the format's context)."""
+
+    lines: int
+    window: Span | None
+
+
+def shortened(
+    prompts: DocumentPrompts,
+    mention: Mention,
+    memory: Sequence[MemoryLine],
+    encode: Callable[[Prompt], list[int]],
+    limit: int,
+) -> Shortened:
+    """The most that fits into `limit` tokens; without memory and context where nothing does."""
+
+    def fits(lines: int, window: Span | None = None) -> bool:
+        prompt = prompts.render(mention, memory[len(memory) - lines :], window)
+        return len(encode(prompt)) <= limit
+
+    if fits(len(memory)):
+        return Shortened(len(memory), None)
+    if fits(0):
+        return Shortened(_largest(len(memory), fits), None)
+    end = prompts.document.passages[-1].end
+    core = Span(mention.start, mention.end)
+    if not fits(0, core):
+        core = min(mention.spans)
+
+    def around(margin: int) -> Span:
+        return Span(max(core.start - margin, 0), min(core.end + margin, end))
+
+    return Shortened(0, around(_largest(end, lambda margin: fits(0, around(margin)))))
+
+
+def _largest(limit: int, holds: Callable[[int], bool]) -> int:
+    """The largest number up to `limit` that holds, by bisection; 0 is taken to."""
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle - 1)
+    return low
