@@ -28,7 +28,8 @@ from kb_builder.progress import Progress, silent
 from kb_builder.publish import Draft
 from kb_builder.sources import read_terms
 from kb_builder.sources.selection import BadRows, Quarantined, selection_of
-from kb_builder.store import FORMAT_VERSION, KnowledgeBase, write_tables
+from kb_builder.store import FORMAT_VERSION, KnowledgeBase
+from kb_builder.tables_on_disk import write_tables
 from kb_builder.terms import Terms, tui_text
 
 if TYPE_CHECKING:

@@ -8,11 +8,9 @@ trie has to be built; no pickle anywhere.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kb_builder.errors import LongbelError
+from kb_builder.tables_on_disk import open_table
 from kb_builder.trie import Trie, build_trie
+from kb_builder.trie_files import cache_folder, is_writable, load_trie, locked, save_trie
 from kb_builder.types import Term
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class KnowledgeBase:
                 f"{file}: format version {version}; this program reads {FORMAT_VERSION}",
                 hint="Build the knowledge base again with this version of longbel.",
             )
-        base = cls(path, info, _table(path, "names"), _table(path, "concepts"))
+        base = cls(path, info, open_table(path, "names"), open_table(path, "concepts"))
         if len(base._concept) != base._group_first[-1]:
             raise LongbelError(
                 f"{path}: kb.json and the names table differ", hint="Build it again."
@@ -212,11 +212,11 @@ class KnowledgeBase:
     def _make_trie(self, tokenizer: Tokenizer, digest: str) -> Trie:
         from kb_builder.tokenization import AnswerTokenizer
 
-        folder = next((one for one in self._trie_folders() if _is_writable(one)), None)
+        folder = next((one for one in self._trie_folders() if is_writable(one)), None)
         if folder is None:
             _LOG.warning("no trie for this tokenizer, and no place to keep one: building it anew")
             return self._build_trie(AnswerTokenizer(tokenizer))
-        with _locked(folder / f".{digest}.lock"):
+        with locked(folder / f".{digest}.lock"):
             trie = load_trie(folder, digest, self.signature)  # another process may have built it
             if trie is None:
                 _LOG.info("building the trie of %d names for this tokenizer, once", self.n_names)
@@ -263,137 +263,3 @@ def _numpy(column: pa.ChunkedArray) -> np.ndarray:
     if column.num_chunks == 1:
         return column.chunk(0).to_numpy(zero_copy_only=True)
     return column.to_numpy()
-
-
-def _table(folder: Path, name: str) -> pa.Table:
-    """A table by memory map; from Parquet where the mapped copy is missing."""
-    mapped = folder / f"{name}.arrow"
-    if mapped.is_file():
-        return read_mapped(mapped)
-    stored = folder / f"{name}.parquet"
-    if not stored.is_file():
-        raise LongbelError(f"{folder}: {name}.parquet is missing", hint="Build it again.")
-    return pq.read_table(stored).combine_chunks()
-
-
-def read_mapped(path: Path) -> pa.Table:
-    """An Arrow file as a table over mapped memory."""
-    try:
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise LongbelError(
-            f"{path}: damaged ({type(error).__name__})", hint="Build the knowledge base again."
-        ) from error
-
-
-def write_mapped(table: pa.Table, path: Path) -> None:
-    """`table` as one uncompressed batch, so that its columns are mapped in one piece."""
-    with pa.ipc.new_file(str(path), table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-
-
-def write_tables(table: pa.Table, folder: Path, name: str) -> None:
-    """A table in both its forms."""
-    pq.write_table(
-        table, folder / f"{name}.parquet", compression="zstd", use_dictionary=_repeating(table),
-        write_statistics=False,
-    )  # fmt: skip
-    write_mapped(table, folder / f"{name}.arrow")
-
-
-def _repeating(table: pa.Table) -> list[str]:
-    """Columns in which values recur, the ones that a dictionary makes smaller."""
-    return [name for name in table.column_names if name in ("group", "language", "rule")]
-
-
-def save_trie(trie: Trie, folder: Path, digest: str, signature: str) -> None:
-    """Write a trie's two files under temporary names, then rename them."""
-    columns = {name: getattr(trie, name) for name in Trie.ARRAYS}
-    arrays = {
-        name: pa.LargeListArray.from_arrays(pa.array([0, len(values)]), pa.array(values))
-        for name, values in columns.items()
-    }
-    meta = {
-        "format_version": FORMAT_VERSION,
-        "tokenizer_hash": digest,
-        "kb_signature": signature,
-        "roots": trie.roots,
-        "answer_prefix": trie.answer_prefix,
-        "too_long": trie.too_long,
-        "indistinct": trie.indistinct,
-    }
-    table = pa.table(arrays).replace_schema_metadata({"longbel": json.dumps(meta)})
-    writers = {
-        "parquet": lambda path: pq.write_table(
-            table, path, compression="zstd", use_dictionary=False, write_statistics=False
-        ),
-        "arrow": lambda path: write_mapped(table, path),
-    }
-    for suffix, write in writers.items():
-        final = folder / f"{digest}.{suffix}"
-        temporary = folder / f".{digest}.{suffix}.{os.getpid()}"
-        try:
-            write(temporary)
-            temporary.replace(final)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def load_trie(folder: Path, digest: str, signature: str) -> Trie | None:
-    """The trie of a tokenizer from a folder, None where it has none."""
-    mapped, stored = folder / f"{digest}.arrow", folder / f"{digest}.parquet"
-    if mapped.is_file():
-        path, table = mapped, read_mapped(mapped)
-    elif stored.is_file():
-        path, table = stored, pq.read_table(stored)
-    else:
-        return None
-    meta = json.loads((table.schema.metadata or {}).get(b"longbel", b"{}"))
-    if meta.get("tokenizer_hash") != digest:
-        raise LongbelError(
-            f"{path}: made for tokenizer {meta.get('tokenizer_hash')}, not {digest}",
-            hint="Delete the file; the trie is built again when it is needed.",
-        )
-    if meta.get("kb_signature") != signature:
-        raise LongbelError(
-            f"{path}: made for another knowledge base",
-            hint="Delete the file; the trie is built again when it is needed.",
-        )
-    arrays = {name: table[name].chunk(0).values.to_numpy() for name in Trie.ARRAYS}
-    return Trie(
-        roots=meta["roots"],
-        answer_prefix=meta["answer_prefix"],
-        too_long=meta["too_long"],
-        indistinct=meta["indistinct"],
-        **arrays,
-    )
-
-
-def cache_folder() -> Path:
-    """The user's cache, where what cannot be written beside a KB goes."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "longbel"
-
-
-def _is_writable(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; on file systems without locks, go on without."""
-    with path.open("w") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except (ImportError, OSError):
-            _LOG.debug("no file lock on %s", path)
-        yield

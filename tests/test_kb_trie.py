@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
-from kb_builder.store import load_trie, save_trie
 from kb_builder.tokenization import AnswerTokenizer
 from kb_builder.trie import END, TokenRuns, Trie, build_trie
+from kb_builder.trie_files import load_trie, save_trie
 from tests.benchmarks.kb_tokenizers import trained
 
 

@@ -1,0 +1,51 @@
+"""Tables of a knowledge base in two forms: Parquet, and an Arrow file that is mapped, not read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kb_builder.errors import LongbelError
+
+
+def open_table(folder: Path, name: str) -> pa.Table:
+    """A table by memory map; from Parquet where the mapped copy is missing."""
+    mapped = folder / f"{name}.arrow"
+    if mapped.is_file():
+        return read_mapped(mapped)
+    stored = folder / f"{name}.parquet"
+    if not stored.is_file():
+        raise LongbelError(f"{folder}: {name}.parquet is missing", hint="Build it again.")
+    return pq.read_table(stored).combine_chunks()
+
+
+def read_mapped(path: Path) -> pa.Table:
+    """An Arrow file as a table over mapped memory."""
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise LongbelError(
+            f"{path}: damaged ({type(error).__name__})", hint="Build the knowledge base again."
+        ) from error
+
+
+def write_mapped(table: pa.Table, path: Path) -> None:
+    """`table` as one uncompressed batch, so that its columns are mapped in one piece."""
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def write_tables(table: pa.Table, folder: Path, name: str) -> None:
+    """A table in both its forms."""
+    pq.write_table(
+        table, folder / f"{name}.parquet", compression="zstd", use_dictionary=_repeating(table),
+        write_statistics=False,
+    )  # fmt: skip
+    write_mapped(table, folder / f"{name}.arrow")
+
+
+def _repeating(table: pa.Table) -> list[str]:
+    """Columns in which values recur, the ones that a dictionary makes smaller."""
+    return [name for name in table.column_names if name in ("group", "language", "rule")]
