@@ -24,6 +24,8 @@ LANGUAGES = {"ENG": "en", "FRE": "fr", "SPA": "es"}
 SHARES = {"en": 52, "fr": 24, "es": 24}
 # The share of documents that are bare lists.
 LISTS = 0.35
+# The share of names in French and Spanish documents that are made from English ones.
+FOREIGN = 0.3
 
 
 class SyntheticDocuments:
@@ -74,8 +76,14 @@ class _Pools:
         )
 
     def draw(self, language: str, kind: str, rng: random.Random) -> Name:
-        """A name of that kind: half the draws are even over names, half over concepts."""
-        for key in ((language, kind), ("en", kind), (language, "any")):
+        """A name of that kind: half the draws are even over names, half over concepts.
+
+        French and Spanish documents take some English names too: most concepts have no others.
+        """
+        keys = [(language, kind), ("en", kind), (language, "any")]
+        if rng.random() < FOREIGN:
+            keys[:2] = reversed(keys[:2])
+        for key in keys:
             if key in self.names:
                 if rng.random() < 0.5:
                     return rng.choice(self.names[key])
@@ -431,6 +439,29 @@ def possessive(text: str, language: str, rng: random.Random) -> str:
     return text.replace("'s ", " ").replace("’s ", " ")
 
 
+_ADJECTIVES: dict[str, tuple[tuple[str, str], ...]] = {
+    "en": (("osis", "otic"), ("emia", "emic"), ("pathy", "pathic"), ("rrhage", "rrhagic"),
+           ("algia", "algic"), ("ensive", "ension"), ("ension", "ensive"), ("etes", "etic"),
+           ("esity", "ese"), ("trophy", "trophic"), ("plegia", "plegic"), ("phrenia", "phrenic"),
+           ("cardia", "cardic"), ("ysis", "yzed"), ("tion", "ted"), ("itis", "itic")),
+    "fr": (("ose", "otique"), ("émie", "émique"), ("pathie", "pathique"), ("ension", "endu"),
+           ("bète", "bétique"), ("algie", "algique"), ("cardie", "carde"), ("ésité", "èse"),
+           ("plégie", "plégique"), ("trophie", "trophique")),
+    "es": (("osis", "ótico"), ("emia", "émico"), ("patía", "pático"), ("ensión", "enso"),
+           ("betes", "bética"), ("algia", "álgico"), ("cardia", "cárdico"), ("cardia", "cárdica"),
+           ("esidad", "eso"), ("ensión", "ensa"), ("plejia", "pléjico"), ("trofia", "trófico")),
+}  # fmt: skip
+
+
+def adjective(text: str, language: str, rng: random.Random) -> str:
+    """A name of one word as the adjective that texts make of it: `osteoporotic`."""
+    fitting = [pair for pair in _ADJECTIVES[language] if text.endswith(pair[0])]
+    if not fitting or " " in text:
+        return text
+    old, new = rng.choice(fitting)
+    return text.removesuffix(old) + new
+
+
 def hyphens(text: str, language: str, rng: random.Random) -> str:
     """Hyphens between letters as blanks, or the first blank as a hyphen."""
     if "-" in text:
@@ -473,7 +504,8 @@ CHANGES: tuple[tuple[float, Change], ...] = (
     (0.3, possessive),
     (0.08, hyphens),
     (0.06, without_accents),
-    (0.03, slip),
+    (0.1, adjective),
+    (0.05, slip),
     (0.02, shouted),
 )
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kb_builder.errors import LongbelError
+from longbel_cli.fresh import FRESH_SIZES
 from longbel_cli.prompts import PROMPT_FORMATS, PromptFormat, prompt_format
-from longbel_cli.targets import NearestNames, document_targets, target_rule
+from longbel_cli.targets import TARGET_RULES, NearestNames, document_targets, target_rule
 from longbel_cli.training.lexicon import Lexicon, read_lexicon
 from longbel_cli.types import Document
 
@@ -46,6 +47,7 @@ class TrainOptions:
     documents an epoch; `mentions_per_document` limits the mentions of a document that an epoch
     trains on, drawn anew each time. `crop` is in characters, see `Cropping`; `max_length` in
     tokens. `memory_weight` puts a loss on the names in memory, 0 trains on completions alone.
+    Without `composite` a mention with several gold concepts is context only.
     """
 
     kb: str
@@ -68,6 +70,7 @@ class TrainOptions:
     memory_weight: float = 0.0
     crop: int = 0
     crop_share: float = 1.0
+    composite: bool = False
     dtype: str = "auto"
     save_dtype: str = "auto"
     seed: int = 0
@@ -79,6 +82,10 @@ class TrainOptions:
             (not self.corpora and not self.synthetic, "give a CORPUS, --synthetic N, or both"),
             (self.context_format not in PROMPT_FORMATS,
              f"--context-format: choose one of {', '.join(PROMPT_FORMATS)}"),
+            (self.target not in TARGET_RULES,
+             f"--target: choose one of {', '.join(TARGET_RULES)}"),
+            (self.fresh is not None and self.fresh not in FRESH_SIZES,
+             f"--fresh {self.fresh}: choose one of {', '.join(FRESH_SIZES)}"),
             (self.epochs < 1, "--epochs must be at least 1"),
             (self.steps is not None and self.steps < 1, "--steps must be at least 1"),
             (not 0 < self.learning_rate < 1, "--learning-rate must lie between 0 and 1"),
@@ -178,6 +185,7 @@ class Corpus:
         self.lexicon = lexicon
         self._nearest = NearestNames(lexicon)
         self._rule = target_rule(options.target)
+        self._composite = options.composite
         self._synthetic = SyntheticDocuments(lexicon, options.seed)
         self.n_mentions = 0
         self.documents: list[TrainingDocument] = []
@@ -207,6 +215,8 @@ class Corpus:
 
     def _with_targets(self, document: Document) -> TrainingDocument:
         targets = document_targets(document, self._nearest, self._rule)
+        if not self._composite:
+            targets = [None if target and len(target) > 1 else target for target in targets]
         return TrainingDocument(document, tuple(targets))
 
 
@@ -257,7 +267,7 @@ def train(
     if not restart and not overwrite and _finished_with(out) == _plain(options):
         return Outcome.ALREADY_FINISHED
     folder = out.with_name(out.name + ".run")
-    _claim(out, folder, options, restart, overwrite)
+    _refuse_foreign(out, folder, options, restart, overwrite)
     from kb_builder.store import KnowledgeBase
 
     knowledge_base = KnowledgeBase.open(options.kb)
@@ -274,6 +284,8 @@ def train(
             f"{len(corpus.documents)} documents, {corpus.n_trainable} of {corpus.n_mentions} "
             "mentions have a target in the knowledge base"
         )
+    _splitter(prompt_format(options.context_format), options.language)
+    _claim(folder, options, restart)
     checkpoint, model = _start(options, corpus, folder, device, tell)
     plan = _plan(options, corpus, checkpoint, model)
     finished = _run(options, model, plan, folder, save_every, on_step, should_stop)
@@ -294,18 +306,17 @@ def _finished_with(out: Path) -> Any:
     return json.loads(card.read_text(encoding="utf-8"))["options"] if card.is_file() else None
 
 
-def _claim(out: Path, folder: Path, options: TrainOptions, restart: bool, overwrite: bool) -> None:
-    """Refuse to touch what is not this training's; remember the options in the run's folder."""
+def _refuse_foreign(
+    out: Path, folder: Path, options: TrainOptions, restart: bool, overwrite: bool
+) -> None:
+    """Refuse to touch what is not this training's."""
     if out.exists() and not overwrite:
         raise LongbelError(
             f"{out} is there already", "Give another --out, or --overwrite.", exit_code=4
         )
-    if restart and folder.exists():
-        shutil.rmtree(folder)
-    mine = _plain(options)
     kept = folder / OPTIONS_FILE
-    if kept.exists():
-        before = json.loads(kept.read_text(encoding="utf-8"))
+    if kept.exists() and not restart:
+        mine, before = _plain(options), json.loads(kept.read_text(encoding="utf-8"))
         changed = [key for key in mine if mine[key] != before.get(key)]
         if changed:
             raise LongbelError(
@@ -313,13 +324,19 @@ def _claim(out: Path, folder: Path, options: TrainOptions, restart: bool, overwr
                 "Repeat its command to go on, or start anew with --restart.",
                 exit_code=4,
             )
-        return
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(folder.iterdir()) and not kept.exists():
         raise LongbelError(
             f"{folder} is there and is no training", "Give another --out.", exit_code=4
         )
+
+
+def _claim(folder: Path, options: TrainOptions, restart: bool) -> None:
+    """The run's folder with the options in it, to know the training by."""
+    if restart and folder.exists():
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(mine, indent=2, sort_keys=True), encoding="utf-8")
+    text = json.dumps(_plain(options), indent=2, sort_keys=True)
+    (folder / OPTIONS_FILE).write_text(text, encoding="utf-8")
 
 
 def _start(

@@ -86,6 +86,9 @@ def train(
     crop_share: Annotated[
         float, typer.Option(help="Share of the examples that --crop applies to.")
     ] = 1.0,
+    composite: Annotated[
+        bool, typer.Option("--composite", help="Train on mentions of several concepts too.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     dtype: Annotated[
         str,
@@ -139,7 +142,7 @@ def train(
         learning_rate=learning_rate, warmup=warmup, tokens_per_batch=tokens_per_batch,
         max_length=max_length, synthetic=synthetic,
         mentions_per_document=mentions_per_document, memory_weight=memory_weight,
-        crop=crop, crop_share=crop_share, dtype=dtype, save_dtype=save_dtype, seed=seed,
+        crop=crop, crop_share=crop_share, composite=composite, dtype=dtype, save_dtype=save_dtype, seed=seed,
     )  # fmt: skip
     options.check()
     if threads is not None:

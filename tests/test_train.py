@@ -1,0 +1,242 @@
+"""`longbel train` as a whole: the same weights for the same seed, killed and resumed, bad input."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from kb_builder.errors import LongbelError
+from longbel_cli.app import app
+from longbel_cli.train import Outcome, TrainOptions, train
+from longbel_cli.training.batches import Batch, Place
+from longbel_cli.training.loop import Schedule, Trainer
+from tests.tiny import tiny_model
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Four documents in BigBio's schema."""
+    lines = []
+    for number, (text, word, kind, code) in enumerate(
+        [
+            ("She had fever and a cough.", "fever", "T184", "C0000001"),
+            ("Renal failure was found.", "Renal failure", "T047", "C0000005"),
+            ("The kidneys were small.", "kidneys", "T023", "C0000006"),
+            ("Aspirin was given for pyrexia.", "pyrexia", "T184", "C0000001"),
+        ]
+    ):
+        start = text.index(word)
+        entity = {
+            "id": "T1", "type": kind, "text": [word], "offsets": [[start, start + len(word)]],
+            "normalized": [{"db_name": "UMLS", "db_id": code}],
+        }  # fmt: skip
+        passage = {"id": "p", "type": "", "text": [text], "offsets": [[0, len(text)]]}
+        lines.append(
+            {"id": f"d{number}", "document_id": f"d{number}", "passages": [passage],
+             "entities": [entity], "events": [], "coreferences": [], "relations": []}
+        )  # fmt: skip
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def options(kb_folder, corpus):
+    return TrainOptions(
+        kb=str(kb_folder), corpora=(str(corpus),), fresh="nano", synthetic=10, epochs=3,
+        learning_rate=1e-3, tokens_per_batch=400, dtype="float32", save_dtype="float32",
+    )  # fmt: skip
+
+
+def weights(out):
+    return load_file(out / "model.safetensors")
+
+
+def losses(out):
+    journal = out.with_name(out.name + ".run") / "log.jsonl"
+    return [json.loads(line) for line in journal.read_text().splitlines()]
+
+
+def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(options, tmp_path):
+    whole, again, killed = (tmp_path / name for name in ("whole", "again", "killed"))
+    assert train(options, whole) is Outcome.FINISHED
+    assert train(options, again) is Outcome.FINISHED
+    n_steps = len(losses(whole))
+    assert n_steps > 6
+
+    class Killed(Exception):
+        pass
+
+    def kill_at(number):
+        def on_step(step):
+            if step.number == number:
+                raise Killed
+
+        return on_step
+
+    # Killed between two saved states, then asked to stop, then run to the end.
+    with pytest.raises(Killed):
+        train(options, killed, save_every=2, on_step=kill_at(5))
+    assert not killed.exists()
+    seen = []
+    stop = iter([False, True])
+    assert (
+        train(options, killed, save_every=2, on_step=seen.append, should_stop=lambda: next(stop))
+        is Outcome.STOPPED
+    )
+    assert [step.number for step in seen] == [5]
+    assert train(options, killed, save_every=2) is Outcome.FINISHED
+    assert losses(killed) == losses(again) == losses(whole)
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, weights(again)[name]), name
+        assert torch.equal(tensor, weights(killed)[name]), name
+
+
+def test_another_seed_gives_other_weights_and_the_loss_falls(options, tmp_path):
+    options = replace(options, epochs=8)
+    train(options, tmp_path / "one")
+    train(replace(options, seed=1), tmp_path / "other")
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert not torch.equal(weights(tmp_path / "one")[name], weights(tmp_path / "other")[name])
+    curve = [line["loss"] for line in losses(tmp_path / "one")]
+    assert sum(curve[-3:]) < sum(curve[:3])
+
+
+def test_what_the_model_folder_holds(options, tmp_path, kb_folder):
+    out = tmp_path / "model"
+    train(replace(options, language="en", save_dtype="float16", epochs=1), out)
+    config = json.loads((out / "config.json").read_text())
+    assert config["longbel_context_format"] == "hybrid_long"
+    assert config["lang"] == "en"
+    assert config["dtype"] == "float16"
+    generation = json.loads((out / "generation_config.json").read_text())
+    assert generation["do_sample"] is False
+    assert generation["eos_token_id"] == config["eos_token_id"]
+    assert not list(out.glob("*.bin")) + list(out.glob("*.pt"))
+    card = json.loads((out / "longbel_training.json").read_text())
+    assert card["options"]["seed"] == 0
+    assert train(replace(options, language="en", save_dtype="float16", epochs=1), out) is (
+        Outcome.ALREADY_FINISHED
+    )
+
+
+def test_a_base_model_gets_the_marks_and_is_trained(options, model_folder, tmp_path):
+    """The base here has the marks as tokens already, but for what it is trained to write."""
+    out = tmp_path / "model"
+    options = replace(options, base=str(model_folder), fresh=None, epochs=1, context_format="long")
+    assert train(options, out) is Outcome.FINISHED
+    from longbel_cli.checkpoint import Checkpoint
+
+    checkpoint = Checkpoint.open(out)
+    assert checkpoint.context_format == "long"
+    assert checkpoint.tokenizer.sep_token == "<SEP>"
+    assert checkpoint.load_model("cpu").config.longbel_context_format == "long"
+
+
+def test_the_loss_is_the_mean_over_the_weights():
+    """Against the same model's log-probabilities, summed by hand."""
+    model = tiny_model("llama", 50)
+    ids = np.array([[1, 2, 3, 4, 5], [6, 7, 8, 0, 0]])
+    weights = np.array([[0, 0, 0, 1, 1], [0, 0.5, 1, 0, 0]], dtype=np.float32)
+    trainer = Trainer(model, Schedule(1, None, 1e-3))
+    loss = trainer._loss(Batch(ids, weights, Place(), 1.0))
+    with torch.no_grad():
+        logprobs = model(input_ids=torch.from_numpy(ids)).logits.log_softmax(-1)
+        alone = model(input_ids=torch.tensor([[6, 7, 8]])).logits.log_softmax(-1)
+    total = logprobs[0, 2, 4] + logprobs[0, 3, 5] + 0.5 * alone[0, 0, 7] + alone[0, 1, 8]
+    assert loss.item() == pytest.approx(-total.item() / 3.5, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"), [(0.0, 0.0), (0.05, 0.5), (0.1, 1.0), (0.55, 0.5), (1.0, 0.0)]
+)
+def test_the_learning_rate_rises_and_falls_linearly(progress, expected):
+    assert Schedule(1, None, 1.0, warmup=0.1).rate(progress) == pytest.approx(expected)
+
+
+def test_another_command_does_not_go_on_with_this_training(options, tmp_path):
+    out = tmp_path / "model"
+
+    def stop(step):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(options, out, on_step=stop)
+    with pytest.raises(LongbelError, match="learning_rate") as caught:
+        train(replace(options, learning_rate=2e-3), out)
+    assert caught.value.exit_code == 4
+    assert train(replace(options, learning_rate=2e-3), out, restart=True) is Outcome.FINISHED
+
+
+def test_a_folder_that_is_there_is_not_replaced_unasked(options, tmp_path):
+    out = tmp_path / "model"
+    out.mkdir()
+    (out / "README.md").write_text("mine")
+    with pytest.raises(LongbelError, match="there already") as caught:
+        train(options, out)
+    assert caught.value.exit_code == 4
+    train(replace(options, epochs=1), out, overwrite=True)
+    assert (out / "README.md").read_text() == "mine"  # a model card outlives a new training
+
+
+def command(*arguments: object):
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--synthetic", 3), "--base MODEL or --fresh SIZE"),
+        (("--fresh", "nano", "--base", "x", "--synthetic", 3), "--base MODEL or --fresh SIZE"),
+        (("--fresh", "nano"), "CORPUS"),
+        (("--fresh", "huge", "--synthetic", 3), "huge"),
+        (("--fresh", "nano", "--synthetic", 3, "--context-format", "best"), "hybrid_long"),
+        (("--fresh", "nano", "--synthetic", 3, "--target", "best"), "document, mention"),
+        (("--fresh", "nano", "--synthetic", 3, "--epochs", 0), "--epochs"),
+        (("--fresh", "nano", "--synthetic", 3, "--dtype", "int8"), "--dtype"),
+        (("--fresh", "nano", "--synthetic", 3, "--context-format", "short"), "--language"),
+    ],
+)
+def test_usage_errors_leave_nothing_behind(arguments, message, kb_folder, tmp_path):
+    result = command(*arguments, "--kb", kb_folder, "--out", tmp_path / "m")
+    assert isinstance(result.exception, LongbelError)
+    assert result.exception.exit_code == 2
+    assert message in str(result.exception)
+    assert not (tmp_path / "m").exists()
+    assert not (tmp_path / "m.run").exists()
+
+
+@pytest.mark.parametrize("base", ["nowhere", "empty"])
+def test_a_base_that_is_no_model(base, kb_folder, corpus, tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = command(corpus, "--base", tmp_path / base, "--kb", kb_folder, "--out", tmp_path / "m")
+    assert isinstance(result.exception, LongbelError)
+    assert result.exception.exit_code == 3
+    assert base in result.exception.message
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_corpus_without_gold_in_the_knowledge_base(kb_folder, corpus, tmp_path):
+    text = corpus.read_text().replace("C00000", "X00000")
+    corpus.write_text(text)
+    result = command(corpus, "--fresh", "nano", "--kb", kb_folder, "--out", tmp_path / "m")
+    assert isinstance(result.exception, LongbelError)
+    assert result.exception.exit_code == 3
+    assert "knowledge base" in result.exception.message
+
+
+def test_a_missing_corpus_and_a_missing_knowledge_base(kb_folder, tmp_path):
+    for arguments in (
+        (tmp_path / "none.jsonl", "--kb", kb_folder),
+        ("--synthetic", 3, "--kb", tmp_path / "none"),
+    ):
+        result = command(*arguments, "--fresh", "nano", "--out", tmp_path / "m")
+        assert isinstance(result.exception, LongbelError)
+        assert result.exception.exit_code == 3
+        assert "none" in result.exception.message

@@ -1,0 +1,138 @@
+"""What an example holds, token by token, and in which order and batches an epoch has them."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from longbel_cli.checkpoint import Checkpoint
+from longbel_cli.prompts import MemoryLine, prompt_format
+from longbel_cli.training.batches import CHUNK, EpochPlan, Place, by_length
+from longbel_cli.training.examples import Cropping, Example, ExampleMaker
+from longbel_cli.types import Document, Mention, Passage, Span
+
+TEXT = "She had fever. She had a cough."
+DOCUMENT = Document(
+    "d",
+    (Passage(TEXT),),
+    (
+        Mention("T1", (Span(8, 13),), "fever", "Disorders", gold=("C1",)),
+        Mention("T2", (Span(25, 30),), "cough", "Disorders", gold=("C2",)),
+    ),
+)
+TARGETS = [("Fever",), ("Cough",)]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(model_folder) -> Checkpoint:
+    return Checkpoint.open(model_folder)
+
+
+def example(checkpoint, form="hybrid_long", place=1, **options):
+    maker = ExampleMaker(checkpoint, prompt_format(form), **options)
+    return maker.example(DOCUMENT, TARGETS, place, random.Random(0))
+
+
+def trained(checkpoint, made: Example, weight: float) -> list[str]:
+    """The texts of the runs of tokens that have this weight."""
+    runs: list[list[int]] = [[]]
+    for token, own in zip(made.ids.tolist(), made.weights.tolist(), strict=True):
+        if own == pytest.approx(weight):
+            runs[-1].append(token)
+        elif runs[-1]:
+            runs.append([])
+    return [checkpoint.tokenizer.decode(run) for run in runs if run]
+
+
+@pytest.mark.parametrize("form", ["hybrid_medium", "hybrid_long", "long"])
+def test_the_loss_is_on_the_completion_only(checkpoint, form):
+    """Token by token: ` Cough` and the end weigh 1, all before them 0."""
+    made = example(checkpoint, form)
+    end = checkpoint.end_id(prompt_format(form))
+    answer = [*checkpoint.encode_answer(("Cough",)), end]
+    assert made.ids[-len(answer) :].tolist() == answer
+    assert made.weights.tolist() == [0.0] * (len(made) - len(answer)) + [1.0] * len(answer)
+
+
+def test_the_prompt_is_the_one_that_link_shows(checkpoint):
+    from longbel_cli.prompts import DocumentPrompts
+
+    memory = [MemoryLine("fever", "Disorders", ("Fever",))]
+    prompts = DocumentPrompts(DOCUMENT, prompt_format("hybrid_long"))
+    prompt = checkpoint.encode(prompts.render(DOCUMENT.mentions[1], memory))
+    assert example(checkpoint).ids[: len(prompt)].tolist() == prompt
+
+
+@pytest.mark.parametrize("form", ["hybrid_long", "long"])
+def test_names_in_memory_can_be_trained_too(checkpoint, form):
+    made = example(checkpoint, form, memory_weight=0.5)
+    assert trained(checkpoint, made, 0.5) == [" Fever"]
+    assert len(trained(checkpoint, made, 1.0)) == 1
+
+
+def test_a_composite_answer_is_trained_whole(checkpoint):
+    maker = ExampleMaker(checkpoint, prompt_format("hybrid_medium"))
+    made = maker.example(DOCUMENT, [None, ("Cough", "Fever")], 1, random.Random(0))
+    (text,) = trained(checkpoint, made, 1.0)
+    assert text.startswith(" Cough<+> Fever")
+
+
+def test_mentions_without_a_target_are_no_memory(checkpoint):
+    maker = ExampleMaker(checkpoint, prompt_format("hybrid_long"))
+    made = maker.example(DOCUMENT, [None, ("Cough",)], 1, random.Random(0))
+    assert "None" in checkpoint.tokenizer.decode(made.ids.tolist())
+
+
+def test_cropping_keeps_whole_words_around_the_mention_and_its_memory(checkpoint):
+    cropped = example(checkpoint, cropping=Cropping(characters=10))
+    text = checkpoint.tokenizer.decode(cropped.ids.tolist())
+    assert "[cough]" in text
+    assert "fever" not in text  # neither in context nor in memory
+    assert (
+        example(checkpoint, cropping=Cropping(10, share=0.0)).ids.tolist()
+        == example(checkpoint).ids.tolist()
+    )
+
+
+def made_of(length: int) -> Example:
+    return Example(np.full(length, length, dtype=np.int32), np.ones(length, dtype=np.float32))
+
+
+def test_batches_hold_near_lengths_and_no_more_tokens_than_asked():
+    groups = by_length([made_of(length) for length in (5, 1, 4, 2, 9, 3)], tokens_per_batch=8)
+    assert [[len(one) for one in group] for group in groups] == [[1, 2], [3], [4], [5], [9]]
+
+
+def plan(n_items: int) -> EpochPlan:
+    return EpochPlan(n_items, lambda item, epoch, rng: made_of(1 + item % 7), 20, 0, pad=0)
+
+
+def test_an_epoch_has_every_item_once_and_epochs_differ():
+    lengths = sorted(1 + item % 7 for item in range(100))
+    orders = []
+    for epoch in range(2):
+        batches = list(plan(100).batches(epoch))
+        assert all(batch.ids.size <= 20 for batch in batches)
+        seen = [int((row > 0).sum()) for batch in batches for row in batch.weights]
+        assert sorted(seen) == lengths
+        assert batches[-1].done == 1.0
+        orders.append(seen)
+    assert orders[0] != orders[1]
+
+
+def test_padding_stands_right_and_weighs_nothing():
+    (batch,) = EpochPlan(2, lambda item, epoch, rng: made_of(1 + item), 10, 0, pad=9).batches(0)
+    rows = sorted(zip(batch.ids.tolist(), batch.weights.tolist(), strict=True))
+    assert rows == [([1, 9], [1.0, 0.0]), ([2, 2], [1.0, 1.0])]
+
+
+def test_an_epoch_can_be_entered_at_any_batch():
+    whole = list(plan(CHUNK + 50).batches(0))
+    for number in (0, 7, len(whole) - 1):
+        rest = list(plan(CHUNK + 50).batches(0, whole[number].place))
+        assert [batch.place for batch in rest] == [batch.place for batch in whole[number:]]
+        assert np.array_equal(rest[0].ids, whole[number].ids)
+    assert whole[-1].place.chunk == 1
+    assert Place(0, 0, 3) < Place(0, 1, 0) < Place(1, 0, 0)
