@@ -518,6 +518,8 @@ def _publish(
         shutil.copy(card, part / "README.md")
     if out.exists():
         shutil.rmtree(out)
+    for file in part.iterdir():
+        file.chmod(0o644)  # safetensors writes for its owner alone
     part.rename(out)
     shutil.rmtree(folder / "start", ignore_errors=True)
     (folder / STATE_FILE).unlink(missing_ok=True)

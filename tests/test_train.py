@@ -70,18 +70,18 @@ def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(options
     n_steps = len(losses(whole))
     assert n_steps > 6
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill_at(number):
         def on_step(step):
             if step.number == number:
-                raise Killed
+                raise KilledError
 
         return on_step
 
     # Killed between two saved states, then asked to stop, then run to the end.
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(options, killed, save_every=2, on_step=kill_at(5))
     assert not killed.exists()
     seen = []
@@ -99,7 +99,7 @@ def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(options
 
 
 def test_another_seed_gives_other_weights_and_the_loss_falls(options, tmp_path):
-    options = replace(options, epochs=8)
+    options = replace(options, epochs=6)
     train(options, tmp_path / "one")
     train(replace(options, seed=1), tmp_path / "other")
     name = "model.layers.0.mlp.up_proj.weight"

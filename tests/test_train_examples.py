@@ -102,7 +102,7 @@ def made_of(length: int) -> Example:
 
 def test_batches_hold_near_lengths_and_no_more_tokens_than_asked():
     groups = by_length([made_of(length) for length in (5, 1, 4, 2, 9, 3)], tokens_per_batch=8)
-    assert [[len(one) for one in group] for group in groups] == [[1, 2], [3], [4], [5], [9]]
+    assert [[len(one) for one in group] for group in groups] == [[1, 2], [3, 4], [5], [9]]
 
 
 def plan(n_items: int) -> EpochPlan:

@@ -40,7 +40,8 @@ def test_gold_is_a_concept_of_the_mentions_group():
     concepts = set(LEXICON.by_concept)
     for document in DOCUMENTS:
         for mention in document.mentions:
-            assert [(code, mention.semantic_group) for code in mention.gold][0] in concepts
+            (code,) = mention.gold
+            assert (code, mention.semantic_group) in concepts
 
 
 def test_a_written_form_is_never_the_name_of_another_concept():

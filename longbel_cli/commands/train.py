@@ -17,11 +17,11 @@ _LOG_SECONDS = 30.0
 
 
 def train(
+    out: Annotated[Path, typer.Option(help="The model folder to make.")],
     corpus: Annotated[
         list[str] | None,
         typer.Argument(metavar="[CORPUS...]", help="Files or folders with gold concepts."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The model folder to make.")] = ...,  # type: ignore[assignment]
     kb: Annotated[
         Path | None,
         typer.Option(
@@ -142,7 +142,8 @@ def train(
         learning_rate=learning_rate, warmup=warmup, tokens_per_batch=tokens_per_batch,
         max_length=max_length, synthetic=synthetic,
         mentions_per_document=mentions_per_document, memory_weight=memory_weight,
-        crop=crop, crop_share=crop_share, composite=composite, dtype=dtype, save_dtype=save_dtype, seed=seed,
+        crop=crop, crop_share=crop_share, composite=composite, dtype=dtype,
+        save_dtype=save_dtype, seed=seed,
     )  # fmt: skip
     options.check()
     if threads is not None:
