@@ -19,7 +19,7 @@ from collections.abc import Hashable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ _WIDE = 512  # moves of a path from which their best are chosen on the device
 _CHUNK = 2048  # prompt tokens of one document in one forward pass
 _LAYERS = {"full_attention", "sliding_attention"}
 _ROTARY_BY_LENGTH = {"dynamic", "longrope"}
+_QUERY_BLOCK = 128  # prompt tokens whose attention is computed together
 _SPARE = 256  # places for the search tree that a new slot has beyond its prompt
 
 
@@ -65,13 +66,23 @@ class _Slot:
         self.keys, self.values, self.capacity = keys, values, capacity
 
 
+class _Block(NamedTuple):
+    """Queries `[first, last)` of a segment, which see the first `keys` places through `bias`
+    (groups * (last - first), keys): 0 where a key is seen, minus infinity elsewhere."""
+
+    first: int
+    last: int
+    keys: int
+    bias: Tensor
+
+
 @dataclass
 class _Segment:
     """Tokens of one document in a packed forward pass.
 
-    They stand at `[start, start + n)` of the packed row, are written to the slot from `place`
-    on, and see `visible` (n, place + n). Positions are rotary positions, which differ from
-    places inside a search tree.
+    They stand at `[start, start + n)` of the packed row and are written to the slot from `place`
+    on. Of the places before and of their own they see `visible` (n, place + n); None: all up to
+    themselves. Positions are rotary positions, which differ from places inside a search tree.
     """
 
     slot: _Slot
@@ -79,20 +90,38 @@ class _Segment:
     place: int
     ids: list[int]
     positions: list[int]
-    visible: Tensor
+    visible: Tensor | None
     key_positions: Tensor
-    _masks: dict[tuple[int, int | None], Tensor] = field(default_factory=dict)
+    _blocks: dict[tuple[int, int | None], list[_Block]] = field(default_factory=dict)
 
-    def mask(self, groups: int, window: int | None) -> Tensor:
-        """`visible`, within a sliding window, repeated for the query heads of a key head:
-        (groups * n, place + n)."""
-        if (groups, window) not in self._masks:
-            visible = self.visible
-            if window is not None:
-                queries = self.key_positions[-len(self.ids) :]
-                visible = visible & (queries[:, None] - self.key_positions[None, :] < window)
-            self._masks[groups, window] = visible.repeat(groups, 1)
-        return self._masks[groups, window]
+    def blocks(self, groups: int, window: int | None, dtype: torch.dtype) -> list[_Block]:
+        """The queries in blocks, each with the keys that it needs, within a sliding window.
+
+        A prompt's early tokens see few keys: cut into blocks, the later ones are not computed.
+        """
+        if (groups, window) not in self._blocks:
+            n = len(self.ids)
+            size = n if self.visible is not None else _QUERY_BLOCK
+            self._blocks[groups, window] = [
+                self._block(first, min(first + size, n), groups, window, dtype)
+                for first in range(0, n, size)
+            ]
+        return self._blocks[groups, window]
+
+    def _block(
+        self, first: int, last: int, groups: int, window: int | None, dtype: torch.dtype
+    ) -> _Block:
+        keys, device = self.place + last, self.key_positions.device
+        if self.visible is None:
+            seen = torch.ones(last - first, keys, dtype=torch.bool, device=device)
+            seen = seen.tril(self.place + first)
+        else:
+            seen = self.visible
+        if window is not None:
+            queries = self.key_positions[self.place + first : keys]
+            seen = seen & (queries[:, None] - self.key_positions[None, :keys] < window)
+        bias = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, -torch.inf)
+        return _Block(first, last, keys, bias.repeat(groups, 1))
 
 
 _segments: ContextVar[Sequence[_Segment]] = ContextVar("segments")
@@ -126,17 +155,19 @@ def _attend(
         packed = slice(segment.start, segment.start + n)
         slot.keys[layer, :, place : place + n] = key[0, :, packed]
         slot.values[layer, :, place : place + n] = value[0, :, packed]
-        # Query heads of one key head are folded into the query axis, so that keys and values
-        # are read in place and never repeated.
-        folded = query[0, :, packed].reshape(1, kv_heads, groups * n, size)
-        attended = nn.functional.scaled_dot_product_attention(
-            folded,
-            slot.keys[layer, None, :, : place + n],
-            slot.values[layer, None, :, : place + n],
-            attn_mask=segment.mask(groups, sliding_window),
-            scale=scaling,
-        )
-        output[packed] = attended.view(heads, n, -1).transpose(0, 1)
+        for block in segment.blocks(groups, sliding_window, query.dtype):
+            rows = slice(segment.start + block.first, segment.start + block.last)
+            # Query heads of one key head are folded into the query axis, so that keys and
+            # values are read in place and never repeated.
+            folded = query[0, :, rows].reshape(1, kv_heads, len(block.bias), size)
+            attended = nn.functional.scaled_dot_product_attention(
+                folded,
+                slot.keys[layer, None, :, : block.keys],
+                slot.values[layer, None, :, : block.keys],
+                attn_mask=block.bias,
+                scale=scaling,
+            )
+            output[rows] = attended.view(heads, block.last - block.first, -1).transpose(0, 1)
     return output[None], None
 
 
@@ -264,9 +295,8 @@ class PackedDecoder:
         job.fed += n
         job.slot.ids += ids
         self.stats.prefill_tokens += n
-        visible = torch.ones(n, place + n, dtype=torch.bool, device=self._device).tril(place)
         keys = torch.arange(place + n, device=self._device)
-        return _Segment(job.slot, start, place, ids, list(range(place, place + n)), visible, keys)
+        return _Segment(job.slot, start, place, ids, list(range(place, place + n)), None, keys)
 
     def _tree_segment(self, job: _Job, start: int) -> tuple[_Segment, list[Path]]:
         """The wanted paths of a search; each sees the prompt and its ancestors."""
