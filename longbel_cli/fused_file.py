@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.fusion import FusionOptions, fuse
+from longbel_cli.fusion import Fused, FusionOptions, fuse
 from longbel_cli.predictions import PredictionFile, distinct_names, read_predictions
 from longbel_cli.signature import UNKNOWN, RunFacts, run_facts
-from longbel_cli.types import Prediction
 from longbel_cli.version import package_version
 
 
@@ -29,10 +29,18 @@ def fuse_files(
     k: int = 60,
     limit: int | None = None,
     allow_missing: bool = False,
+    min_score: float | None = None,
     overwrite: bool = False,
     say: Callable[[str], None],
 ) -> int:
-    """Write the fusion of `paths` to `out`; returns the number of mentions. See `fusion.fuse`."""
+    """Write the fusion of `paths` to `out`; returns the number of mentions. See `fusion.fuse`.
+
+    With `min_score`, `review` says which fused predictions a person should look at.
+    """
+    if str(out) == "-":
+        raise LongbelError(
+            "a fusion keeps a record beside its file", "Give --out a file's name.", exit_code=2
+        )
     if len(paths) < 2:
         raise LongbelError("fusion needs at least two predictions files", exit_code=2)
     if out.exists() and not overwrite:
@@ -51,7 +59,8 @@ def fuse_files(
             )
     part = out.with_name(out.name + ".part")
     try:
-        count = _write([file.predictions for file in files], options, part)
+        fused = fuse([file.predictions for file in files], options)
+        count = _write(_marked(fused, min_score), part)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
@@ -63,10 +72,19 @@ def fuse_files(
     return count
 
 
-def _write(systems: Sequence[Sequence[Prediction]], options: FusionOptions, path: Path) -> int:
+def _marked(fused: Iterable[Fused], min_score: float | None) -> Iterator[Fused]:
+    for one in fused:
+        if min_score is not None:
+            from longbel_cli.calibration import mark_review
+
+            one = replace(one, prediction=mark_review(one.prediction, min_score))
+        yield one
+
+
+def _write(all_fused: Iterable[Fused], path: Path) -> int:
     count = 0
     with path.open("w", encoding="utf-8", newline="\n") as stream:
-        for fused in fuse(systems, options):
+        for fused in all_fused:
             stream.write(json.dumps(fused.to_json(), ensure_ascii=False) + "\n")
             count += 1
         stream.flush()

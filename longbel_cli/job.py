@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,38 @@ class JobOptions:
         _at_least_one("--window-mentions", self.window_mentions)
         _at_least_one("--threads", self.threads)
 
+    def in_format(self, name: str) -> JobOptions:
+        """The options of one format's run of an ensemble, whose files are its own.
+
+        `min_score` is left to the fusion, since it is about the scores that are fused.
+        """
+        return replace(
+            self,
+            out=self.out.with_suffix(f".{name}.jsonl"),
+            min_score=None,
+            prompts=_labelled(self.prompts, name),
+            stats=_labelled(self.stats, name),
+            saliency=None if self.saliency is None else self.saliency / name,
+        )
+
+    @property
+    def own_prompts(self) -> Path | None:
+        """The file of prompts of this shard; shards write side by side."""
+        return self._of_shard(self.prompts)
+
+    @property
+    def own_stats(self) -> Path | None:
+        """The file of statistics of this shard."""
+        return self._of_shard(self.stats)
+
+    def _of_shard(self, path: Path | None) -> Path | None:
+        return path if self.shard.count == 1 else _labelled(path, self.shard.name)
+
+
+def _labelled(path: Path | None, label: str) -> Path | None:
+    """`prompts.jsonl` as `prompts.LABEL.jsonl`."""
+    return None if path is None else path.with_suffix(f".{label}{path.suffix}")
+
 
 @dataclass
 class Outcome:
@@ -238,10 +270,10 @@ class LinkJob:
             return outcome
 
     def _link(self, run: Run, stop: StopSignals) -> Outcome:
-        outcome = Outcome()
+        outcome, options = Outcome(), self._options
         with ExitStack() as stack:
             on_prompt = self._prompt_writer(stack, fresh=not run.records)
-            pages = self._saliency_writer()
+            pages = saliency_writer(self._linker, options.saliency)
             progress = stack.enter_context(Progress("link", "mention", self._options.quiet))
             pin_threads(run.settings["threads"])
             engine = None
@@ -274,7 +306,7 @@ class LinkJob:
             if engine is not None:
                 outcome.seconds = time.perf_counter() - started
                 outcome.stats = statistics(engine.decoder_stats, outcome)
-                write_statistics(outcome.stats, self._options.stats)
+                write_statistics(outcome.stats, self._options.own_stats)
         return outcome
 
     def _line(self, prediction: Prediction) -> str:
@@ -283,16 +315,8 @@ class LinkJob:
     def _prompt_writer(
         self, stack: ExitStack, fresh: bool
     ) -> Callable[[Document, Mention, Prompt], None] | None:
-        if self._options.prompts is None:
-            return None
-        return prompt_writer(self._options.prompts, stack, fresh)
-
-    def _saliency_writer(self) -> Callable[[Sequence[Document], Sequence[Prediction]], None] | None:
-        if self._options.saliency is None:
-            return None
-        from longbel_cli.reconstruction import page_writer
-
-        return page_writer(self._linker, self._options.saliency)
+        path = self._options.own_prompts
+        return None if path is None else prompt_writer(path, stack, fresh)
 
 
 def survey_if_new(
@@ -325,6 +349,17 @@ def prompt_writer(
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     return write
+
+
+def saliency_writer(
+    linker: Linker, folder: Path | None
+) -> Callable[[Sequence[Document], Sequence[Prediction]], None] | None:
+    """A function that writes the saliency pages of a window, where they were asked for."""
+    if folder is None:
+        return None
+    from longbel_cli.reconstruction import page_writer
+
+    return page_writer(linker, folder)
 
 
 def statistics(stats: Any, outcome: Outcome) -> dict[str, Any]:
@@ -383,9 +418,13 @@ def link_to_stream(
     linker: Linker, reader: CorpusReader, options: JobOptions, write: Callable[[str], None],
     on_problem: Callable[[Problem], None],
 ) -> Outcome:  # fmt: skip
-    """Link without a run: lines go to `write` window by window and cannot be resumed."""
+    """Link without a run: lines go to `write` window by window and cannot be resumed.
+
+    The corpus is read in full first, so that what it lacks is told before the model loads.
+    """
     from longbel_cli.runs.windows import Start, windows
 
+    reader.survey()
     pin_threads(options.threads or default_threads())
     outcome = Outcome()
     bounds = Bounds(options.window_documents, options.window_mentions, reader.options.limit)
@@ -393,10 +432,14 @@ def link_to_stream(
         on_prompt = None if options.prompts is None else prompt_writer(options.prompts, stack)
         progress = stack.enter_context(Progress("link", "mention", options.quiet))
         engine = linker.engine(on_prompt=on_prompt)
+        pages = saliency_writer(linker, options.saliency)
         started = time.perf_counter()
         for window in windows(reader.source(), bounds, Start()):
-            for prediction in engine.link_window(window.documents, progress.advance):
+            predictions = engine.link_window(window.documents, progress.advance)
+            for prediction in predictions:
                 write(prediction_line(prediction, options.min_score))
+            if pages is not None:
+                pages(window.documents, predictions)
             for problem in window.problems:
                 on_problem(Problem(**problem))
             outcome.windows += 1

@@ -577,3 +577,80 @@ def test_as_a_process_of_its_own(
     done = subprocess.run([*command, *common], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 3 and done.stdout == ""
     assert "missing.jsonl" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_each_format_of_an_ensemble_has_its_own_files(
+    longbel: Longbel, corpus: Path, tmp_path: Path
+) -> None:
+    done = longbel(
+        "link", corpus, "--out", tmp_path / "p.jsonl", "--ensemble", "hybrid_medium,hybrid_long",
+        "--prompts", tmp_path / "prompts.jsonl", "--stats", tmp_path / "stats.json",
+        "--saliency", tmp_path / "pages", "--min-score", 0.0327,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    memory = {}
+    for form in ("hybrid_medium", "hybrid_long"):
+        rows = read(tmp_path / f"prompts.{form}.jsonl")
+        assert identities(rows) == ORDER
+        memory[form] = ["### Previous Normalizations" in row["prompt"] for row in rows]
+        assert json.loads((tmp_path / f"stats.{form}.json").read_text())["mentions"] == len(ORDER)
+        assert list((tmp_path / "pages" / form).glob("*.html"))
+        assert "review" not in read(tmp_path / f"p.{form}.jsonl")[0]
+    assert memory == {"hybrid_medium": [False] * 8, "hybrid_long": [True] * 8}
+    # First in both lists scores 2 / 61 = 0.0328; first and second 1 / 61 + 1 / 62 = 0.0325.
+    for line in read(tmp_path / "p.jsonl"):
+        assert line["review"] is (line["beam_score"] < 0.0327)
+    assert {line["review"] for line in read(tmp_path / "p.jsonl")} == {True, False}
+
+
+def test_each_shard_writes_its_own_prompts(longbel: Longbel, corpus: Path, tmp_path: Path) -> None:
+    for shard in ("1/2", "2/2"):
+        done = longbel(
+            "link", corpus, "--out", tmp_path / "p.jsonl", "--window", 1, "--shard", shard,
+            "--prompts", tmp_path / "prompts.jsonl",
+        )  # fmt: skip
+        assert done.code == 0
+    first = identities(read(tmp_path / "prompts.00001-of-00002.jsonl"))
+    second = identities(read(tmp_path / "prompts.00002-of-00002.jsonl"))
+    assert sorted(first + second) == sorted(ORDER) and first and second
+
+
+def test_stdout_comes_with_pages_and_tells_all_types_first(
+    longbel: Longbel, corpus: Path, tmp_path: Path
+) -> None:
+    pages = tmp_path / "pages"
+    assert longbel("link", corpus, "--out", "-", "--saliency", pages, "--limit", 1).code == 0
+    assert len(list(pages.glob("*.html"))) == 1
+    odd = write_corpus(tmp_path / "odd.jsonl", [ODD])
+    done = longbel("link", odd, "--out", "-")
+    assert done.code == 3 and done.out == ""
+    assert "entity types without a semantic group" in done.err and "(1)" in done.err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--shard", "1/2"), ("--time-limit", "1h"), ("--ensemble", "hybrid_medium,hybrid_long")],
+)
+def test_stdout_goes_without_what_needs_a_run(
+    longbel: Longbel, corpus: Path, flags: tuple[str, str]
+) -> None:
+    done = longbel("link", corpus, "--out", "-", *flags)
+    assert done.code == 2 and done.out == "" and flags[0] in done.err
+
+
+def test_a_hub_id_brings_its_own_names(
+    longbel: Longbel,
+    corpus: Path,
+    tmp_path: Path,
+    model_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    snapshot = shutil.copytree(model_folder, tmp_path / "snapshot")
+    names = {"Disorders": {"Only Name": "C9"}, "Anatomy": {"Only Part": "C8"}}
+    (snapshot / "text_to_code.json").write_text(json.dumps(names))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **kw: str(snapshot))
+    monkeypatch.delenv("LONGBEL_KB")
+    done = longbel("link", corpus, "--out", "-", "--model", "someone/published", "--limit", 1)
+    assert done.code == 0, done.err
+    assert {line["pred_concept_code"] for line in done.lines} <= {"C8", "C9"}
+    assert "sample" not in done.err

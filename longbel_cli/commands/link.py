@@ -6,7 +6,6 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -126,8 +125,10 @@ def link(
         out, shard_of(shard), window, window_mentions, restart, overwrite, min_score,
         prompts, stats, saliency, threads, quiet,
     )  # fmt: skip
+    if to_stdout:
+        _check_stdout(ensemble, job_options, seconds)
     linker = Linker.open(*_model_and_kb(model, kb, tell), options)
-    linkers = _linkers(linker, ensemble, context_format, to_stdout)
+    linkers = _linkers(linker, ensemble, context_format)
     types = {} if type_map is None else load_type_map(type_map)
     with tempfile.TemporaryDirectory() as passing:
         # Standard input is read more than once: kept with the run, or until this ends.
@@ -187,23 +188,37 @@ def _model_and_kb(model: str | None, kb: Path | None, tell: Tell) -> tuple[str, 
     if model is None:
         tell("no --model: using the bundled sample model")
         return str(sample("model")), kb
-    if kb is None and not (Path(model) / "text_to_code.json").exists():
-        tell("no --kb: using the bundled sample knowledge base")
-        return model, sample("kb")
+    if kb is None:
+        from longbel_cli.checkpoint import model_folder
+
+        folder = model_folder(model)  # of a hub id: its files say whether they bring names
+        if not (folder / "text_to_code.json").exists():
+            tell("no --kb: using the bundled sample knowledge base")
+            return model, sample("kb")
     return model, kb
 
 
-def _linkers(
-    linker: Linker, ensemble: str | None, context_format: str | None, to_stdout: bool
-) -> list[Linker]:
+def _check_stdout(ensemble: str | None, options: JobOptions, seconds: float | None) -> None:
+    """What goes to stdout has no run that could be gone on with, joined or fused."""
+    given = (
+        ("--ensemble", ensemble is not None),
+        ("--shard", options.shard.count > 1),
+        ("--time-limit", seconds is not None),
+    )
+    for flag, is_given in given:
+        if is_given:
+            raise LongbelError(
+                f"{flag} does not go with --out -", "Give --out a file's name.", exit_code=2
+            )
+
+
+def _linkers(linker: Linker, ensemble: str | None, context_format: str | None) -> list[Linker]:
     """One linker, or one for each format of the ensemble; all checked, sharing one model."""
     if ensemble is None:
         linkers = [linker]
     else:
-        if context_format is not None or to_stdout:
-            raise LongbelError(
-                "--ensemble goes with neither --context-format nor --out -", exit_code=2
-            )
+        if context_format is not None:
+            raise LongbelError("--ensemble does not go with --context-format", exit_code=2)
         formats = [name.strip() for name in ensemble.split(",")]
         if len(set(formats)) < 2:
             raise LongbelError("--ensemble needs at least two formats", exit_code=2)
@@ -224,16 +239,16 @@ def _run(
     from longbel_cli.job import LinkJob, survey_if_new
     from longbel_cli.run import StopSignals
 
-    outs = [options.out]
+    each = [options]
     if len(linkers) > 1:
-        outs = [options.out.with_suffix(f".{linker.form.name}.jsonl") for linker in linkers]
+        each = [options.in_format(linker.form.name) for linker in linkers]
+    outs = [own.out for own in each]
     survey_if_new(reader, outs, options, tell)
     finished, quarantined = True, 0
     with StopSignals(seconds) as stop:
-        for linker, out in zip(linkers, outs, strict=True):
-            job = LinkJob(linker, reader, replace(options, out=out))
-            outcome = job.run(sys.argv[1:], stop, tell)
-            _tell_outcome(outcome, out, tell)
+        for linker, own in zip(linkers, each, strict=True):
+            outcome = LinkJob(linker, reader, own).run(sys.argv[1:], stop, tell)
+            _tell_outcome(outcome, own.out, tell)
             finished = finished and outcome.finished
             quarantined = outcome.quarantined
     if len(outs) > 1 and finished:
@@ -245,7 +260,13 @@ def _fuse(outs: list[Path], options: JobOptions, tell: Tell) -> None:
     from longbel_cli.fused_file import fuse_files
 
     ours = options.out.with_name(options.out.name + ".fusion.json").exists()
-    fuse_files(outs, options.out, overwrite=options.overwrite or ours, say=tell)
+    fuse_files(
+        outs,
+        options.out,
+        min_score=options.min_score,
+        overwrite=options.overwrite or ours,
+        say=tell,
+    )
 
 
 def _to_stdout(linker: Linker, reader: CorpusReader, options: JobOptions, tell: Tell) -> int:
