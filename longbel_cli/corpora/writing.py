@@ -19,7 +19,7 @@ from longbel_cli.types import Document, Mention, Prediction
 
 
 class Answer(NamedTuple):
-    """One concept given to a mention; a composite answer is several."""
+    """One concept given to a mention; a composite answer is several, each with the whole name."""
 
     code: str
     name: str
@@ -44,11 +44,9 @@ def answers_of(prediction: Prediction) -> tuple[Answer, ...]:
     if not prediction.candidates:
         return ()
     best = prediction.candidates[0]
-    codes = [code for code in best.concept_code.split("+") if code]
-    names = [name.strip() for name in best.concept_name.split("<+>")]
-    if len(names) != len(codes):
-        names = [best.concept_name] * len(codes)
-    return tuple(Answer(code, name) for code, name in zip(codes, names, strict=True))
+    codes = dict.fromkeys(code for code in best.concept_code.split("+") if code)
+    # Codes are sorted, names in the order of the answer: which is whose is not on record.
+    return tuple(Answer(code, best.concept_name) for code in codes)
 
 
 def gold_answers(document: Document) -> dict[str, tuple[Answer, ...]]:
