@@ -141,9 +141,7 @@ def _map_context(case: Case, offsets: np.ndarray) -> int:
 
 def _shown_offsets(case: Case) -> np.ndarray:
     """The document offset of each character of the context without marks; -1 for joints."""
-    window = case.window
-    if case.prompts.form.context == "sentence":
-        window = case.prompts.sentence(case.mention)
+    window = case.prompts.shown(case.mention, case.window)
     pieces: list[np.ndarray] = []
     for passage in case.document.passages:
         start, end = passage.start, passage.end

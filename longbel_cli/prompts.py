@@ -138,8 +138,7 @@ class DocumentPrompts:
         return Prompt(segments, context=len(head), memory=len(section))
 
     def _context(self, mention: Mention, window: Span | None) -> list[Segment]:
-        if self.form.context == "sentence":
-            window = _overlap(self.sentence(mention), window)
+        window = self.shown(mention, window)
         if self.form.context != "marked_document":
             edges = self._edges(mention.spans, window)
         elif window is None:
@@ -147,6 +146,12 @@ class DocumentPrompts:
         else:
             edges = self._edges(self._whole_spans, window)
         return _rstrip(self._marked(edges, window))
+
+    def shown(self, mention: Mention, window: Span | None) -> Span | None:
+        """The stretch of the document that the format shows of `window`; None: all of it."""
+        if self.form.context == "sentence":
+            return _overlap(self.sentence(mention), window)
+        return window
 
     def _marked(self, edges: Edges, window: Span | None) -> list[Segment]:
         """The passages, joined by newlines, with marks at `edges`, cut to `window`."""

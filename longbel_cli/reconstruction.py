@@ -70,11 +70,13 @@ class Reconstruction:
 
     def _names(self, candidate: Candidate, prediction: Prediction) -> tuple[str, ...]:
         base, group = self._linker.knowledge_base, prediction.semantic_group
+        # A group that the KB lacks was linked against all of them (--unknown-group all).
+        groups = [group] if group in base.groups else base.groups
         try:
             return candidate_names(
                 candidate.concept_name,
                 candidate.concept_code,
-                lambda name: base.lookup(name, group) is not None,
+                lambda name: any(base.lookup(name, one) is not None for one in groups),
             )
         except ValueError:
             raise LongbelError(

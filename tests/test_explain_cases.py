@@ -94,9 +94,13 @@ def test_every_document_character_of_a_prompt_is_found_where_it_stands(pieces, g
     document = Document("d", tuple(passages), tuple(mentions))
     mention = data.draw(st.sampled_from(mentions))
     memory = (MemoryEntry("T9", MemoryLine("m[", "G", ("N }", "O"))),)
+    around = data.draw(st.none() | st.tuples(st.integers(0, 9), st.integers(0, 9)))
+    window = None  # or the stretch that a document longer than the model's context is cut to
+    if around is not None:
+        window = Span(max(mention.start - around[0], 0), min(mention.end + around[1], start))
     case = Case(
         DocumentPrompts(document, PROMPT_FORMATS[form], plain_sentences), mention, memory,
-        prediction_of("d", mention, "N"), (("N",),), None,
+        prediction_of("d", mention, "N"), (("N",),), window,
         document_sentences(document, plain_sentences),
     )  # fmt: skip
     prompt = case.prompt.text
@@ -107,7 +111,7 @@ def test_every_document_character_of_a_prompt_is_found_where_it_stands(pieces, g
     for char, offset in zip(prompt, offsets.tolist(), strict=True):
         if offset >= 0:
             assert char == clean(document.text[offset])
-    if form not in ("short", "hybrid_short"):
+    if form not in ("short", "hybrid_short") and window is None:
         # All but trailing blanks is shown.
         solid = [
             i for p in passages for i in range(p.start, p.end) if not document.text[i].isspace()

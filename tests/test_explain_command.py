@@ -288,3 +288,26 @@ def test_pages_while_linking(linked, tmp_path):
     maps = list(saliency_maps(linker)(documents, predictions))
     assert [one.mention.id for one in maps] == ["T1", "T2", "T3", "T4"]
     assert "<details open>" in maps[0]._repr_html_()
+
+
+def test_a_mention_of_no_group_is_explained_by_the_names_of_all(linked, tmp_path):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "a.txt").write_text("AKI again", "utf-8")
+    (tmp_path / "corpus" / "a.ann").write_text("T1\tOdd 0 3\tAKI\n", "utf-8")
+    preds = tmp_path / "preds.jsonl"
+    result = run(
+        "link", tmp_path / "corpus", "--out", preds, "--kb", linked.folder / "kb",
+        "--model", linked.folder / "model", "--unknown-group", "all", "--threads", "1", "--quiet",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    result = run("explain", preds, "--mention", "a:T1", "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["semantic_group"] == "Odd"
+
+
+def test_stdout_is_stdout_whatever_files_there_are(linked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").write_text("no page")
+    result = run("explain", linked.predictions, "--top", "1", "--out", "-", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("<!DOCTYPE html>")

@@ -141,7 +141,7 @@ def _check_output(out: Path | None, ansi: bool, json_: bool) -> None:
         raise LongbelError("nowhere to explain to", "Say --out PAGE, --ansi or --json.", 2)
     if (ansi and json_) or (str(out) == "-" and (ansi or json_)):
         raise LongbelError("only one of --ansi, --json and --out - can go to stdout", exit_code=2)
-    if out is not None and out.exists():
+    if out is not None and str(out) != "-" and out.exists():
         with out.open("rb") as file:
             ours = file.read(15) == b"<!DOCTYPE html>"
         if not ours:
