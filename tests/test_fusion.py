@@ -231,3 +231,10 @@ def test_a_refused_fusion_leaves_nothing_under_the_name(tmp_path: Path) -> None:
     with pytest.raises(LongbelError, match="do not cover the same mentions"):
         fuse_files([one, two], tmp_path / "fused.jsonl", say=lambda note: None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.jsonl", "two.jsonl"]
+
+
+def test_a_fusion_goes_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LongbelError) as refused:
+        fuse_files([tmp_path / "a", tmp_path / "b"], Path("-"), say=print)
+    assert refused.value.exit_code == 2 and not list(tmp_path.iterdir())
