@@ -174,7 +174,7 @@ class Linker:
         """
         from longbel_cli.corpora.resolve import TypeResolver, resolve_types
 
-        number = beams or self.options.beams
+        number = self.options.beams if beams is None else replace(self.options, beams=beams).beams
         if number not in self._engines:
             self._engines[number] = self.engine(number)
         resolver = TypeResolver(self.knowledge_base.groups)

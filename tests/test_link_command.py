@@ -654,3 +654,11 @@ def test_a_hub_id_brings_its_own_names(
     assert done.code == 0, done.err
     assert {line["pred_concept_code"] for line in done.lines} <= {"C8", "C9"}
     assert "sample" not in done.err
+
+
+def test_beams_of_nothing_are_refused_from_python_too(model_folder: Path, kb_folder: Path) -> None:
+    from kb_builder.errors import LongbelError
+    from longbel_cli import Linker
+
+    with pytest.raises(LongbelError, match="--beams 0"):
+        list(Linker.load(model_folder, kb_folder).link([], beams=0))
