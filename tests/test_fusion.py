@@ -195,7 +195,8 @@ def test_a_fused_file_reads_back_with_its_sources(tmp_path: Path) -> None:
     for name, context in (("one", "short"), ("two", "hybrid_long")):
         run = tmp_path / f"{name}.jsonl.run"
         run.mkdir()
-        facts = {"kb_signature": "kb1", "model_hash": name, "beams": 5, "context_format": context}
+        kb = f"kb of {name}"
+        facts = {"kb_signature": kb, "model_hash": name, "beams": 5, "context_format": context}
         (run / "run.json").write_text(json.dumps({"results": facts}))
     out = tmp_path / "fused.jsonl"
     notes: list[str] = []
@@ -208,7 +209,7 @@ def test_a_fused_file_reads_back_with_its_sources(tmp_path: Path) -> None:
     ]
     assert len(read_predictions(out).predictions) == 1
     facts = run_facts(out)
-    assert (facts.kb, facts.model, facts.beams) == ("kb1", "one+two", "5")
+    assert (facts.kb, facts.model, facts.beams) == ("mixed", "one+two", "5")
     assert facts.context_format == "short+hybrid_long"
     assert not list(tmp_path.glob("*.part"))
 

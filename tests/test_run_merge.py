@@ -184,3 +184,10 @@ def test_the_commands(out: Path, reference: Reference) -> None:
     (run_folder(out) / "finished.json").unlink()
     out.unlink()
     assert longbel("merge", out).returncode == 4
+
+
+def test_windows_beyond_the_end_of_the_corpus_are_refused(out: Path) -> None:
+    (run_folder(out) / "corpus_end.json").write_text('{"windows": 4}')
+    error = refusal(out)
+    assert error.exit_code == 4
+    assert "beyond the corpus's last, 3: 4, 5" in error.message

@@ -14,6 +14,7 @@ import pytest
 from kb_builder.errors import LongbelError
 from longbel_cli.run import Auto, Bounds, Files, Run, RunConfiguration, Shard, open_run, spool
 from longbel_cli.runs.configuration import difference
+from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.windows import OnProblem, Position
 from longbel_cli.types import Document
 from tests.run_driver import Driver, Reference, predictions, read_documents, write_corpus
@@ -378,3 +379,15 @@ def test_the_ledger_knows_how_long_a_window_took(folder: Path, corpus: Path) -> 
             time.sleep(0.01)
             run.commit(window, [])
         assert all(record.seconds >= 0.01 for record in run.records)
+
+
+def test_a_change_between_head_and_tail_is_seen(folder: Path) -> None:
+    """Where the time has changed the whole is hashed, since head and tail say nothing of it."""
+    path = folder / "large.jsonl"
+    path.write_bytes(b"a" * 300_000)
+    known = Inputs.read([path])
+    assert known.changes([path]) == []
+    path.write_bytes(b"a" * 150_000 + b"b" + b"a" * 149_999)
+    os.utime(path, ns=(0, 0))
+    (change,) = known.changes([path])
+    assert "its content is not that with which the run began" in change
