@@ -7,7 +7,7 @@ the window and on the token budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kb_builder.errors import LongbelError
@@ -57,10 +57,12 @@ class Shortening:
 
 @dataclass
 class _Flight:
-    """A document under way. Memory belongs to this instance, not to the document's id."""
+    """Mentions of a document that are linked one after the other: all of them, where a prompt
+    depends on those before. Memory belongs to this instance, not to the document's id."""
 
     document: Document
     prompts: DocumentPrompts
+    mentions: Sequence[Mention]
     tokens: int
     memory: list[MemoryLine] = field(default_factory=list)
     predictions: list[Prediction] = field(default_factory=list)
@@ -70,11 +72,11 @@ class _Flight:
 
     @property
     def mention(self) -> Mention:
-        return self.document.mentions[len(self.predictions)]
+        return self.mentions[len(self.predictions)]
 
     @property
     def done(self) -> bool:
-        return len(self.predictions) == len(self.document.mentions)
+        return len(self.predictions) == len(self.mentions)
 
 
 class LinkingEngine:
@@ -135,7 +137,7 @@ class LinkingEngine:
     def _link(
         self, documents: Sequence[Document], on_step: Callable[[int], None]
     ) -> list[Prediction]:
-        flights = [self._prepare(document) for document in documents]
+        flights = [flight for document in documents for flight in self._flights(document)]
         # Longest first: the documents that end a window are then short and many.
         waiting = sorted(
             (number for number, flight in enumerate(flights) if not flight.done),
@@ -166,15 +168,19 @@ class LinkingEngine:
                 for mention, prompt in flight.prompts_shown:
                     self._on_prompt(flight.document, mention, prompt)
 
-    def _prepare(self, document: Document) -> _Flight:
+    def _flights(self, document: Document) -> Iterator[_Flight]:
+        """One for the document; where prompts share neither memory nor context, one a mention."""
         prompts = DocumentPrompts(document, self._options.form, self._split)
-        if not document.mentions:
-            return _Flight(document, prompts, 0)
-        context = len(self._encode(prompts.render(document.mentions[-1], [])))
-        memory = sum(len(mention.text) // 3 + _NAME_TOKENS for mention in document.mentions[:-1])
-        if self._options.form.memory == "none":
-            memory = 0
-        return _Flight(document, prompts, min(context + memory, self._options.max_prompt_tokens))
+        form, limit = self._options.form, self._options.max_prompt_tokens
+        apart = form.memory == "none" and form.context == "sentence"
+        runs = [[mention] for mention in document.mentions] if apart else [document.mentions]
+        for mentions in runs:
+            tokens = 0
+            if mentions:
+                tokens = len(self._encode(prompts.render(mentions[-1], [])))
+            if form.memory != "none":
+                tokens += sum(len(one.text) // 3 + _NAME_TOKENS for one in mentions[:-1])
+            yield _Flight(document, prompts, mentions, min(tokens, limit))
 
     def _fits(self, flights: Sequence[_Flight], flying: set[int], number: int) -> bool:
         """A document always fits where nothing else is in flight."""
@@ -235,8 +241,10 @@ class LinkingEngine:
             )
         )
         if flight.done and (flight.lines_left_out or flight.contexts_cut):
+            before = self.shortened.get(flight.document.id, Shortening())
             self.shortened[flight.document.id] = Shortening(
-                flight.lines_left_out, flight.contexts_cut
+                before.memory_lines + flight.lines_left_out,
+                before.contexts + flight.contexts_cut,
             )
 
     def _code_and_name(self, beam: Beam) -> tuple[str, str]:

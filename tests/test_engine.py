@@ -232,6 +232,15 @@ def test_predictions_carry_what_the_corpus_says() -> None:
     )
 
 
+def test_mentions_without_memory_and_shared_context_fly_together() -> None:
+    decoder = ScriptedDecoder()
+    found = engine_of(decoder, "short").link_window(
+        [document("d", "Pain and ache", "Pain", "ache")]
+    )
+    assert [one.mention for one in found] == ["Pain", "ache"]
+    assert [key for key, _ in decoder.submitted] == [0, 1] and decoder.kept == {}
+
+
 def test_longest_first_and_predictions_in_the_order_of_the_corpus() -> None:
     documents = [
         document("short", "Pain.", "Pain"),
@@ -308,13 +317,15 @@ def test_what_is_in_flight_together_changes_no_prompt(
     predictions = engine.link_window(documents)
     shortened = dict(engine.shortened)
     alone: list[Prediction] = []
-    for number, one in enumerate(documents):
+    prompts_alone: list[str] = []
+    for one in documents:
         single = ScriptedDecoder()
         engine = engine_of(single, form, longest)
         alone += engine.link_window([one])
-        assert prompts(single, 0) == prompts(decoder, number)
+        prompts_alone += [prompt for _, prompt in single.submitted]
         assert engine.shortened.get(one.id) == shortened.get(one.id)
     assert predictions == alone
+    assert sorted(prompt for _, prompt in decoder.submitted) == sorted(prompts_alone)
     assert decoder.kept == {}
 
 
