@@ -361,6 +361,12 @@ def of_phrase(text: str, language: str, rng: random.Random) -> str:
     return text
 
 
+def without_last_word(text: str, language: str, rng: random.Random) -> str:
+    """`sildenafil citrate` as `sildenafil`: the first of two words alone, if it is a long one."""
+    words = text.split(" ")
+    return words[0] if len(words) == 2 and len(words[0]) > 5 and words[0].isalpha() else text
+
+
 def other_number(text: str, language: str, rng: random.Random) -> str:
     """The last word (French and Spanish: every long word) in the other number."""
     words = text.split(" ")
@@ -498,13 +504,14 @@ CHANGES: tuple[tuple[float, Change], ...] = (
     (0.6, without_qualifier),
     (0.7, reordered),
     (0.12, of_phrase),
-    (0.15, other_number),
-    (0.15, other_side_of_the_atlantic),
-    (0.1, related_word),
+    (0.06, without_last_word),
+    (0.22, other_number),
+    (0.3, other_side_of_the_atlantic),
+    (0.12, related_word),
     (0.3, possessive),
     (0.08, hyphens),
     (0.06, without_accents),
-    (0.1, adjective),
+    (0.25, adjective),
     (0.05, slip),
     (0.02, shouted),
 )
