@@ -344,9 +344,11 @@ def _start(
 ) -> tuple[Checkpoint, PreTrainedModel]:
     """Tokenizer and model before the first step; kept in the run's folder for the next start."""
     import torch
+    from transformers.utils import logging as transformers_logging
 
     from longbel_cli.checkpoint import Checkpoint, resolve_device
 
+    transformers_logging.disable_progress_bar()
     place = resolve_device(device)
     start = folder / "start"
     if not start.exists():
