@@ -1,8 +1,8 @@
 """Which name of its gold concept a mention should be answered with.
 
 The knowledge base holds several names of a concept; the target is the one nearest to the
-mention by the cosine of character trigram TF-IDF vectors. Two rules say what a concept that
-comes back in a document is called. Knows nothing of prompts or models.
+mention by the cosine of character trigram TF-IDF vectors, or its preferred title. Rules say what
+a concept that comes back in a document is called. Knows nothing of prompts or models.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 from kb_builder.errors import LongbelError
 from kb_builder.text import clean
-from longbel_cli.training.lexicon import Lexicon
+from longbel_cli.training.lexicon import Lexicon, folded
 from longbel_cli.types import Document, Mention
 
 Vector = dict[str, float]
@@ -37,10 +38,13 @@ class NearestNames:
             self._frequency.update(trigrams(name.text).keys())
         self._vectors: dict[tuple[str, str], list[tuple[str, Vector]]] = {}
 
-    def nearest(self, mention: str, code: str, group: str) -> tuple[str, float] | None:
+    def nearest(
+        self, mention: str, code: str, group: str, second: bool = False
+    ) -> tuple[str, float] | None:
         """The nearest name and its cosine; None if the group has no such concept.
 
         Of equally near names the one spelled as the mention, then the first of the table.
+        `second` passes over the nearest and its other spellings, where the concept has more.
         """
         names = self._names(code, group)
         if not names:
@@ -48,9 +52,16 @@ class NearestNames:
         text = clean(mention)
         vector = self._vector(text)
         scored = [(cosine(vector, other), name) for name, other in names]
+        if second:
+            form = folded(max(scored, key=lambda pair: pair[0])[1])
+            scored = [pair for pair in scored if folded(pair[1]) != form] or scored
         best = max(score for score, _ in scored)
         near = [name for score, name in scored if score > best - 1e-9]
         return (text if text in near else near[0]), best
+
+    def preferred(self, code: str, group: str) -> str | None:
+        """The preferred title of the concept; None if the group does not hold it."""
+        return self._lexicon.preferred.get((code, group))
 
     def _names(self, code: str, group: str) -> list[tuple[str, Vector]]:
         concept = (code, group)
@@ -79,17 +90,27 @@ def cosine(one: Vector, other: Vector) -> float:
     return sum(weight * other[gram] for gram, weight in one.items() if gram in other)
 
 
-# Given the name a concept has had in the document (None at first), the nearest name and its
-# cosine: the name it gets now.
-TargetRule = Callable[[str | None, str, float], str]
+class Choice(NamedTuple):
+    """What a rule chooses from: the name that the concept has had in the document (None at
+    first), its preferred title (None where the group lacks it), the nearest name, its cosine."""
+
+    earlier: str | None
+    preferred: str | None
+    nearest: str
+    cosine: float
+
+
+TargetRule = Callable[[Choice], str]
 
 TARGET_RULES: dict[str, TargetRule] = {
     # One name per concept and document: the one nearest to the concept's first mention.
-    "document": lambda earlier, nearest, _: nearest if earlier is None else earlier,
+    "document": lambda choice: choice.earlier or choice.nearest,
     # The name nearest to each mention; what is near to none keeps the document's name.
-    "mention": lambda earlier, nearest, score: (
-        nearest if earlier is None or score >= FAR else earlier
+    "nearest": lambda choice: (
+        choice.nearest if choice.earlier is None or choice.cosine >= FAR else choice.earlier
     ),
+    # The concept's title, whatever the text says.
+    "preferred": lambda choice: choice.preferred or choice.earlier or choice.nearest,
 }
 
 
@@ -105,20 +126,24 @@ def target_rule(name: str) -> TargetRule:
 
 
 def document_targets(
-    document: Document, nearest: NearestNames, rule: TargetRule
+    document: Document,
+    nearest: NearestNames,
+    rule: TargetRule,
+    synonym: Callable[[], bool] = lambda: False,
 ) -> list[tuple[str, ...] | None]:
     """For each mention the names of its gold concepts, by code; None where there is no target.
 
     A mention has no target without a gold, or where its group lacks one of the gold concepts.
+    Where `synonym` says so, the target is not the nearest name but the next.
     """
     earlier: dict[tuple[str, str], str] = {}
 
     def name_of(mention: Mention, code: str) -> str | None:
         concept = (code, mention.semantic_group)
-        found = nearest.nearest(mention.text, *concept)
+        found = nearest.nearest(mention.text, *concept, second=synonym())
         if found is None:
             return None
-        name = rule(earlier.get(concept), *found)
+        name = rule(Choice(earlier.get(concept), nearest.preferred(*concept), *found))
         earlier.setdefault(concept, name)
         return name
 

@@ -44,9 +44,11 @@ class TrainOptions:
     """What decides the trained weights. A training goes on only with the options it began with.
 
     One of `base` (a model folder or hub id) and `fresh` (a size) is given. `synthetic` counts
-    documents an epoch; `mentions_per_document` limits the mentions of a document that an epoch
-    trains on, drawn anew each time. `crop` is in characters, see `Cropping`; `max_length` in
-    tokens. `memory_weight` puts a loss on the names in memory, 0 trains on completions alone.
+    documents an epoch, and `synonyms` is the share of their mentions that are answered with
+    another name than the nearest; `mentions_per_document` limits the mentions of a document
+    that an epoch trains on, drawn anew each time. `crop` is in characters, see `Cropping`;
+    `max_length` in tokens. `memory_weight` puts a loss on the names in memory, 0 trains on
+    completions alone.
     Without `composite` a mention with several gold concepts is context only.
     """
 
@@ -66,6 +68,7 @@ class TrainOptions:
     tokens_per_batch: int = 16_384
     max_length: int = 4096
     synthetic: int = 0
+    synonyms: float = 0.0
     mentions_per_document: int | None = None
     memory_weight: float = 0.0
     crop: int = 0
@@ -93,6 +96,7 @@ class TrainOptions:
             (self.tokens_per_batch < 1, "--tokens-per-batch must be at least 1"),
             (self.max_length < 16, "--max-length must be at least 16"),
             (self.synthetic < 0, "--synthetic must not be negative"),
+            (not 0 <= self.synonyms <= 1, "--synonyms is a share, from 0 to 1"),
             (self.mentions_per_document is not None and self.mentions_per_document < 1,
              "--mentions-per-document must be at least 1"),
             (not 0 <= self.memory_weight <= 1, "--memory-weight lies between 0 and 1"),
@@ -186,6 +190,7 @@ class Corpus:
         self._nearest = NearestNames(lexicon)
         self._rule = target_rule(options.target)
         self._composite = options.composite
+        self._synonyms, self._seed = options.synonyms, options.seed
         self._synthetic = SyntheticDocuments(lexicon, options.seed)
         self.n_mentions = 0
         self.documents: list[TrainingDocument] = []
@@ -200,7 +205,9 @@ class Corpus:
         return sum(len(training.trainable) for training in self.documents)
 
     def synthetic_document(self, number: int) -> TrainingDocument:
-        return self._with_targets(self._synthetic.document(number))
+        document = self._synthetic.document(number)
+        rng = random.Random(f"{self._seed}/synonyms/{number}")
+        return self._with_targets(document, lambda: rng.random() < self._synonyms)
 
     def texts(self, seed_numbers: int) -> Iterator[str]:
         """What a fresh tokenizer is trained on: names, gold documents, some synthetic ones."""
@@ -213,8 +220,10 @@ class Corpus:
             for number in range(_TOKENIZER_DOCUMENTS):
                 yield self._synthetic.document(-1 - number).text
 
-    def _with_targets(self, document: Document) -> TrainingDocument:
-        targets = document_targets(document, self._nearest, self._rule)
+    def _with_targets(
+        self, document: Document, synonym: Callable[[], bool] = lambda: False
+    ) -> TrainingDocument:
+        targets = document_targets(document, self._nearest, self._rule, synonym)
         if not self._composite:
             targets = [None if target and len(target) > 1 else target for target in targets]
         return TrainingDocument(document, tuple(targets))

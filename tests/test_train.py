@@ -197,7 +197,7 @@ def command(*arguments: object):
         (("--fresh", "nano"), "CORPUS"),
         (("--fresh", "huge", "--synthetic", 3), "huge"),
         (("--fresh", "nano", "--synthetic", 3, "--context-format", "best"), "hybrid_long"),
-        (("--fresh", "nano", "--synthetic", 3, "--target", "best"), "document, mention"),
+        (("--fresh", "nano", "--synthetic", 3, "--target", "best"), "document, nearest, preferred"),
         (("--fresh", "nano", "--synthetic", 3, "--epochs", 0), "--epochs"),
         (("--fresh", "nano", "--synthetic", 3, "--dtype", "int8"), "--dtype"),
         (("--fresh", "nano", "--synthetic", 3, "--context-format", "short"), "--language"),

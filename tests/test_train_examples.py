@@ -96,6 +96,21 @@ def test_cropping_keeps_whole_words_around_the_mention_and_its_memory(checkpoint
     )
 
 
+def test_cropped_contexts_have_an_eighth_to_all_of_the_length(checkpoint):
+    words = "a " * 1000
+    text = words + "cough " + words
+    cough = Mention("T1", (Span(2000, 2005),), "cough", "Disorders", "Disorders", ("C1",))
+    long = Document("d", (Passage(text),), (cough,), "test")
+    maker = ExampleMaker(checkpoint, prompt_format("hybrid_medium"), cropping=Cropping(800))
+    contexts = []
+    for seed in range(60):
+        made = maker.example(long, [("Cough",)], 0, random.Random(seed))
+        decoded = checkpoint.tokenizer.decode(made.ids.tolist())
+        contexts.append(decoded.count("a ") * 2)
+    assert 90 <= min(contexts) < 200
+    assert 500 < max(contexts) <= 810
+
+
 def made_of(length: int) -> Example:
     return Example(np.full(length, length, dtype=np.int32), np.ones(length, dtype=np.float32))
 

@@ -22,7 +22,7 @@ LEXICON = Lexicon(
         Name("COPD", "C1", "Disorders", "ENG"),
         Name("Chronic Obstructive Pulmonary Disease", "C1", "Disorders", "ENG"),
         Name("Chronic obstructive pulmonary disease", "C1", "Disorders", "ENG"),
-        Name("Lung disease, obstructive", "C1", "Disorders", "ENG"),
+        Name("Lung disease, obstructive", "C1", "Disorders", "ENG", preferred=True),
         Name("Asthma", "C2", "Disorders", "ENG"),
         Name("Asthme", "C2", "Disorders", "FRE"),
         Name("Lung", "C3", "Anatomy", "ENG"),
@@ -102,17 +102,35 @@ MENTIONS = (
         ("document", ["Chronic Obstructive Pulmonary Disease"] * 3 + ["Asthma"]),
         # The nearest of each; what is near to no name keeps the first.
         (
-            "mention",
+            "nearest",
             [
                 "Chronic Obstructive Pulmonary Disease", "COPD",
                 "Chronic Obstructive Pulmonary Disease", "Asthma",
             ],
         ),
+        # The title; a concept without one keeps its first name.
+        ("preferred", ["Lung disease, obstructive"] * 3 + ["Asthma"]),
     ],
 )  # fmt: skip
 def test_what_a_concept_is_called_in_a_document(rule, expected):
     targets = document_targets(document(*MENTIONS), NearestNames(LEXICON), TARGET_RULES[rule])
     assert targets == [(name,) for name in expected]
+
+
+@pytest.mark.parametrize(
+    ("mention", "code", "expected"),
+    [
+        # The nearest is passed over with all that is spelled the same.
+        ("chronic obstructive pulmonary disease", "C1", "Lung disease, obstructive"),
+        ("asthma", "C2", "Asthme"),
+        ("lung", "C3", "Lung"),  # there is no other
+    ],
+)
+def test_a_synonym_is_the_nearest_of_the_other_names(mention, code, expected):
+    group = "Anatomy" if code == "C3" else "Disorders"
+    gold = document((mention, group, (code,)))
+    nearest, rule = NearestNames(LEXICON), TARGET_RULES["nearest"]
+    assert document_targets(gold, nearest, rule, synonym=lambda: True) == [(expected,)]
 
 
 def test_documents_do_not_share_what_they_call_a_concept():
@@ -139,5 +157,5 @@ def test_a_mention_without_a_known_gold_has_no_target():
 
 
 def test_an_unknown_rule_is_refused_with_the_known_ones():
-    with pytest.raises(LongbelError, match="document, mention"):
+    with pytest.raises(LongbelError, match="document, nearest, preferred"):
         target_rule("best")

@@ -54,13 +54,21 @@ def train(
         str,
         typer.Option(
             help="Which name of the gold concept is learnt: document (the one nearest to its "
-            "first mention) or mention (the one nearest to each)."
+            "first mention), nearest (the one nearest to each) or preferred (its title)."
         ),
     ] = "document",
     synthetic: Annotated[
         int,
         typer.Option(metavar="N", help="Documents made from the KB's names, added each epoch."),
     ] = 0,
+    synonyms: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Of those documents' mentions, so many are answered with another name of the "
+            "concept than the one written.",
+        ),
+    ] = 0.0,
     epochs: Annotated[int, typer.Option(help="Passes over the corpus.")] = 50,
     steps: Annotated[
         int | None, typer.Option(help="Optimiser steps, in place of --epochs.")
@@ -81,7 +89,10 @@ def train(
     ] = 0.0,
     crop: Annotated[
         int,
-        typer.Option(metavar="CHARACTERS", help="Show only so much context around a mention."),
+        typer.Option(
+            metavar="CHARACTERS",
+            help="Show only some context around a mention: from an eighth of this to all of it.",
+        ),
     ] = 0,
     crop_share: Annotated[
         float, typer.Option(help="Share of the examples that --crop applies to.")
@@ -140,7 +151,7 @@ def train(
         context_format=context_format, language=language, corpus_format=format,
         unknown_group=unknown_group, target=target, epochs=epochs, steps=steps,
         learning_rate=learning_rate, warmup=warmup, tokens_per_batch=tokens_per_batch,
-        max_length=max_length, synthetic=synthetic,
+        max_length=max_length, synthetic=synthetic, synonyms=synonyms,
         mentions_per_document=mentions_per_document, memory_weight=memory_weight,
         crop=crop, crop_share=crop_share, composite=composite, dtype=dtype,
         save_dtype=save_dtype, seed=seed,

@@ -63,8 +63,9 @@ def encode_example(
 
 @dataclass(frozen=True)
 class Cropping:
-    """In `share` of the examples the context is `characters` around the mention, and memory
-    the lines of the mentions in it; 0 characters: whole documents always."""
+    """In `share` of the examples the context is a stretch of `characters` / 8 to `characters`
+    around the mention (even on a logarithmic scale), and memory the lines of the mentions in
+    it; 0 characters: whole documents always."""
 
     characters: int = 0
     share: float = 1.0
@@ -113,9 +114,12 @@ class ExampleMaker:
 
     def _window(self, document: Document, place: int, rng: random.Random) -> Span | None:
         """A stretch of whole words around the mention, in document offsets."""
-        size = self._cropping.characters
+        most = self._cropping.characters
         length = document.passages[-1].end
-        if not size or length <= size or rng.random() >= self._cropping.share:
+        if not most or rng.random() >= self._cropping.share:
+            return None
+        size = round(most / 8 ** rng.random())
+        if length <= size:
             return None
         mention = document.mentions[place]
         room = max(0, size - (mention.end - mention.start))

@@ -9,16 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Name(NamedTuple):
-    """One name of one concept in one semantic group, and the language it is written in."""
+    """One name of one concept in one semantic group, and the language it is written in.
+
+    `preferred` says that it is the concept's preferred title.
+    """
 
     text: str
     code: str
     group: str
     language: str
+    preferred: bool = False
+
+
+_COLUMNS = ("name", "code", "group", "language", "preferred")
 
 
 def folded(text: str) -> str:
@@ -41,6 +48,11 @@ class Lexicon:
         return {concept: tuple(names) for concept, names in concepts.items()}
 
     @cached_property
+    def preferred(self) -> dict[tuple[str, str], str]:
+        """The preferred title of each (code, group) that holds it."""
+        return {(name.code, name.group): name.text for name in self.names if name.preferred}
+
+    @cached_property
     def codes_by_form(self) -> dict[tuple[str, str], frozenset[str]]:
         """The codes that a folded form stands for in a group."""
         forms: dict[tuple[str, str], set[str]] = {}
@@ -60,6 +72,6 @@ def read_lexicon(kb: Path) -> Lexicon:
     """The names of the knowledge base in that directory."""
     import pyarrow.parquet as parquet
 
-    table = parquet.read_table(kb / "names.parquet", columns=["name", "code", "group", "language"])
-    columns: Sequence[list[str]] = [column.to_pylist() for column in table.columns]
+    table = parquet.read_table(kb / "names.parquet", columns=list(_COLUMNS))
+    columns: Sequence[list[Any]] = [column.to_pylist() for column in table.columns]
     return Lexicon(tuple(Name(*row) for row in zip(*columns, strict=True)))
