@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+__version__ = "0.1.0"
 __all__ = ["Linker", "display_saliency_map"]
 
 

@@ -55,7 +55,10 @@ def _global_options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print versions and leave."
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print versions and the device, and leave.",
         ),
     ] = False,
 ) -> None:

@@ -159,7 +159,7 @@ def _signature(system: System, background: Background, request: ScoreRequest) ->
         request.options.n_boot,
         request.options.seed,
         request.options.match,
-        package_version("longbel").replace("not installed", UNKNOWN),
+        package_version("longbel"),
     )
 
 

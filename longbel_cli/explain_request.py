@@ -74,11 +74,10 @@ class Choice:
     def _named(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
         if not (self.mentions or self.documents):
             return predictions
-        # Document ids may hold colons, mention ids do not.
-        keys = {tuple(mention.rsplit(":", 1)) for mention in self.mentions}
-        ids = set(self.documents)
+        # Document and mention ids may both hold colons, so the pair is never taken apart.
+        names, ids = set(self.mentions), set(self.documents)
         unknown = [
-            *(":".join(key) for key in sorted(keys - {_key(one) for one in predictions})),
+            *sorted(names - {":".join(_key(one)) for one in predictions}),
             *sorted(ids - {prediction.document_id for prediction in predictions}),
         ]
         if unknown:
@@ -89,7 +88,7 @@ class Choice:
         return [
             prediction
             for prediction in predictions
-            if _key(prediction) in keys or prediction.document_id in ids
+            if ":".join(_key(prediction)) in names or prediction.document_id in ids
         ]
 
     def _kept(self, prediction: Prediction) -> bool:

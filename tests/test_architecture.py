@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -186,3 +187,14 @@ def test_a_knowledge_base_reads_without_longbel_cli(kb_folder: Path) -> None:
         "assert not [name for name in sys.modules if name.startswith(('longbel_cli', 'typer'))]"
     )
     assert modules_after(code) == set()
+
+
+def test_the_version_names_the_libraries_and_the_device() -> None:
+    from longbel_cli import __version__
+    from longbel_cli.version import version_text
+
+    lines = dict(line.split(" ", 1) for line in version_text().splitlines())
+    assert lines["longbel"] == __version__
+    assert lines["torch"] == importlib.metadata.version("torch")
+    assert {"transformers", "pyarrow", "device"} <= lines.keys()
+    assert lines["device"].startswith(("cpu", "cuda"))

@@ -250,14 +250,16 @@ PREDICTIONS = [
     prediction("T4", 0.0),
     prediction("T5", 0.1, code="C2", gold="NO_CODE"),
     prediction("T6", 0.3, code="C2", gold=None),
+    prediction("e:7", 0.8),
 ]
 
 
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
-        (Choice(documents=("d:1",)), "T1 T2 T3 T5 T6"),
+        (Choice(documents=("d:1",)), "T1 T2 T3 T5 T6 e:7"),
         (Choice(mentions=("d:1:T3", "d:1:T1")), "T1 T3"),
+        (Choice(mentions=("d:1:e:7",)), "e:7"),
         (Choice(below=0.35), "T2 T5 T6"),
         (Choice(wrong=True), "T2"),
         (Choice(top=2), "T2 T5"),
