@@ -8,59 +8,33 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from kb_builder.errors import LongbelError
 from longbel_cli.app import app
-from longbel_cli.train import Outcome, TrainOptions, train
+from longbel_cli.train import Computing, Outcome, Watch, train
 from longbel_cli.training.batches import Batch, Place
 from longbel_cli.training.loop import Schedule, Trainer
 from tests.tiny import tiny_model
+from tests.train_cases import (
+    FOUR_DOCUMENTS,
+    KilledError,
+    kill_at,
+    losses,
+    nano_options,
+    weights,
+    write_corpus,
+)
 
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Four documents in BigBio's schema."""
-    lines = []
-    for number, (text, word, kind, code) in enumerate(
-        [
-            ("She had fever and a cough.", "fever", "T184", "C0000001"),
-            ("Renal failure was found.", "Renal failure", "T047", "C0000005"),
-            ("The kidneys were small.", "kidneys", "T023", "C0000006"),
-            ("Aspirin was given for pyrexia.", "pyrexia", "T184", "C0000001"),
-        ]
-    ):
-        start = text.index(word)
-        entity = {
-            "id": "T1", "type": kind, "text": [word], "offsets": [[start, start + len(word)]],
-            "normalized": [{"db_name": "UMLS", "db_id": code}],
-        }  # fmt: skip
-        passage = {"id": "p", "type": "", "text": [text], "offsets": [[0, len(text)]]}
-        lines.append(
-            {"id": f"d{number}", "document_id": f"d{number}", "passages": [passage],
-             "entities": [entity], "events": [], "coreferences": [], "relations": []}
-        )  # fmt: skip
-    path = tmp_path / "corpus.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return path
+    return write_corpus(tmp_path / "corpus.jsonl", FOUR_DOCUMENTS)
 
 
 @pytest.fixture
 def options(kb_folder, corpus):
-    return TrainOptions(
-        kb=str(kb_folder), corpora=(str(corpus),), fresh="nano", synthetic=10, epochs=3,
-        learning_rate=1e-3, tokens_per_batch=400, dtype="float32", save_dtype="float32",
-    )  # fmt: skip
-
-
-def weights(out):
-    return load_file(out / "model.safetensors")
-
-
-def losses(out):
-    journal = out.with_name(out.name + ".run") / "log.jsonl"
-    return [json.loads(line) for line in journal.read_text().splitlines()]
+    return nano_options(kb_folder, corpus)
 
 
 def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(options, tmp_path):
@@ -70,28 +44,16 @@ def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(options
     n_steps = len(losses(whole))
     assert n_steps > 6
 
-    class KilledError(Exception):
-        pass
-
-    def kill_at(number):
-        def on_step(step):
-            if step.number == number:
-                raise KilledError
-
-        return on_step
-
     # Killed between two saved states, then asked to stop, then run to the end.
     with pytest.raises(KilledError):
-        train(options, killed, save_every=2, on_step=kill_at(5))
+        train(options, killed, Computing(save_every=2), Watch(on_step=kill_at(5)))
     assert not killed.exists()
     seen = []
     stop = iter([False, True])
-    assert (
-        train(options, killed, save_every=2, on_step=seen.append, should_stop=lambda: next(stop))
-        is Outcome.STOPPED
-    )
+    watch = Watch(on_step=seen.append, should_stop=lambda: next(stop))
+    assert train(options, killed, Computing(save_every=2), watch) is Outcome.STOPPED
     assert [step.number for step in seen] == [5]
-    assert train(options, killed, save_every=2) is Outcome.FINISHED
+    assert train(options, killed, Computing(save_every=2)) is Outcome.FINISHED
     assert losses(killed) == losses(again) == losses(whole)
     for name, tensor in weights(whole).items():
         assert torch.equal(tensor, weights(again)[name]), name
@@ -145,12 +107,12 @@ def test_the_loss_is_the_mean_over_the_weights():
     ids = np.array([[1, 2, 3, 4, 5], [6, 7, 8, 0, 0]])
     weights = np.array([[0, 0, 0, 1, 1], [0, 0.5, 1, 0, 0]], dtype=np.float32)
     trainer = Trainer(model, Schedule(1, None, 1e-3))
-    loss = trainer._loss(Batch(ids, weights, Place(), 1.0))
+    loss = trainer._backward(Batch(ids, weights, Place(), 1.0))
     with torch.no_grad():
         logprobs = model(input_ids=torch.from_numpy(ids)).logits.log_softmax(-1)
         alone = model(input_ids=torch.tensor([[6, 7, 8]])).logits.log_softmax(-1)
     total = logprobs[0, 2, 4] + logprobs[0, 3, 5] + 0.5 * alone[0, 0, 7] + alone[0, 1, 8]
-    assert loss.item() == pytest.approx(-total.item() / 3.5, rel=1e-5)
+    assert loss == pytest.approx(-total.item() / 3.5, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +129,7 @@ def test_another_command_does_not_go_on_with_this_training(options, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(options, out, on_step=stop)
+        train(options, out, watch=Watch(on_step=stop))
     with pytest.raises(LongbelError, match="learning_rate") as caught:
         train(replace(options, learning_rate=2e-3), out)
     assert caught.value.exit_code == 4

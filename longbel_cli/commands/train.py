@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -34,7 +35,8 @@ def train(
     fresh: Annotated[
         str | None,
         typer.Option(
-            metavar="SIZE", help="Or a new model and tokenizer: nano, tiny, small, base or medium."
+            metavar="SIZE",
+            help="Or a new model and tokenizer: nano, tiny, small, fine, base or medium.",
         ),
     ] = None,
     context_format: Annotated[
@@ -74,7 +76,10 @@ def train(
         int | None, typer.Option(help="Optimiser steps, in place of --epochs.")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Its highest value.  [default: 3e-5; 1e-3 with --fresh]")
+        float | None,
+        typer.Option(
+            help="Its highest value.  [default: 3e-5; 1e-3 with --fresh, 2e-4 with --lora]"
+        ),
     ] = None,
     warmup: Annotated[float, typer.Option(help="Share of the training in which it rises.")] = 0.03,
     tokens_per_batch: Annotated[int, typer.Option(help="Tokens a step, padding included.")] = 16384,
@@ -100,11 +105,63 @@ def train(
     composite: Annotated[
         bool, typer.Option("--composite", help="Train on mentions of several concepts too.")
     ] = False,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Names in memory: gold, predicted (by models that did not see the document, "
+            "see --folds) or dropout (gold, with lines left out).  [default: gold; predicted "
+            "with --folds]"
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="Robust memory: train K models on K-1 parts of the corpus each to predict the "
+            "rest, then the final model with those predictions in memory.",
+        ),
+    ] = None,
+    keep_folds: Annotated[
+        bool, typer.Option("--keep-folds", help="Keep the models of the folds.")
+    ] = False,
+    memory_dropout: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE", help="Lines that --memory dropout leaves out, drawn each time anew."
+        ),
+    ] = 0.2,
+    validate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CORPUS",
+            help="Measure Recall@1 on it on the way, as `link` would; OUT gets the best weights "
+            "(repeatable).",
+        ),
+    ] = None,
+    validate_every: Annotated[
+        int, typer.Option(metavar="STEPS", help="How often; and once at the end.")
+    ] = 500,
+    validate_mentions: Annotated[
+        int,
+        typer.Option(metavar="N", help="On how many mentions: a sample of whole documents."),
+    ] = 200,
+    lora: Annotated[
+        bool,
+        typer.Option(
+            "--lora",
+            help="Train low-rank adapters on a frozen base, merged when saved (needs peft). An "
+            "8B model wants it: full training takes 16 bytes a parameter, 16 GB for 1B and 128 "
+            "GB for 8B.",
+        ),
+    ] = False,
+    lora_rank: Annotated[int, typer.Option(help="Rank of the adapters.")] = 16,
+    lora_alpha: Annotated[int, typer.Option(help="Their scale: alpha / rank.")] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     dtype: Annotated[
         str,
         typer.Option(
-            help="Arithmetic: float32 or bfloat16 (weights stay float32); auto: bfloat16 on CUDA."
+            help="Arithmetic: float32 or bfloat16 (weights that are trained stay float32, the "
+            "base of --lora has this type); auto: bfloat16 on CUDA."
         ),
     ] = "auto",
     save_dtype: Annotated[
@@ -116,6 +173,14 @@ def train(
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Decides all that is drawn.")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads.  [default: all cores]")] = None,
+    accumulate: Annotated[
+        int,
+        typer.Option(metavar="N", help="Passes that a step is split into, to need less memory."),
+    ] = 1,
+    checkpointing: Annotated[
+        bool,
+        typer.Option("--checkpointing", help="Compute activations twice, to need less memory."),
+    ] = False,
     save_every: Annotated[
         int, typer.Option(help="Steps after which the state is saved, to go on after a kill.")
     ] = 200,
@@ -133,19 +198,24 @@ def train(
     """Train a model to link: fine-tune a base, or make a small new one.
 
     Loss is on the completion only. The same command after a stop or a kill goes on where it was.
+    Under `accelerate launch` or torchrun several GPUs share each step.
     """
     from longbel_cli.run import StopSignals, parse_duration
     from longbel_cli.sample_paths import sample
-    from longbel_cli.train import Outcome, TrainOptions
+    from longbel_cli.train import Computing, Outcome, TrainOptions, Watch
     from longbel_cli.train import train as run_training
 
     logging.basicConfig(format="longbel: %(message)s", level=logging.WARNING)
+    # Of several processes the first one speaks.
+    quiet = quiet or os.environ.get("RANK", "0") != "0"
     tell = _silent if quiet else _say
     if kb is None:
         kb = sample("kb")
         tell("no --kb: using the bundled sample knowledge base")
     if learning_rate is None:
-        learning_rate = 3e-5 if fresh is None else 1e-3
+        learning_rate = 1e-3 if fresh is not None else 2e-4 if lora else 3e-5
+    if memory is None:
+        memory = "gold" if folds is None else "predicted"
     options = TrainOptions(
         kb=str(kb), corpora=tuple(corpus or ()), base=base, fresh=fresh,
         context_format=context_format, language=language, corpus_format=format,
@@ -154,20 +224,22 @@ def train(
         max_length=max_length, synthetic=synthetic, synonyms=synonyms,
         mentions_per_document=mentions_per_document, memory_weight=memory_weight,
         crop=crop, crop_share=crop_share, composite=composite, dtype=dtype,
-        save_dtype=save_dtype, seed=seed,
+        save_dtype=save_dtype, seed=seed, memory=memory, memory_dropout=memory_dropout,
+        folds=folds, validate=tuple(validate or ()), validate_every=validate_every,
+        validate_mentions=validate_mentions, lora=lora, lora_rank=lora_rank,
+        lora_alpha=lora_alpha,
     )  # fmt: skip
+    computing = Computing(device, save_every, accumulate, checkpointing, keep_folds)
     options.check()
+    computing.check()
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
     limit = None if time_limit is None else parse_duration(time_limit)
     with StopSignals(limit) as stop, _Teller(quiet) as teller:
-        outcome = run_training(
-            options, out, device=device, save_every=save_every, restart=restart,
-            overwrite=overwrite, on_step=teller.step, should_stop=lambda: stop.requested,
-            tell=tell,
-        )  # fmt: skip
+        watch = Watch(teller.step, teller.stage, tell, lambda: stop.requested)
+        outcome = run_training(options, out, computing, watch, restart, overwrite)
         if outcome is Outcome.STOPPED:
             stop.check()
     if outcome is Outcome.ALREADY_FINISHED:
@@ -186,6 +258,7 @@ class _Teller:
         self._tokens = 0
         self._seconds = 0.0
         self._told = time.monotonic()
+        self._stage = "train"
 
     def __enter__(self) -> _Teller:
         if not self._quiet and sys.stderr.isatty():
@@ -198,6 +271,16 @@ class _Teller:
         if self._bar is not None:
             self._bar.close()
 
+    def stage(self, name: str) -> None:
+        """Say which of several trainings begins; its steps are told under its name."""
+        self._stage = name
+        self._losses, self._tokens, self._seconds = [], 0, 0.0
+        if self._bar is not None:
+            self._bar.reset()
+            self._bar.set_description(name)
+        elif not self._quiet:
+            _say(name)
+
     def step(self, step: Step) -> None:
         self._losses.append(step.loss)
         self._tokens += step.tokens
@@ -209,7 +292,7 @@ class _Teller:
         elif not self._quiet and time.monotonic() - self._told >= _LOG_SECONDS:
             self._told = time.monotonic()
             _say(
-                f"train: step {step.number}, {step.progress:.1%}, loss {self._mean():.3f}, "
+                f"{self._stage}: step {step.number}, {step.progress:.1%}, loss {self._mean():.3f}, "
                 f"{self._tokens / self._seconds:.0f} tokens/s"
             )
             self._losses, self._tokens, self._seconds = [], 0, 0.0

@@ -32,6 +32,15 @@ class Batch:
     place: Place
     done: float
 
+    def part(self, rows: NDArray[np.int64]) -> Batch:
+        """These examples alone, without the padding that none of them needs."""
+        if len(rows) == len(self.ids):
+            return self
+        weights = self.weights[rows]
+        # An example ends with the end of its answer, which weighs something.
+        longest = int(np.flatnonzero(weights.any(axis=0))[-1]) + 1
+        return Batch(self.ids[rows, :longest], weights[:, :longest], self.place, self.done)
+
 
 class Place(NamedTuple):
     """A batch by its epoch, its chunk of the epoch, and its number in the chunk."""

@@ -21,7 +21,10 @@ from longbel_cli.prompts import (
     PromptFormat,
     SentenceSplitter,
 )
-from longbel_cli.types import Document, Span
+from longbel_cli.types import Document, Mention, Span
+
+# The names that a mention is answered with, several for a composite answer; None: unknown.
+Names = tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -41,21 +44,22 @@ def encode_example(
     memory: Sequence[MemoryLine],
     names: tuple[str, ...],
     end: int,
-    memory_weight: float = 0.0,
+    memory_weights: Sequence[float] = (),
 ) -> Example:
     """The prompt as `link` encodes it, and its completion: ` name` and the end.
 
-    The completion's loss has weight 1, all else 0, but for the names in memory: `memory_weight`.
+    The completion's loss has weight 1, all else 0, but for the names of the lines in memory:
+    `memory_weights`, one a line.
     """
     ids = checkpoint.encode(prompt)
     weights = np.zeros(len(ids), dtype=np.float32)
-    if memory_weight:
+    if any(memory_weights):
         closing = checkpoint.mark_id(GROUP_CLOSE)
         places = [place for place, token in enumerate(ids) if token == closing]
-        for place, line in zip(places, memory, strict=False):
+        for place, line, weight in zip(places, memory, memory_weights, strict=False):
             answer = checkpoint.encode_answer(line.names)
             if ids[place + 1 : place + 1 + len(answer)] == answer:
-                weights[place + 1 : place + 1 + len(answer)] = memory_weight
+                weights[place + 1 : place + 1 + len(answer)] = weight
     answer = checkpoint.encode_answer(names)
     weights = np.concatenate([weights, np.ones(len(answer) + 1, dtype=np.float32)])
     return Example(np.array([*ids, *answer, end], dtype=np.int32), weights)
@@ -81,36 +85,58 @@ class ExampleMaker:
         split: SentenceSplitter | None = None,
         cropping: Cropping = Cropping(),
         memory_weight: float = 0.0,
+        memory_dropout: float = 0.0,
     ) -> None:
         self._checkpoint = checkpoint
         self._form = form
         self._split = split
         self._cropping = cropping
         self._memory_weight = memory_weight
+        self._memory_dropout = memory_dropout
         self._end = checkpoint.end_id(form)
 
     def example(
         self,
         document: Document,
-        targets: Sequence[tuple[str, ...] | None],
+        targets: Sequence[Names],
         place: int,
         rng: random.Random,
+        memory: Sequence[Names] | None = None,
     ) -> Example:
-        """The example of the mention at `place`, with gold memory before it."""
+        """The example of the mention at `place`. Memory holds the names in `memory` (None: the
+        targets) of the mentions before it, but for what dropout leaves out."""
         window = self._window(document, place, rng)
-        memory = [
-            MemoryLine(mention.text, mention.semantic_group, target)
-            for mention, target in zip(document.mentions[:place], targets[:place], strict=True)
-            if target is not None
-            and (window is None or (window.start <= mention.start and mention.end <= window.end))
+        remembered = self._remembered(document, targets if memory is None else memory, place)
+        shown = [
+            number
+            for number in remembered
+            if window is None or _inside(document.mentions[number], window)
+        ]
+        if self._memory_dropout:
+            shown = [number for number in shown if rng.random() >= self._memory_dropout]
+        lines = [remembered[number] for number in shown]
+        # A name that was predicted wrong is shown, but never learnt.
+        weights = [
+            self._memory_weight if remembered[number].names == targets[number] else 0.0
+            for number in shown
         ]
         target = targets[place]
         assert target is not None
         prompts = DocumentPrompts(document, self._form, self._split)
-        prompt = prompts.render(document.mentions[place], memory, window)
-        return encode_example(
-            self._checkpoint, prompt, memory, target, self._end, self._memory_weight
-        )
+        prompt = prompts.render(document.mentions[place], lines, window)
+        return encode_example(self._checkpoint, prompt, lines, target, self._end, weights)
+
+    def _remembered(
+        self, document: Document, memory: Sequence[Names], place: int
+    ) -> dict[int, MemoryLine]:
+        """The lines of the mentions before `place`, by the mention's number."""
+        return {
+            number: MemoryLine(mention.text, mention.semantic_group, names)
+            for number, (mention, names) in enumerate(
+                zip(document.mentions[:place], memory[:place], strict=True)
+            )
+            if names is not None
+        }
 
     def _window(self, document: Document, place: int, rng: random.Random) -> Span | None:
         """A stretch of whole words around the mention, in document offsets."""
@@ -131,3 +157,7 @@ class ExampleMaker:
         while end < length and not text[end].isspace():
             end += 1
         return Span(start, end)
+
+
+def _inside(mention: Mention, window: Span) -> bool:
+    return window.start <= mention.start and mention.end <= window.end

@@ -9,14 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
 from longbel_cli.training.batches import Batch, EpochPlan, Place
+from longbel_cli.training.processes import Processes
 from longbel_cli.training.state import StateFile
 
 # Models whose logits are the output embedding of the last hidden state and nothing else: these
@@ -53,8 +55,22 @@ class Step(NamedTuple):
     seconds: float
 
 
+class Validation(Protocol):
+    """Measures the model on its way. Whatever it does, the training goes on as without it."""
+
+    def due(self, step: int) -> bool:
+        """Whether to measure after this step, with more to come."""
+
+    def measure(self, model: PreTrainedModel, step: int) -> bool:
+        """Measure the model after `step` steps; False where that was stopped."""
+
+
 class Trainer:
-    """Trains `model` in place. `autocast` is None for float32 throughout."""
+    """Trains `model` in place. `autocast` is None for float32 throughout.
+
+    Each batch is shared out by rows to the `processes`, and each share to `accumulate` passes:
+    the gradient is that of the whole batch all the same.
+    """
 
     def __init__(
         self,
@@ -62,14 +78,19 @@ class Trainer:
         schedule: Schedule,
         autocast: torch.dtype | None = None,
         seed: int = 0,
+        accumulate: int = 1,
+        processes: Processes = Processes(),
     ) -> None:
         self._model = model.train()
         self._schedule = schedule
         self._autocast = autocast
         self._seed = seed
+        self._accumulate = accumulate
+        self._processes = processes
         self._device = next(model.parameters()).device
-        matrices = [one for one in model.parameters() if one.requires_grad and one.ndim > 1]
-        others = [one for one in model.parameters() if one.requires_grad and one.ndim <= 1]
+        self._trained = [one for one in model.parameters() if one.requires_grad]
+        matrices = [one for one in self._trained if one.ndim > 1]
+        others = [one for one in self._trained if one.ndim <= 1]
         self._optimizer = torch.optim.AdamW(
             [
                 {"params": matrices, "weight_decay": schedule.weight_decay},
@@ -87,24 +108,43 @@ class Trainer:
         save_every: int,
         on_step: Callable[[Step], None] = lambda step: None,
         should_stop: Callable[[], bool] = lambda: False,
+        validation: Validation | None = None,
     ) -> bool:
         """Train to the end of the schedule, from the saved state if there is one.
 
-        The state is saved every `save_every` steps, and when `should_stop` asks to stop: then
-        False is returned.
+        The state is saved every `save_every` steps, before each validation, and when
+        `should_stop` asks to stop: then False is returned.
         """
         number, place = state.load(self._model, self._optimizer)
+        following = place or Place()
         for batch in self._batches(plan, place):
+            following = batch.place
             if self._schedule.steps is not None and number >= self._schedule.steps:
                 break
-            if should_stop():
-                state.save(self._model, self._optimizer, number, batch.place)
+            stop = self._processes.any(should_stop(), self._device)
+            due = validation is not None and validation.due(number)
+            if stop or due or (number and number % save_every == 0):
+                self._save(state, number, following)
+            if stop or (due and not self._validated(validation, number)):
                 return False
-            if number and number % save_every == 0:
-                state.save(self._model, self._optimizer, number, batch.place)
             number += 1
             on_step(self._step(batch, number))
-        return True
+            following = Place(self._schedule.epochs)
+        if validation is None:
+            return True
+        self._save(state, number, following)
+        return self._validated(validation, number)
+
+    def _save(self, state: StateFile, number: int, following: Place) -> None:
+        if self._processes.first:
+            state.save(self._model, self._optimizer, number, following)
+
+    def _validated(self, validation: Validation | None, number: int) -> bool:
+        """Measure what the model is worth now; False where that was stopped."""
+        assert validation is not None
+        finished = validation.measure(self._model, number)
+        self._model.train()
+        return finished
 
     def _batches(self, plan: EpochPlan, start: Place | None) -> Iterator[Batch]:
         epoch = start.epoch if start is not None else 0
@@ -135,15 +175,37 @@ class Trainer:
         rate = self._schedule.rate(progress)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        loss = self._loss(batch)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._model.parameters(), self._schedule.clip)
+        loss = self._backward(batch)
+        nn.utils.clip_grad_norm_(self._trained, self._schedule.clip)
         self._optimizer.step()
         seconds = time.perf_counter() - started
-        return Step(number, progress, loss.item(), rate, batch.ids.size, seconds)
+        return Step(number, progress, loss, rate, batch.ids.size, seconds)
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _backward(self, batch: Batch) -> float:
+        """Gradients of the whole batch's mean loss, and that loss."""
+        weights = torch.from_numpy(batch.weights)[:, 1:]
+        total = weights[weights > 0].sum().to(self._device)
+        loss = torch.zeros((), device=self._device)
+        for part in self._passes(batch):
+            own = self._loss_sum(part) / total
+            own.backward()
+            loss = loss + own.detach()
+        self._processes.sum_gradients(self._trained)
+        return self._processes.sum(loss).item()
+
+    def _passes(self, batch: Batch) -> Iterator[Batch]:
+        """This process's share of a batch, in as many passes as asked for.
+
+        Rows are sorted by length: every nth makes equal shares, neighbours need little padding.
+        """
+        share = np.arange(self._processes.rank, len(batch.ids), self._processes.count)
+        for rows in np.array_split(share, self._accumulate):
+            if len(rows):
+                yield batch.part(rows)
+
+    def _loss_sum(self, batch: Batch) -> Tensor:
+        """The weighted sum of the losses."""
         ids = torch.from_numpy(batch.ids).to(self._device)
         weights = torch.from_numpy(batch.weights).to(self._device)[:, 1:]
         trained = weights > 0
@@ -152,8 +214,7 @@ class Trainer:
         ):
             logits = self._logits(ids, trained)
         losses = nn.functional.cross_entropy(logits.float(), ids[:, 1:][trained], reduction="none")
-        weights = weights[trained]
-        return (losses * weights).sum() / weights.sum()
+        return (losses * weights[trained]).sum()
 
     def _logits(self, ids: Tensor, trained: Tensor) -> Tensor:
         """Logits (trained places, vocabulary). Padding stands right of all that is trained, so

@@ -1,12 +1,14 @@
 """The state of an unfinished training: weights, the optimiser's moments, and the place.
 
-One safetensors file, replaced as a whole, so that a kill at any time leaves the last good one.
+Of the parameters that are trained, those alone. One safetensors file, replaced as a whole, so
+that a kill at any time leaves the last good one. The best weights so far are kept likewise.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
@@ -38,29 +40,18 @@ class StateFile:
     ) -> None:
         """Write the state after `step` steps, to go on with the batch at `place`."""
         tensors: dict[str, Tensor] = {}
-        for name, parameter in model.named_parameters():
+        for name, parameter in trained_parameters(model):
             tensors[f"weight/{name}"] = parameter.detach()
             for moment in _MOMENTS:
                 if moment in optimizer.state[parameter]:
                     tensors[f"{moment}/{name}"] = optimizer.state[parameter][moment]
-        part = self.path.with_name(self.path.name + ".part")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        where = json.dumps({"step": step, "place": list(place)})
-        save_file(
-            {name: tensor.contiguous().cpu() for name, tensor in tensors.items()},
-            part,
-            metadata={"longbel": where},
-        )
-        with part.open("rb") as stream:
-            os.fsync(stream.fileno())
-        part.replace(self.path)
+        write_tensors(tensors, self.path, {"step": step, "place": list(place)})
 
     def steps_done(self) -> int:
         """How many steps a saved state has behind it; 0 where there is none."""
         if not self.path.exists():
             return 0
-        with safe_open(self.path, framework="pt") as file:
-            return int(json.loads(file.metadata()["longbel"])["step"])
+        return int(read_note(self.path)["step"])
 
     def load(
         self, model: PreTrainedModel, optimizer: torch.optim.Optimizer
@@ -82,7 +73,7 @@ class StateFile:
 
     def _fill(self, file: Any, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> None:
         names = set(file.keys())
-        for name, parameter in model.named_parameters():
+        for name, parameter in trained_parameters(model):
             parameter.copy_(file.get_tensor(f"weight/{name}"))
             for moment in _MOMENTS:
                 key = f"{moment}/{name}"
@@ -92,3 +83,53 @@ class StateFile:
                         "cpu" if moment == "step" and not parameter.is_cuda else parameter.device
                     )
                     optimizer.state[parameter][moment] = tensor.to(place)
+
+
+def trained_parameters(model: PreTrainedModel) -> Iterator[tuple[str, nn.Parameter]]:
+    """The parameters that training changes, by name."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            yield name, parameter
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, note: Mapping[str, Any]) -> None:
+    """A safetensors file with a note in its header, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {name: tensor.contiguous().cpu() for name, tensor in tensors.items()},
+        part,
+        metadata={"longbel": json.dumps(note)},
+    )
+    with part.open("rb") as stream:
+        os.fsync(stream.fileno())
+    part.replace(path)
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """The note of such a file."""
+    with safe_open(path, framework="pt") as file:
+        note: dict[str, Any] = json.loads(file.metadata()["longbel"])
+    return note
+
+
+@dataclass(frozen=True)
+class BestWeights:
+    """The weights that validated best so far, and what was measured."""
+
+    path: Path
+
+    def note(self) -> dict[str, Any] | None:
+        """What is known of them; None where nothing was kept yet."""
+        return read_note(self.path) if self.path.exists() else None
+
+    def keep(self, model: PreTrainedModel, note: Mapping[str, Any]) -> None:
+        """Keep the model's trained weights in place of what was best before."""
+        tensors = {name: parameter.detach() for name, parameter in trained_parameters(model)}
+        write_tensors(tensors, self.path, note)
+
+    def put_into(self, model: PreTrainedModel) -> None:
+        """The kept weights into a model that was made as the trained one was."""
+        with safe_open(self.path, framework="pt") as file, torch.no_grad():
+            for name, parameter in trained_parameters(model):
+                parameter.copy_(file.get_tensor(name))

@@ -1,0 +1,225 @@
+"""Robust memory: what a model predicts for documents that it was not trained on.
+
+Documents are dealt into folds. For each fold a model is trained on the others and links the
+fold's documents in an ordinary run, with its own predictions as memory. Everything goes on where
+it was: a fold whose predictions are there is done.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kb_builder.errors import LongbelError
+from longbel_cli.checkpoint import Checkpoint
+from longbel_cli.corpora.predictions import PredictionFile
+from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions, LinkJob
+from longbel_cli.linker import Linker, LinkOptions
+from longbel_cli.prompts import COMPOSITE
+from longbel_cli.run import Shard, Stopped, StopSignals, merge_run
+from longbel_cli.runs.windows import OnProblem, Position, Source
+from longbel_cli.training.corpus import Corpus, TrainingDocument
+from longbel_cli.training.examples import Names
+from longbel_cli.training.fitting import Setting, fit
+from longbel_cli.training.folder import RunFolder, TrainingFiles
+from longbel_cli.training.publish import publish
+from longbel_cli.training.validation import n_right
+from longbel_cli.types import Document, Prediction
+
+# A CPU's cap, so that the budget does not depend on how much memory is free at the moment.
+_CPU_TOKENS_IN_FLIGHT = 8_192
+# Documents committed together: small enough to be shared out to several processes.
+_WINDOW = 16
+_STOPPED = 75
+
+
+def deal(documents: Sequence[TrainingDocument], k: int, seed: int) -> list[list[TrainingDocument]]:
+    """The documents in k folds of near equal numbers, drawn by the seed.
+
+    Documents of one id are in one fold.
+    """
+    ids = list(dict.fromkeys(one.document.id for one in documents))
+    if len(ids) < k:
+        raise LongbelError(
+            f"--folds {k}: the corpus has only {len(ids)} documents to train on",
+            "Give fewer folds.",
+        )
+    random.Random(f"{seed}/folds").shuffle(ids)
+    fold_of = {document_id: number % k for number, document_id in enumerate(ids)}
+    folds: list[list[TrainingDocument]] = [[] for _ in range(k)]
+    for one in documents:
+        folds[fold_of[one.document.id]].append(one)
+    return folds
+
+
+def predicted_names(
+    setting: Setting, corpus: Corpus, folder: RunFolder
+) -> dict[str, list[Names]] | None:
+    """By document id, what a model that never saw the document names each of its mentions.
+
+    None where the training was stopped on the way.
+    """
+    k = setting.options.folds
+    assert k is not None
+    folds = deal(corpus.documents, k, setting.options.seed)
+    predicted: dict[str, list[Names]] = {}
+    for number, held_out in enumerate(folds, start=1):
+        files = folder.fold(number)
+        others = [one for fold in folds if fold is not held_out for one in fold]
+        label = f"fold {number} of {k}"
+        if not files.predictions.exists():
+            if not _train(setting, corpus.only(others), files, f"{label}: training"):
+                return None
+            if not _predict(setting, held_out, files, f"{label}: predicting"):
+                return None
+        setting.processes.wait()
+        if setting.processes.first:
+            _clear(files, setting.computing.keep_folds)
+        predicted |= _names(files.predictions, held_out, setting.options.composite)
+    _tell_recall(setting, folder, k)
+    return predicted
+
+
+def _train(setting: Setting, corpus: Corpus, files: TrainingFiles, label: str) -> bool:
+    """The fold's model, unless it is there; False where stopped."""
+    if files.model.exists():
+        return True
+    setting.watch.on_stage(label)
+    fitted = fit(setting, corpus, files)
+    if fitted is None:
+        return False
+    if setting.processes.first:
+        tokenizer = setting.start.checkpoint.tokenizer
+        publish(fitted.trained.merged(), tokenizer, setting.options, files.model, {})
+        files.state.unlink(missing_ok=True)
+    setting.processes.wait()
+    return True
+
+
+def _predict(
+    setting: Setting, held_out: Sequence[TrainingDocument], files: TrainingFiles, label: str
+) -> bool:
+    """Link the fold's documents in a run that goes on where it was; False where stopped."""
+    setting.watch.on_stage(label)
+    options, processes = setting.options, setting.processes
+    device = setting.start.device
+    linker = Linker(
+        Checkpoint.open(files.model),
+        setting.knowledge_base,
+        LinkOptions(
+            context_format=options.context_format,
+            language=options.language,
+            composite=options.composite,
+            device=device,
+            max_batch_tokens=_CPU_TOKENS_IN_FLIGHT if device == "cpu" else None,
+        ),
+    )
+    shard = Shard(processes.rank + 1, processes.count)
+    # The threads stay as they are: training goes on with them.
+    threads = torch.get_num_threads()
+    job = JobOptions(files.predictions, shard, _WINDOW, threads=threads, quiet=True)
+    reader = FoldReader([one.document for one in held_out], setting)
+    try:
+        LinkJob(linker, reader, job).run([label], _Asked(setting.watch.should_stop), _unheard)
+    except Stopped:
+        return False
+    processes.wait()
+    if processes.first and processes.count > 1:
+        merge_run(files.predictions)
+    processes.wait()
+    return True
+
+
+class FoldReader(CorpusReader):
+    """Documents that are in memory already, with their groups resolved, as a run reads them."""
+
+    def __init__(self, documents: Sequence[Document], setting: Setting) -> None:
+        options = setting.options
+        paths = tuple(Path(path) for path in options.corpora)
+        super().__init__(
+            CorpusOptions(paths, options.corpus_format, unknown_group=options.unknown_group),
+            setting.knowledge_base.groups,
+        )
+        self._held_out = documents
+
+    def source(self) -> Source:
+        """The documents; a position is the number of those read."""
+
+        def read(start: Position, on_problem: OnProblem) -> Iterator[tuple[Position, Document]]:
+            first = 0 if start is None else int(start)
+            yield from enumerate(self._held_out[first:], start=first + 1)
+
+        return read
+
+
+class _Asked(StopSignals):
+    """Stops a run when the training is asked to; catches no signal itself."""
+
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        super().__init__()
+        self._should_stop = should_stop
+
+    def check(self) -> None:
+        if self._should_stop():
+            raise Stopped("the training was asked to stop", _STOPPED)
+
+
+def _unheard(message: str) -> None:
+    """What a fold's run says is told by the training itself."""
+
+
+def _clear(files: TrainingFiles, keep_model: bool) -> None:
+    """Drop what a fold needs no more once its predictions are there."""
+    if not keep_model:
+        shutil.rmtree(files.model, ignore_errors=True)
+    files.state.unlink(missing_ok=True)
+
+
+def _names(
+    path: Path, held_out: Sequence[TrainingDocument], composite: bool
+) -> dict[str, list[Names]]:
+    """The first candidate's names for each mention, by document id."""
+    file = PredictionFile(path)
+    predicted: dict[str, list[Names]] = {}
+    for one in held_out:
+        document = one.document
+        predictions = list(file.of(document.id))
+        if [line.mention_id for line in predictions] != [m.id for m in document.mentions]:
+            raise LongbelError(
+                f"{path}: the predictions of document {document.id} are not those of its mentions",
+                "The corpus has changed since. Put it back, or start anew with --restart.",
+            )
+        predicted[document.id] = [_first(line, composite) for line in predictions]
+    return predicted
+
+
+def _first(prediction: Prediction, composite: bool) -> Names:
+    """As memory shows it; None where nothing was predicted."""
+    if not prediction.candidates:
+        return None
+    name = prediction.candidates[0].concept_name
+    return tuple(name.split(COMPOSITE)) if composite else (name,)
+
+
+def out_of_fold_recall(folder: RunFolder, k: int) -> dict[str, Any]:
+    """Recall@1 of the folds' models on what they did not see, over all folds."""
+    total = right = 0
+    for number in range(1, k + 1):
+        file = PredictionFile(folder.fold(number).predictions)
+        for document_id in file.document_ids:
+            gold, found = n_right(list(file.of(document_id)))
+            total, right = total + gold, right + found
+    return {"recall@1": round(right / max(total, 1), 6), "mentions": total}
+
+
+def _tell_recall(setting: Setting, folder: RunFolder, k: int) -> None:
+    found = out_of_fold_recall(folder, k)
+    setting.watch.tell(
+        f"{k} folds predicted: Recall@1 {found['recall@1']:.4f} of {found['mentions']} mentions "
+        "by models that had not seen them"
+    )

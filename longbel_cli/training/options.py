@@ -1,0 +1,198 @@
+"""The options of a training: what decides the weights, and what only decides how they are computed.
+
+Loads nothing heavy: the command line checks options before anything else happens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from kb_builder.errors import LongbelError
+from longbel_cli.fresh import FRESH_SIZES
+from longbel_cli.prompts import PROMPT_FORMATS, prompt_format
+from longbel_cli.targets import TARGET_RULES
+
+if TYPE_CHECKING:
+    from longbel_cli.training.loop import Step
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+# Where the names in memory come from: the gold concepts, the model's own out-of-fold
+# predictions, or the gold with lines left out at random.
+MEMORIES = ("gold", "predicted", "dropout")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What decides the trained weights. A training goes on only with the options it began with.
+
+    One of `base` (a model folder or hub id) and `fresh` (a size) is given. `synthetic` counts
+    documents an epoch, and `synonyms` is the share of their mentions that are answered with
+    another name than the nearest; `mentions_per_document` limits the mentions of a document
+    that an epoch trains on, drawn anew each time. `crop` is in characters, see `Cropping`;
+    `max_length` in tokens. `memory_weight` puts a loss on the names in memory, 0 trains on
+    completions alone.
+    Without `composite` a mention with several gold concepts is context only.
+    `folds` goes with the memory `predicted`; `memory_dropout` is the share of lines that the
+    memory `dropout` leaves out. `validate` names corpora, of which whole documents with
+    `validate_mentions` mentions are linked every `validate_every` steps.
+    """
+
+    kb: str
+    corpora: tuple[str, ...] = ()
+    base: str | None = None
+    fresh: str | None = None
+    context_format: str = "hybrid_long"
+    language: str | None = None
+    corpus_format: str = "auto"
+    unknown_group: str = "error"
+    target: str = "document"
+    epochs: int = 50
+    steps: int | None = None
+    learning_rate: float = 3e-5
+    warmup: float = 0.03
+    tokens_per_batch: int = 16_384
+    max_length: int = 4096
+    synthetic: int = 0
+    synonyms: float = 0.0
+    mentions_per_document: int | None = None
+    memory_weight: float = 0.0
+    crop: int = 0
+    crop_share: float = 1.0
+    composite: bool = False
+    dtype: str = "auto"
+    save_dtype: str = "auto"
+    seed: int = 0
+    memory: str = "gold"
+    memory_dropout: float = 0.2
+    folds: int | None = None
+    validate: tuple[str, ...] = ()
+    validate_every: int = 500
+    validate_mentions: int = 200
+    lora: bool = False
+    lora_rank: int = 16
+    lora_alpha: int = 32
+
+    def check(self) -> None:
+        """Raise LongbelError (usage) where options contradict each other."""
+        _refuse(*self._about_data(), *self._about_steps(), *self._about_memory())
+
+    def _about_data(self) -> tuple[tuple[bool, str], ...]:
+        return (
+            ((self.base is None) == (self.fresh is None), "give --base MODEL or --fresh SIZE"),
+            (not self.corpora and not self.synthetic, "give a CORPUS, --synthetic N, or both"),
+            (self.context_format not in PROMPT_FORMATS,
+             f"--context-format: choose one of {', '.join(PROMPT_FORMATS)}"),
+            (self.target not in TARGET_RULES,
+             f"--target: choose one of {', '.join(TARGET_RULES)}"),
+            (self.fresh is not None and self.fresh not in FRESH_SIZES,
+             f"--fresh {self.fresh}: choose one of {', '.join(FRESH_SIZES)}"),
+            (self.synthetic < 0, "--synthetic must not be negative"),
+            (not 0 <= self.synonyms <= 1, "--synonyms is a share, from 0 to 1"),
+            (self.mentions_per_document is not None and self.mentions_per_document < 1,
+             "--mentions-per-document must be at least 1"),
+            (self.crop < 0, "--crop must not be negative"),
+            (not 0 <= self.crop_share <= 1, "--crop-share lies between 0 and 1"),
+        )  # fmt: skip
+
+    def _about_steps(self) -> tuple[tuple[bool, str], ...]:
+        return (
+            (self.epochs < 1, "--epochs must be at least 1"),
+            (self.steps is not None and self.steps < 1, "--steps must be at least 1"),
+            (not 0 < self.learning_rate < 1, "--learning-rate must lie between 0 and 1"),
+            (not 0 <= self.warmup < 1, "--warmup is a share, from 0 to below 1"),
+            (self.tokens_per_batch < 1, "--tokens-per-batch must be at least 1"),
+            (self.max_length < 16, "--max-length must be at least 16"),
+            (self.dtype not in DTYPES[:3], f"--dtype: choose one of {', '.join(DTYPES[:3])}"),
+            (self.save_dtype not in DTYPES, f"--save-dtype: choose one of {', '.join(DTYPES)}"),
+            (self.lora and self.base is None, "--lora fine-tunes a --base MODEL"),
+            (self.lora_rank < 1, "--lora-rank must be at least 1"),
+            (self.lora_alpha < 1, "--lora-alpha must be at least 1"),
+            (self.validate_every < 1, "--validate-every must be at least 1"),
+            (self.validate_mentions < 1, "--validate-mentions must be at least 1"),
+        )
+
+    def _about_memory(self) -> tuple[tuple[bool, str], ...]:
+        form = PROMPT_FORMATS.get(self.context_format)
+        no_memory = form is not None and form.memory == "none"
+        return (
+            (not 0 <= self.memory_weight <= 1, "--memory-weight lies between 0 and 1"),
+            (self.memory not in MEMORIES, f"--memory: choose one of {', '.join(MEMORIES)}"),
+            (not 0 <= self.memory_dropout < 1, "--memory-dropout is a share, from 0 to below 1"),
+            (self.folds is not None and self.folds < 2, "--folds must be at least 2"),
+            (self.folds is not None and not self.corpora, "--folds needs a CORPUS"),
+            (self.folds is not None and self.memory != "predicted",
+             f"--folds predicts the names in memory: it does not go with --memory {self.memory}"),
+            (self.folds is None and self.memory == "predicted",
+             "--memory predicted needs --folds K"),
+            (self.memory != "gold" and no_memory,
+             f"--context-format {self.context_format} shows no memory, so there is only "
+             "--memory gold"),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How a training is computed: nothing here changes what is learnt, but for rounding.
+
+    `accumulate` splits each batch into so many passes, `checkpointing` computes activations
+    twice to keep fewer, and the state is saved every `save_every` steps.
+    """
+
+    device: str = "auto"
+    save_every: int = 200
+    accumulate: int = 1
+    checkpointing: bool = False
+    keep_folds: bool = False
+
+    def check(self) -> None:
+        """Raise LongbelError (usage) where a number makes no sense."""
+        _refuse(
+            (self.accumulate < 1, "--accumulate must be at least 1"),
+            (self.save_every < 1, "--save-every must be at least 1"),
+        )
+
+
+def _ignore(told: object) -> None:
+    """What nobody wants to hear."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who hears of a training, and who may ask it to stop.
+
+    `on_step` hears of each step, `on_stage` which of several trainings runs, `tell` the rest.
+    """
+
+    on_step: Callable[[Step], None] = _ignore
+    on_stage: Callable[[str], None] = _ignore
+    tell: Callable[[str], None] = _ignore
+    should_stop: Callable[[], bool] = lambda: False
+
+
+def plain(options: TrainOptions) -> dict[str, Any]:
+    """The options as JSON gives them back."""
+    found: dict[str, Any] = json.loads(json.dumps(asdict(options)))
+    return found
+
+
+def changed(options: TrainOptions, kept: Mapping[str, Any]) -> list[str]:
+    """The options that differ from those kept as JSON; what an older version did not keep had
+    its default."""
+    defaults = plain(TrainOptions(kb=""))
+    known = {**defaults, **kept}
+    mine = plain(options)
+    return [field.name for field in fields(options) if mine[field.name] != known[field.name]]
+
+
+def _refuse(*rules: tuple[bool, str]) -> None:
+    for broken, sentence in rules:
+        if broken:
+            raise LongbelError(sentence, "See `longbel train --help`.", exit_code=2)
+
+
+def needs_language(options: TrainOptions) -> bool:
+    """Whether the prompt format shows sentences, which depend on a language."""
+    return prompt_format(options.context_format).context == "sentence"

@@ -1,0 +1,62 @@
+"""The finished model folder, and the card in it that says how it was made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from longbel_cli.training.folder import CARD_FILE
+from longbel_cli.training.options import TrainOptions
+from longbel_cli.training.start import describe
+from longbel_cli.version import package_version
+
+
+def publish(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    options: TrainOptions,
+    out: Path,
+    facts: Mapping[str, Any],
+) -> None:
+    """The model folder, whole or not at all, with `facts` in its card.
+
+    Keeps a README.md that lies there already. The model is left in the type it is saved in.
+    """
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    model = model.to(getattr(torch, _dtype(options))).eval()
+    describe(model, tokenizer, options)
+    model.save_pretrained(part)
+    tokenizer.save_pretrained(part)
+    card = json.dumps(_card(options, facts), indent=2, sort_keys=True)
+    (part / CARD_FILE).write_text(card + "\n", encoding="utf-8")
+    readme = out / "README.md"
+    if readme.exists():
+        shutil.copy(readme, part / "README.md")
+    if out.exists():
+        shutil.rmtree(out)
+    for file in part.iterdir():
+        file.chmod(0o644)  # safetensors writes for its owner alone
+    part.rename(out)
+
+
+def _dtype(options: TrainOptions) -> str:
+    if options.save_dtype != "auto":
+        return options.save_dtype
+    return "float16" if options.fresh is not None else "bfloat16"
+
+
+def _card(options: TrainOptions, facts: Mapping[str, Any]) -> dict[str, Any]:
+    names = ["longbel", "torch", "transformers", "tokenizers", *(["peft"] if options.lora else [])]
+    return {
+        "options": asdict(options),
+        "versions": {name: package_version(name) for name in names},
+        **facts,
+    }

@@ -1,0 +1,156 @@
+"""Where a training starts: tokenizer and weights before the first step.
+
+A base model with the format's marks among its tokens, or a fresh model; kept as a folder, from
+which every fold, the final training and each start after a stop set out. Knows nothing of what
+is trained on but the texts that a fresh tokenizer is made from.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from kb_builder.errors import LongbelError
+from longbel_cli.checkpoint import Checkpoint, model_folder, resolve_dtype
+from longbel_cli.prompts import prompt_format
+from longbel_cli.training.options import TrainOptions
+
+CONTEXT_LENGTH = 4096  # positions of a fresh model
+_MARKS = ("[", "]", "{", "}", "<+>")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model in training: `model` computes, `adapted` is peft's wrapper where there is one."""
+
+    model: PreTrainedModel
+    adapted: Any = None
+
+    def merged(self) -> PreTrainedModel:
+        """The model with its adapters, if any, merged into plain weights; for good."""
+        if self.adapted is None:
+            return self.model
+        plain: PreTrainedModel = self.adapted.merge_and_unload()
+        return plain
+
+
+@dataclass(frozen=True)
+class Start:
+    """The folder that holds the start, and the device that training runs on."""
+
+    options: TrainOptions
+    folder: Path
+    device: str
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint.open(self.folder)
+
+    def make(self, texts: Callable[[], Iterable[str]], tell: Callable[[str], None]) -> None:
+        """Make the folder, unless it is there; `texts` are for a fresh tokenizer."""
+        if self.folder.exists():
+            return
+        part = self.folder.with_name(self.folder.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        torch.manual_seed(self.options.seed)
+        if self.options.fresh is not None:
+            tokenizer, model = _fresh(self.options, texts, tell)
+        else:
+            tokenizer, model = _based(self.options, self._dtype)
+        describe(model, tokenizer, self.options)
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        part.rename(self.folder)
+
+    def load(self, checkpointing: bool = False) -> Trained:
+        """The model before its first step; the same each time."""
+        checkpoint = self.checkpoint
+        model = checkpoint.load_model(self.device, self._dtype)
+        adapted = None
+        if self.options.lora:
+            from longbel_cli.training.lora import with_adapters
+
+            torch.manual_seed(self.options.seed)
+            marks = sorted({int(checkpoint.mark_id(mark)) for mark in _marks(self.options)})
+            adapted = with_adapters(model, self.options.lora_rank, self.options.lora_alpha, marks)
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        return Trained(model, adapted)
+
+    @property
+    def _dtype(self) -> str:
+        """Weights that are trained are float32; a frozen base is what arithmetic is in."""
+        return resolve_dtype(self.options.dtype, self.device) if self.options.lora else "float32"
+
+
+def _marks(options: TrainOptions) -> tuple[Any, ...]:
+    end = prompt_format(options.context_format).end
+    return _MARKS if end is None else (*_MARKS, end)
+
+
+def _fresh(
+    options: TrainOptions, texts: Callable[[], Iterable[str]], tell: Callable[[str], None]
+) -> tuple[Any, Any]:
+    from longbel_cli.fresh import as_pretrained, fresh_model, fresh_size, train_tokenizer
+
+    assert options.fresh is not None
+    size = fresh_size(options.fresh)
+    tell(f"making a tokenizer of {size.vocabulary} tokens")
+    tokenizer = as_pretrained(train_tokenizer(texts(), size.vocabulary), CONTEXT_LENGTH)
+    return tokenizer, fresh_model(size, tokenizer, CONTEXT_LENGTH, options.seed)
+
+
+def _based(options: TrainOptions, dtype: str) -> tuple[Any, Any]:
+    """A base model with the format's marks among its tokens."""
+    from tokenizers import AddedToken
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    assert options.base is not None
+    folder = model_folder(options.base)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise LongbelError(
+            f"{options.base}: the base model cannot be loaded ({type(error).__name__})",
+            "Give a folder with config.json, tokenizer.json and *.safetensors of a causal model.",
+        ) from error
+    if tokenizer.eos_token_id is None:
+        raise LongbelError(
+            f"{options.base}: the tokenizer has no end-of-sequence token",
+            "Set eos_token in its tokenizer_config.json.",
+        )
+    marks = [str(mark) for mark in _marks(options)]
+    missing = [mark for mark in marks if mark not in tokenizer.get_added_vocab()]
+    tokenizer.add_tokens(
+        [AddedToken(mark, special=True, normalized=False) for mark in missing], special_tokens=True
+    )
+    form = prompt_format(options.context_format)
+    if form.end is not None:
+        tokenizer.sep_token = str(form.end)
+    if model.config.get_text_config().vocab_size < len(tokenizer):
+        model.resize_token_embeddings(len(tokenizer))
+    return tokenizer, model
+
+
+def describe(model: PreTrainedModel, tokenizer: Any, options: TrainOptions) -> None:
+    """Write into the configuration what `link` has to know, and pin how it generates."""
+    from transformers import GenerationConfig
+
+    model.config.longbel_context_format = options.context_format
+    model.config.lang = options.language
+    model.generation_config = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
