@@ -164,12 +164,13 @@ def _map_memory(
 ) -> None:
     """Fill the part and the line of the memory section's characters.
 
-    A line is six segments for its mention and group, then its names; one separator follows.
+    A line is its echo, six segments for its mention and group, then its names; one separator
+    follows.
     """
     at = 1
     position += len(section[0])
     for number, line in enumerate(memory):
-        size = 6 + len(answer_segments(line.names))
+        size = len(line.echo) + 6 + len(answer_segments(line.names))
         for segment in section[at : at + size]:
             end = position + len(segment)
             lines[position:end] = number
@@ -229,18 +230,13 @@ def fitting(
     return tuple(memory[len(memory) - kept.lines :]), kept.window
 
 
-def rebuilt(
-    document: Document, predictions: Mapping[str, Prediction], names: NamesOf
-) -> tuple[Document, dict[str, tuple[MemoryEntry, ...]]]:
-    """The document as it was linked, and each mention's memory as its run predicted it.
+def linked_document(document: Document, predictions: Mapping[str, Prediction]) -> Document:
+    """The document as it was linked: mentions with a prediction, in its semantic group.
 
-    `predictions` are this document's, by mention id; a mention without one was not linked.
-    Mentions get the semantic group of their prediction. Raises LongbelError where a prediction's
+    `predictions` are this document's, by mention id. Raises LongbelError where a prediction's
     spans are not those of the corpus.
     """
     mentions: list[Mention] = []
-    memories: dict[str, tuple[MemoryEntry, ...]] = {}
-    memory: list[MemoryEntry] = []
     for mention in document.mentions:
         prediction = predictions.get(mention.id)
         if prediction is None:
@@ -252,13 +248,22 @@ def rebuilt(
                 "Give the corpus that was linked with --corpus.",
             )
         mentions.append(replace(mention, semantic_group=prediction.semantic_group))
-        memories[mention.id] = tuple(memory)
+    return replace(document, mentions=tuple(mentions))
+
+
+def memories(
+    prompts: DocumentPrompts, predictions: Mapping[str, Prediction], names: NamesOf
+) -> dict[str, tuple[MemoryEntry, ...]]:
+    """Each mention's memory as its run predicted it, by mention id."""
+    found: dict[str, tuple[MemoryEntry, ...]] = {}
+    memory: list[MemoryEntry] = []
+    for mention in prompts.document.mentions:
+        found[mention.id] = tuple(memory)
+        prediction = predictions[mention.id]
         if prediction.candidates:
-            line = MemoryLine(
-                mention.text, prediction.semantic_group, names(prediction.candidates[0], prediction)
-            )
+            line = prompts.line(mention, names(prediction.candidates[0], prediction))
             memory.append(MemoryEntry(mention.id, line))
-    return replace(document, mentions=tuple(mentions)), memories
+    return found
 
 
 def candidate_names(name: str, code: str, is_name: Callable[[str], bool]) -> tuple[str, ...]:

@@ -228,7 +228,7 @@ class LinkingEngine:
         )
         if beams:
             names = tuple(self._knowledge_base.name(row) for row in beams[0].rows)
-            flight.memory.append(MemoryLine(mention.text, mention.semantic_group, names))
+            flight.memory.append(flight.prompts.line(mention, names))
         flight.predictions.append(
             Prediction(
                 document_id=flight.document.id,

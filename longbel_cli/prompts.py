@@ -34,22 +34,29 @@ Segment = str | Mark
 
 
 class MemoryLine(NamedTuple):
-    """An earlier mention of the same document and the name (composite: names) predicted for it."""
+    """An earlier mention of the same document and the name (composite: names) predicted for it.
+
+    `echo` is what the format repeats of the text before it; `DocumentPrompts.line` fills it in.
+    """
 
     mention: str
     semantic_group: str
     names: tuple[str, ...]
+    echo: tuple[Segment, ...] = ()
 
 
 @dataclass(frozen=True)
 class PromptFormat:
-    """A context (`document`, `sentence`, `marked_document`) and a memory (`none`, `section`,
-    `inline`). `end` is the mark that ends an answer; None means the tokenizer's EOS."""
+    """A context (`document`, `sentence`, `marked_document`, `plain_document`) and a memory
+    (`none`, `section`, `inline`). `end` is the mark that ends an answer; None means the
+    tokenizer's EOS. `echo` is how many characters on both sides of a mention are repeated
+    before it, the mention marked."""
 
     name: str
     context: str
     memory: str
     end: Mark | None = None
+    echo: int = 0
 
 
 PROMPT_FORMATS = {
@@ -60,6 +67,9 @@ PROMPT_FORMATS = {
         PromptFormat("hybrid_short", context="sentence", memory="section"),
         PromptFormat("hybrid_long", context="document", memory="section"),
         PromptFormat("long", context="marked_document", memory="inline", end=SEPARATOR),
+        # Not of the publication. Nothing in front of a mention changes with it, so that a
+        # document's prompts share all but their last line; the echo says which mention is meant.
+        PromptFormat("echoed", "plain_document", memory="inline", end=SEPARATOR, echo=60),
     )
 }
 
@@ -130,6 +140,7 @@ class DocumentPrompts:
         """
         context = _merge(self._context(mention, window))
         query: list[Segment] = [
+            *self._echo(mention),
             OPEN, clean(mention.text), CLOSE, GROUP_OPEN, mention.semantic_group, GROUP_CLOSE,
         ]  # fmt: skip
         head: list[Segment] = ["### Context\n", *context]
@@ -137,9 +148,36 @@ class DocumentPrompts:
         segments = (*head, *section, *query)
         return Prompt(segments, context=len(head), memory=len(section))
 
+    def line(self, mention: Mention, names: tuple[str, ...]) -> MemoryLine:
+        """How the prompts after `mention` remember it, once it was predicted as `names`."""
+        return MemoryLine(mention.text, mention.semantic_group, names, self._echo(mention))
+
+    def _echo(self, mention: Mention) -> tuple[Segment, ...]:
+        """Some words around the mention, which is marked, and a line break."""
+        reach = self.form.echo
+        if not reach:
+            return ()
+        passage = self.document.passages[min(self._passage_at(s.start) for s in mention.spans)]
+        first = min(mention.spans)
+        end = mention.end if mention.end - mention.start <= 3 * reach else first.end
+        start = max(mention.start - reach, passage.start)
+        end = min(end + reach, passage.end)
+        text = passage.text
+        while start > passage.start and not text[start - 1 - passage.start].isspace():
+            start -= 1
+        while end < passage.end and not text[end - passage.start].isspace():
+            end += 1
+        window = Span(start, end)
+        words = _merge(self._marked(self._edges(mention.spans, window), window))
+        if words and not isinstance(words[0], Mark):
+            words[0] = words[0].lstrip()
+        return (*_merge(_rstrip(words)), "\n")
+
     def _context(self, mention: Mention, window: Span | None) -> list[Segment]:
         window = self.shown(mention, window)
-        if self.form.context != "marked_document":
+        if self.form.context == "plain_document":
+            edges = self._edges((), window)
+        elif self.form.context != "marked_document":
             edges = self._edges(mention.spans, window)
         elif window is None:
             edges = self._whole_edges
@@ -286,7 +324,8 @@ def _inline_memory(memory: Sequence[MemoryLine]) -> list[Segment]:
 def _memory_entry(line: MemoryLine) -> tuple[Segment, ...]:
     answer: tuple[Segment, ...] = tuple(answer_segments(line.names))
     mention = clean(line.mention)
-    return (OPEN, mention, CLOSE, GROUP_OPEN, line.semantic_group, GROUP_CLOSE, *answer)
+    group = line.semantic_group
+    return (*line.echo, OPEN, mention, CLOSE, GROUP_OPEN, group, GROUP_CLOSE, *answer)
 
 
 _MEMORY_SECTIONS: dict[str, Callable[[Sequence[MemoryLine]], list[Segment]]] = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kb_builder.errors import LongbelError
-from longbel_cli.cases import Case, candidate_names, fitting, rebuilt
+from longbel_cli.cases import Case, candidate_names, fitting, linked_document, memories
 from longbel_cli.engine import max_prompt_tokens
 from longbel_cli.prompts import DocumentPrompts, SentenceSplitter
 from longbel_cli.saliency_sums import document_sentences, plain_sentences
@@ -48,8 +48,8 @@ class Reconstruction:
         candidates are left out. Raises LongbelError where document and predictions disagree.
         """
         by_mention = {prediction.mention_id: prediction for prediction in predictions}
-        linked, memories = rebuilt(document, by_mention, self._names)
-        missing = by_mention.keys() - memories.keys()
+        linked = linked_document(document, by_mention)
+        missing = by_mention.keys() - {mention.id for mention in linked.mentions}
         if missing:
             raise LongbelError(
                 f"{document.source}: document {document.id} has no mention {min(missing)}, which "
@@ -57,13 +57,14 @@ class Reconstruction:
                 "Give the corpus that was linked with --corpus.",
             )
         prompts = DocumentPrompts(linked, self._linker.form, self._linker.split)
+        memory_of = memories(prompts, by_mention, self._names)
         sentences = document_sentences(linked, self._split)
         for mention in linked.mentions:
             prediction = by_mention[mention.id]
             if not prediction.candidates or not wanted(prediction):
                 continue
             memory, window = fitting(
-                prompts, mention, memories[mention.id], self._linker.checkpoint.encode, self._limit
+                prompts, mention, memory_of[mention.id], self._linker.checkpoint.encode, self._limit
             )
             names = tuple(self._names(candidate, prediction) for candidate in prediction.candidates)
             yield Case(prompts, mention, memory, prediction, names, window, sentences)

@@ -9,8 +9,17 @@ from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
 from kb_builder.text import clean
-from longbel_cli.cases import CONTEXT, FRAME, MEMORY, MENTION, Case, candidate_names, fitting
-from longbel_cli.cases import rebuilt as rebuild
+from longbel_cli.cases import (
+    CONTEXT,
+    FRAME,
+    MEMORY,
+    MENTION,
+    Case,
+    candidate_names,
+    fitting,
+    linked_document,
+    memories,
+)
 from longbel_cli.explainer import TokenPlaces
 from longbel_cli.explanation import MemoryEntry
 from longbel_cli.prompts import PROMPT_FORMATS, DocumentPrompts, MemoryLine
@@ -297,19 +306,19 @@ def test_rebuilding_a_document_and_its_memory():
         "T2": prediction_of("d", mentions[1]),  # no candidates
         "T4": prediction_of("d", mentions[3], "Diabetes", "Other"),
     }
-    linked, memories = rebuild(
-        document, predictions, lambda candidate, _: (candidate.concept_name,)
-    )
+    linked = linked_document(document, predictions)
     assert [mention.id for mention in linked.mentions] == ["T1", "T2", "T4"]
-    assert memories["T1"] == ()
+    prompts = DocumentPrompts(linked, PROMPT_FORMATS["hybrid_long"])
+    memory = memories(prompts, predictions, lambda candidate, _: (candidate.concept_name,))
+    assert memory["T1"] == ()
     expected = (MemoryEntry("T1", MemoryLine("Flu", "raw", ("Influenza",))),)
-    assert memories["T2"] == memories["T4"] == expected
+    assert memory["T2"] == memory["T4"] == expected
 
     moved = predictions | {
         "T1": Prediction("d", "T1", "Flu", "raw", (Span(1, 4),), predictions["T1"].candidates)
     }
     with pytest.raises(LongbelError, match="mention T1 stands at another place"):
-        rebuild(document, moved, lambda candidate, _: (candidate.concept_name,))
+        linked_document(document, moved)
 
 
 def test_shortening_is_that_of_the_linking_engine():
@@ -357,11 +366,12 @@ def test_shortening_is_that_of_the_linking_engine():
             Names(), Scripted(), encode, EngineOptions(form, limit, 10_000), None, keep
         )
         predictions = {p.mention_id: p for p in engine.link_window([document])}
-        linked, memories = rebuild(document, predictions, lambda c, _: (c.concept_name,))
+        linked = linked_document(document, predictions)
         prompts = DocumentPrompts(linked, form)
+        memory_of = memories(prompts, predictions, lambda c, _: (c.concept_name,))
         for mention in linked.mentions:
-            memory, window = fitting(prompts, mention, memories[mention.id], encode, limit)
+            memory, window = fitting(prompts, mention, memory_of[mention.id], encode, limit)
             prompt = prompts.render(mention, [entry.line for entry in memory], window)
             assert prompt.text == rendered[mention.id]
-            shortened.add((len(memory) < len(memories[mention.id]), window is not None))
+            shortened.add((len(memory) < len(memory_of[mention.id]), window is not None))
     assert shortened == {(False, False), (True, False), (True, True), (False, True)}

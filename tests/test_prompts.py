@@ -1,4 +1,4 @@
-"""The prompts of all five formats, worked by hand; every expected string is written out here."""
+"""The prompts of all formats, worked by hand; every expected string is written out here."""
 
 from __future__ import annotations
 
@@ -151,7 +151,40 @@ GOLDEN_FIRST = {
 
 
 def test_there_are_five_formats() -> None:
-    assert set(GOLDEN) == set(GOLDEN_FIRST) == set(PROMPT_FORMATS)
+    assert set(GOLDEN) == set(GOLDEN_FIRST) == set(PROMPT_FORMATS) - {"echoed"}
+
+
+def test_echoed_repeats_the_words_around_each_mention() -> None:
+    prompts = DocumentPrompts(CASE, prompt_format("echoed"))
+    named = zip(CASE.mentions, MEMORY, strict=False)
+    memory = [prompts.line(mention, line.names) for mention, line in named]
+    assert prompts.render(CASE.mentions[3], memory).text == (
+        "### Context\nLupus nephritis\nShe had fever. No other sign of kidney disease.\n\n"
+        "### Predictions\n"
+        "[Lupus] nephritis\n[Lupus]{Disorders} Systemic lupus erythematosus<SEP>"
+        "[Lupus nephritis]\n[Lupus nephritis]{Disorders} Lupus Nephritis<SEP>"
+        "She had [fever]. No other sign of kidney disease.\n[fever]{Disorders} Fever<SEP>"
+        "She had fever. No other sign of [kidney] disease.\n[kidney]{Anatomy}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("spans", "expected"),
+    [
+        # 60 characters on both sides, and the rest of a word that would be cut.
+        ([(1000, 1005)], "[fever]"),
+        # Fragments far apart: around the first alone.
+        ([(1000, 1005), (1806, 1811)], "[fever]"),
+        # Fragments near to each other: both.
+        ([(1000, 1005), (1011, 1015)], "[fever] word [word]"),
+    ],
+)
+def test_the_length_of_an_echo(spans: list[tuple[int, int]], expected: str) -> None:
+    text = "word " * 200 + "fever " + "word " * 160 + "again " + "word " * 20
+    doc = document([text], ("T1", "Disorders", spans))
+    prompt = render(doc, "echoed", "T1")
+    echo = prompt.partition("### Predictions\n")[2].partition("\n")[0]
+    assert echo == "word " * 12 + expected + " word" * 12
 
 
 @pytest.mark.parametrize("form", GOLDEN)

@@ -1,0 +1,294 @@
+"""What document memory gains: every prompt format and baseline on real text, in one table.
+
+    python -m tests.benchmarks.accuracy --data DATA --work WORK [--track en] [--systems NAME,...]
+
+DATA holds `kb/` (a release in UMLS layout) and `corpora/NAME/{train,dev}.openkb.jsonl.gz`. A small
+Llama is trained from scratch on documents made from the names of the KB, in all prompt formats
+alike; from it each system is fine-tuned on the training splits (the same mentions, the same
+schedule) and linked on the development splits. Every step is a `longbel` command that goes on
+where it stopped, so the same call finishes an interrupted benchmark. Prints Markdown tables and
+writes WORK/TRACK/results.json. With `--base MODEL` another model is fine-tuned, on a GPU say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FORMATS = ("hybrid_long", "hybrid_medium", "hybrid_short", "short", "long")
+
+
+@dataclass(frozen=True)
+class System:
+    """A row of the table: a prompt format and the memory it trains with, or a baseline."""
+
+    name: str
+    context_format: str | None = None
+    robust: bool = False
+    linker: str | None = None
+    parts: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        return self.name.replace(", ", "-").replace(" ", "-")
+
+
+SYSTEMS = (
+    System("exact", linker="exact"),
+    System("tfidf", linker="tfidf"),
+    System("dense", linker="dense"),
+    System("short", "short"),
+    System("hybrid_medium", "hybrid_medium"),
+    System("hybrid_short", "hybrid_short"),
+    System("hybrid_long, gold", "hybrid_long"),
+    System("hybrid_long, robust", "hybrid_long", robust=True),
+    System("long, gold", "long"),
+    System("long, robust", "long", robust=True),
+    System("ensemble", parts=("short", "hybrid_medium", "hybrid_short", "hybrid_long, robust")),
+)
+BY_NAME = {system.name: system for system in SYSTEMS}
+
+
+@dataclass(frozen=True)
+class Track:
+    """Corpora of one language: trained on together, reported one by one."""
+
+    language: str
+    corpora: tuple[str, ...]
+
+
+TRACKS = {
+    "en": Track("en", ("bc5cdr", "ncbi_disease")),
+    "fr": Track("fr", ("quaero_emea", "quaero_medline")),
+    "es": Track("es", ("spaccc",)),
+}
+
+
+class Bench:
+    """The steps; each skips what is done."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args, self.track = args, TRACKS[args.track]
+        self.work = args.work / args.track
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.kb = args.work / "kb"
+        self.base = args.base or str(args.work / "base")
+        self.seconds = self._read("seconds.json")
+
+    def knowledge_base(self) -> None:
+        if not self.kb.exists():
+            self._longbel("build-kb", self.args.data / "kb", "--out", self.kb)
+
+    def base_model(self) -> None:
+        """The common start of all systems: it has seen names, and every format alike."""
+        args = self.args
+        if args.base is None and not (Path(self.base) / "config.json").exists():
+            self._timed(
+                "base", "train", "--kb", self.kb, "--fresh", args.size, "--out", self.base,
+                "--context-format", ",".join(FORMATS), "--language", "en",
+                "--synthetic", 20000, "--synonyms", 0.2, "--memory-weight", 1,
+                "--max-length", 2048, "--tokens-per-batch", 4096, "--learning-rate", 1.5e-3,
+                "--steps", args.base_steps, *self._machine(), "--dtype", "bfloat16",
+            )  # fmt: skip
+
+    def train(self, system: System) -> None:
+        """Fine-tune on the training splits: loss on completions, one name a concept."""
+        args = self.args
+        if system.context_format is None:
+            return
+        self._timed(
+            system.name, "train", *self._corpora("train"), "--kb", self.kb, "--base", self.base,
+            "--out", self._model(system), "--context-format", system.context_format,
+            "--language", self.track.language, "--epochs", args.epochs,
+            "--mentions-per-document", args.mentions_per_document, "--unknown-group", "skip",
+            "--learning-rate", args.learning_rate, "--tokens-per-batch", args.tokens_per_batch,
+            "--seed", args.seed, "--dtype", args.dtype,
+            *(("--folds", args.folds) if system.robust else ()), *self._machine(),
+        )  # fmt: skip
+
+    def link(self, system: System, corpus: str) -> None:
+        out = self._predictions(system, corpus)
+        if system.parts:
+            parts = [self._predictions(BY_NAME[name], corpus) for name in system.parts]
+            if not out.exists():
+                self._longbel("fuse", *parts, "--out", out)
+            return
+        if system.linker is None:
+            how: tuple[Any, ...] = ("--model", self._model(system))
+        else:
+            how = ("--linker", system.linker)
+            if system.linker == "dense":
+                how += ("--model", self.args.encoder)
+        self._longbel(
+            "link", self._corpus(corpus, "dev"), "--kb", self.kb, "--out", out, *how,
+            "--beams", 5, "--unknown-group", "skip", "--limit", self.args.documents,
+            "--stats", out.with_suffix(".stats.json"), *self._machine(),
+        )  # fmt: skip
+
+    def score(self, system: System, corpus: str) -> dict[str, Any]:
+        out = self._predictions(system, corpus)
+        others = [
+            BY_NAME[name] for name in ("short", "hybrid_medium")
+            if name != system.name and self._predictions(BY_NAME[name], corpus).exists()
+        ]  # fmt: skip
+        found = self._json(
+            "score", out, "--json", "--by", "group,recurring,occurrence,seen",
+            "--train", self._corpus(corpus, "train"),
+            *(word for other in others for word in ("--paired", self._predictions(other, corpus))),
+        )  # fmt: skip
+        stats = out.with_suffix(".stats.json")
+        return {
+            "score": found,
+            "stats": json.loads(stats.read_text(encoding="utf-8")) if stats.exists() else None,
+            "seconds_training": self.seconds.get(system.name),
+        }
+
+    def _model(self, system: System) -> Path:
+        return self.work / f"{system.folder}.seed{self.args.seed}"
+
+    def _predictions(self, system: System, corpus: str) -> Path:
+        seed = "" if system.linker else f".seed{self.args.seed}"
+        return self.work / f"{corpus}.{system.folder}{seed}.jsonl"
+
+    def _corpus(self, name: str, split: str) -> Path:
+        return Path(self.args.data / "corpora" / name / f"{split}.openkb.jsonl.gz")
+
+    def _corpora(self, split: str) -> Iterator[Path]:
+        return (self._corpus(name, split) for name in self.track.corpora)
+
+    def _machine(self) -> tuple[Any, ...]:
+        threads = self.args.threads
+        return (*(("--threads", threads) if threads else ()), "--device", self.args.device)
+
+    def _timed(self, label: str, *words: Any) -> None:
+        """Run a training; its wall time is added to what earlier calls spent on it."""
+        started = time.monotonic()
+        try:
+            self._longbel(*words)
+        finally:
+            spent = time.monotonic() - started
+            if spent > 20 or label not in self.seconds:  # a finished training only looks and leaves
+                self.seconds[label] = round(self.seconds.get(label, 0.0) + spent, 1)
+                self._write("seconds.json", self.seconds)
+
+    def _longbel(self, *words: Any) -> None:
+        command = [sys.executable, "-m", "longbel_cli", *map(str, words)]
+        done = subprocess.run(command, env=self._environment())
+        if done.returncode not in (0, 5):  # 5: done, with documents left out
+            raise SystemExit(f"longbel {words[0]} ended with {done.returncode}")
+
+    def _json(self, *words: Any) -> dict[str, Any]:
+        command = [sys.executable, "-m", "longbel_cli", *map(str, words), "--quiet"]
+        done = subprocess.run(command, env=self._environment(), capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def _environment(self) -> dict[str, str]:
+        threads = self.args.threads
+        return {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
+
+    def _read(self, name: str) -> dict[str, float]:
+        path = self.work / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def _write(self, name: str, content: Any) -> None:
+        (self.work / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def percent(interval: dict[str, float] | None) -> str:
+    """A share as `71.6 (67.2–75.9)`."""
+    if interval is None:
+        return "–"
+    value, low, high = (100 * interval[key] for key in ("value", "low", "high"))
+    return f"{value:.1f} ({low:.1f}–{high:.1f})"
+
+
+def table(corpus: str, results: dict[str, dict[str, Any]]) -> str:
+    """The Markdown table of one corpus."""
+    rows = [
+        f"**{corpus}**",
+        "",
+        "| system | Recall@1 | recurring concepts | single | consistency | after a right / wrong "
+        "one | mentions/s | training, min |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, result in results.items():
+        score, stats = result["score"], result["stats"]
+        recurring, cascade = score["by"]["recurring"], score["cascade"]
+        after = " / ".join(
+            f"{100 * cascade[part]['recall@1']['value']:.1f}" if part in cascade else "–"
+            for part in ("after_right", "after_wrong")
+        )
+        speed = f"{stats['mentions_per_second']:.1f}" if stats else "–"
+        spent = result["seconds_training"]
+        cells = (
+            name,
+            percent(score["recall@1"]),
+            percent(recurring.get("recurring", {}).get("recall@1")),
+            percent(recurring.get("single", {}).get("recall@1")),
+            f"{100 * score['consistency']['value']:.1f}",
+            after,
+            speed,
+            f"{spent / 60:.0f}" if spent else "–",
+        )
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
+    bench = Bench(args)
+    bench.knowledge_base()
+    if any(system.context_format for system in systems):
+        bench.base_model()
+    results: dict[str, dict[str, Any]] = {corpus: {} for corpus in bench.track.corpora}
+    for system in systems:
+        bench.train(system)
+        for corpus in bench.track.corpora:
+            bench.link(system, corpus)
+    for corpus in bench.track.corpora:
+        for system in systems:
+            results[corpus][system.name] = bench.score(system, corpus)
+        print(table(corpus, results[corpus]), end="\n\n", flush=True)
+    bench._write("results.json", results)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--track", choices=TRACKS, default="en")
+    parser.add_argument("--systems", help="Names, separated by semicolons; default: all.")
+    parser.add_argument("--base", help="A model to fine-tune in place of a fresh one.")
+    parser.add_argument("--encoder", help="Encoder folder of the dense baseline.")
+    parser.add_argument("--size", default="small")
+    parser.add_argument("--base-steps", type=int, default=2500)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--mentions-per-document", type=int, default=4)
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--tokens-per-batch", type=int, default=4096)
+    parser.add_argument("--folds", type=int, default=2)
+    parser.add_argument("--documents", type=int, default=100, help="Of each dev split.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--threads", type=int)
+    args = parser.parse_args()
+    if args.systems:
+        chosen = [BY_NAME[name.strip()] for name in args.systems.split(";")]
+    else:
+        chosen = [one for one in SYSTEMS if one.linker != "dense" or args.encoder]
+    run(args, chosen)
+
+
+if __name__ == "__main__":
+    main()
