@@ -106,7 +106,8 @@ class ExampleMaker:
         """The example of the mention at `place`. Memory holds the names in `memory` (None: the
         targets) of the mentions before it, but for what dropout leaves out."""
         window = self._window(document, place, rng)
-        remembered = self._remembered(document, targets if memory is None else memory, place)
+        prompts = DocumentPrompts(document, self._form, self._split)
+        remembered = _remembered(prompts, targets if memory is None else memory, place)
         shown = [
             number
             for number in remembered
@@ -122,21 +123,8 @@ class ExampleMaker:
         ]
         target = targets[place]
         assert target is not None
-        prompts = DocumentPrompts(document, self._form, self._split)
         prompt = prompts.render(document.mentions[place], lines, window)
         return encode_example(self._checkpoint, prompt, lines, target, self._end, weights)
-
-    def _remembered(
-        self, document: Document, memory: Sequence[Names], place: int
-    ) -> dict[int, MemoryLine]:
-        """The lines of the mentions before `place`, by the mention's number."""
-        return {
-            number: MemoryLine(mention.text, mention.semantic_group, names)
-            for number, (mention, names) in enumerate(
-                zip(document.mentions[:place], memory[:place], strict=True)
-            )
-            if names is not None
-        }
 
     def _window(self, document: Document, place: int, rng: random.Random) -> Span | None:
         """A stretch of whole words around the mention, in document offsets."""
@@ -157,6 +145,18 @@ class ExampleMaker:
         while end < length and not text[end].isspace():
             end += 1
         return Span(start, end)
+
+
+def _remembered(
+    prompts: DocumentPrompts, memory: Sequence[Names], place: int
+) -> dict[int, MemoryLine]:
+    """The lines of the mentions before `place`, by the mention's number."""
+    mentions = prompts.document.mentions[:place]
+    return {
+        number: prompts.line(mention, names)
+        for number, (mention, names) in enumerate(zip(mentions, memory[:place], strict=True))
+        if names is not None
+    }
 
 
 def _inside(mention: Mention, window: Span) -> bool:
