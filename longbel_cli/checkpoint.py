@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from kb_builder.errors import LongbelError
 from longbel_cli.prompts import (
@@ -55,7 +55,7 @@ class Checkpoint:
     tokenizer: Any  # transformers' fast tokenizer
 
     @classmethod
-    def open(cls, model: str | Path) -> Checkpoint:
+    def open(cls, model: str | Path) -> Self:
         """Configuration and tokenizer of a model folder or hub id; raises LongbelError."""
         path = model_folder(model)
         config = _read_config(path)

@@ -1,7 +1,7 @@
 """A link job: a corpus read in windows, linked, and committed to a run.
 
-Puts the readers, a Linker and a Run together; each of them knows nothing of the others. Loads
-torch only when the first window is linked.
+Puts the readers, something that links and a Run together; each of them knows nothing of the
+others. Loads no model before the first window is linked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import Corpus, Problem, fail, ignore
 from longbel_cli.corpora.resolve import TypeResolver, resolve_types
-from longbel_cli.linker import Linker
+from longbel_cli.linking import EntityLinker, OnPrompt, PageWriter
 from longbel_cli.progress import Progress
 from longbel_cli.prompts import Prompt
 from longbel_cli.run import Auto, Bounds, Run, RunConfiguration, Shard, StopSignals, open_run
@@ -188,25 +188,16 @@ class Outcome:
 
 
 class LinkJob:
-    """Links a corpus into a run. `linker.model` is loaded only if something is left to do."""
+    """Links a corpus into a run. The linker's engine is made only if something is left to do."""
 
-    def __init__(self, linker: Linker, reader: CorpusReader, options: JobOptions) -> None:
+    def __init__(self, linker: EntityLinker, reader: CorpusReader, options: JobOptions) -> None:
         self._linker, self._reader, self._options = linker, reader, options
 
     def configuration(self, command: Sequence[str]) -> RunConfiguration:
         """All that can change predictions, and what else is worth keeping."""
         linker, reader = self._linker, self._reader.options
-        budget = linker.options.max_batch_tokens
         results = {
-            "model": linker.checkpoint.fingerprint,
-            "kb": linker.knowledge_base.signature,
-            "beams": linker.options.beams,
-            "context_format": linker.form.name,
-            "language": linker.options.language or linker.checkpoint.language,
-            "composite": linker.options.composite,
-            "decoder": linker.options.decoder,
-            **self._device_settings(),
-            "max_batch_tokens": Auto(linker.batch_tokens) if budget is None else budget,
+            **linker.settings(),
             "threads": Auto(default_threads) if self._options.threads is None
             else self._options.threads,
             "format": reader.format,
@@ -216,7 +207,7 @@ class LinkJob:
             "min_score": self._options.min_score,
         }  # fmt: skip
         free = {
-            "model_path": str(linker.checkpoint.path),
+            "model_path": None if linker.model_path is None else str(linker.model_path),
             "kb_path": str(linker.knowledge_base.path),
             "corpus": [str(path) for path in reader.paths],
             "shard_count": self._options.shard.count,
@@ -226,25 +217,6 @@ class LinkJob:
             free["mentions"] = self._reader.surveyed.mentions
         bounds = Bounds(self._options.window_documents, self._options.window_mentions, reader.limit)
         return RunConfiguration(results, self._reader.files, free, bounds, command)
-
-    def _device_settings(self) -> dict[str, Any]:
-        """Device and dtype: as asked for, or as the model turns out to have them."""
-        options = self._linker.options
-        device, dtype = options.device, options.dtype
-        found = self._found_device
-        return {
-            "device_type": Auto(lambda: found()["device_type"])
-            if device == "auto"
-            else device.split(":")[0],
-            "dtype": Auto(lambda: found()["dtype"]) if dtype == "auto" else dtype,
-        }
-
-    def _found_device(self) -> dict[str, str]:
-        model = self._linker.model
-        return {
-            "device_type": model.device.type,
-            "dtype": str(model.dtype).removeprefix("torch."),
-        }
 
     def run(
         self, command: Sequence[str], stop: StopSignals, notify: Callable[[str], None]
@@ -275,9 +247,10 @@ class LinkJob:
             on_prompt = self._prompt_writer(stack, fresh=not run.records)
             pages = saliency_writer(self._linker, options.saliency)
             progress = stack.enter_context(Progress("link", "mention", self._options.quiet))
-            pin_threads(run.settings["threads"])
+            self._linker.pin_threads(run.settings["threads"])
             engine = None
-            budget = run.last_note.get("max_batch_tokens", run.settings["max_batch_tokens"])
+            kept = run.settings.get("max_batch_tokens")
+            budget: int | None = run.last_note.get("max_batch_tokens", kept)
 
             def on_step(finished: int) -> None:
                 progress.advance(finished)
@@ -287,12 +260,12 @@ class LinkJob:
                 stop.check()
                 if engine is None:
                     engine = self._linker.engine(None, budget, on_prompt)
-                    run.require(self._found_device())
+                    run.require(self._linker.found())
                     started = time.perf_counter()
                 predictions = engine.link_window(window.documents, on_step, budget)
                 budget = engine.token_budget
                 lines = [self._line(prediction) for prediction in predictions]
-                note: dict[str, Any] = {"max_batch_tokens": budget}
+                note: dict[str, Any] = {} if budget is None else {"max_batch_tokens": budget}
                 if engine.shortened:
                     note["shortened"] = {
                         name: asdict(shortening) for name, shortening in engine.shortened.items()
@@ -312,9 +285,7 @@ class LinkJob:
     def _line(self, prediction: Prediction) -> str:
         return prediction_line(prediction, self._options.min_score)
 
-    def _prompt_writer(
-        self, stack: ExitStack, fresh: bool
-    ) -> Callable[[Document, Mention, Prompt], None] | None:
+    def _prompt_writer(self, stack: ExitStack, fresh: bool) -> OnPrompt | None:
         path = self._options.own_prompts
         return None if path is None else prompt_writer(path, stack, fresh)
 
@@ -337,9 +308,7 @@ def prediction_line(prediction: Prediction, min_score: float | None) -> str:
     return json.dumps(prediction.to_json(), ensure_ascii=False)
 
 
-def prompt_writer(
-    path: Path, stack: ExitStack, fresh: bool = True
-) -> Callable[[Document, Mention, Prompt], None]:
+def prompt_writer(path: Path, stack: ExitStack, fresh: bool = True) -> OnPrompt:
     """A function that writes each prompt, as rendered, to a JSONL file."""
     stream: AbstractContextManager[Any] = path.open("w" if fresh else "a", encoding="utf-8")
     file = stack.enter_context(stream)
@@ -351,15 +320,9 @@ def prompt_writer(
     return write
 
 
-def saliency_writer(
-    linker: Linker, folder: Path | None
-) -> Callable[[Sequence[Document], Sequence[Prediction]], None] | None:
+def saliency_writer(linker: EntityLinker, folder: Path | None) -> PageWriter | None:
     """A function that writes the saliency pages of a window, where they were asked for."""
-    if folder is None:
-        return None
-    from longbel_cli.reconstruction import page_writer
-
-    return page_writer(linker, folder)
+    return None if folder is None else linker.page_writer(folder)
 
 
 def statistics(stats: Any, outcome: Outcome) -> dict[str, Any]:
@@ -407,15 +370,8 @@ def default_threads() -> int:
     return int(named) if named.isdigit() and int(named) > 0 else len(os.sched_getaffinity(0))
 
 
-def pin_threads(threads: int) -> None:
-    """Sums depend on how they are split over threads, so a run keeps their number."""
-    import torch
-
-    torch.set_num_threads(threads)
-
-
 def link_to_stream(
-    linker: Linker, reader: CorpusReader, options: JobOptions, write: Callable[[str], None],
+    linker: EntityLinker, reader: CorpusReader, options: JobOptions, write: Callable[[str], None],
     on_problem: Callable[[Problem], None],
 ) -> Outcome:  # fmt: skip
     """Link without a run: lines go to `write` window by window and cannot be resumed.
@@ -425,7 +381,7 @@ def link_to_stream(
     from longbel_cli.runs.windows import Start, windows
 
     reader.survey()
-    pin_threads(options.threads or default_threads())
+    linker.pin_threads(options.threads or default_threads())
     outcome = Outcome()
     bounds = Bounds(options.window_documents, options.window_mentions, reader.options.limit)
     with ExitStack() as stack:

@@ -20,14 +20,24 @@ from longbel_cli.checkpoint import Checkpoint
 from longbel_cli.corpora.bigbio import documents_of
 from longbel_cli.decoders import MAX_NEW_TOKENS
 from longbel_cli.engine import EngineOptions, LinkingEngine, max_prompt_tokens
-from longbel_cli.prompts import COMPOSITE, Prompt, PromptFormat, SentenceSplitter, prompt_format
-from longbel_cli.types import Document, Mention, Prediction
+from longbel_cli.linking import Needs, OnPrompt, PageWriter
+from longbel_cli.prompts import (
+    COMPOSITE,
+    DocumentPrompts,
+    MemoryLine,
+    PromptFormat,
+    SentenceSplitter,
+    prompt_format,
+)
+from longbel_cli.runs.configuration import Auto
+from longbel_cli.types import Document, Prediction
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 log = logging.getLogger("longbel")
 
+NAME = "longbel"
 DEFAULT_FORMAT = "hybrid_long"
 DECODERS = ("packed", "reference")
 _CPU_BUDGET = 8_192
@@ -52,14 +62,24 @@ class LinkOptions:
     max_batch_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.beams <= 100:
-            raise LongbelError(f"--beams {self.beams}: not between 1 and 100", exit_code=2)
+        check_beams(self.beams)
         if self.decoder not in DECODERS:
             raise LongbelError(
                 f"unknown decoder {self.decoder!r}", f"Choose {' or '.join(DECODERS)}.", 2
             )
-        if self.max_batch_tokens is not None and self.max_batch_tokens < 1:
-            raise LongbelError("--max-batch-tokens must be at least 1", exit_code=2)
+        check_batch_tokens(self.max_batch_tokens)
+
+
+def check_beams(beams: int) -> None:
+    """LongbelError where that many beams cannot be."""
+    if not 1 <= beams <= 100:
+        raise LongbelError(f"--beams {beams}: not between 1 and 100", exit_code=2)
+
+
+def check_batch_tokens(tokens: int | None) -> None:
+    """LongbelError where nothing would be in flight; None leaves it to the memory."""
+    if tokens is not None and tokens < 1:
+        raise LongbelError("--max-batch-tokens must be at least 1", exit_code=2)
 
 
 class Linker:
@@ -108,18 +128,77 @@ class Linker:
     @cached_property
     def split(self) -> SentenceSplitter | None:
         """The sentence splitter; LongbelError where the format needs a language nobody gave."""
-        from longbel_cli.sentences import splitter
-
         if self.form.context != "sentence":
             return None
-        language = self.options.language or self.checkpoint.language
-        if language is None:
-            raise LongbelError(
-                f"the context format {self.form.name!r} shows sentences and needs the language",
-                "Give --language en, fr or es.",
-                exit_code=2,
-            )
-        return splitter(language)
+        return sentence_splitter(self.form, self.language)
+
+    @property
+    def language(self) -> str | None:
+        """The language as asked for, else the checkpoint's."""
+        return self.options.language or self.checkpoint.language
+
+    @property
+    def model_path(self) -> Path:
+        """The model's folder."""
+        return self.checkpoint.path
+
+    def settings(self) -> dict[str, Any]:
+        """Whatever of it can change predictions; resolving an `Auto` loads the model."""
+        options = self.options
+        return {
+            "linker": NAME,
+            "model": self.checkpoint.fingerprint,
+            "kb": self.knowledge_base.signature,
+            "beams": options.beams,
+            "context_format": self.form.name,
+            "language": self.language,
+            "composite": options.composite,
+            "decoder": options.decoder,
+            "device_type": device_type(options.device, self.found),
+            "dtype": Auto(lambda: self.found()["dtype"])
+            if options.dtype == "auto"
+            else options.dtype,
+            "max_batch_tokens": Auto(self.batch_tokens)
+            if options.max_batch_tokens is None
+            else options.max_batch_tokens,
+        }
+
+    def found(self) -> dict[str, Any]:
+        """The device and number type that the model turns out to have (loads it)."""
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        return {"device_type": self.model.device.type, "dtype": dtype}
+
+    def pin_threads(self, threads: int) -> None:
+        """Sums depend on how they are split over threads, so a run keeps their number."""
+        pin_threads(threads)
+
+    def page_writer(self, folder: Path) -> PageWriter:
+        """A function that writes the saliency pages of a window to `folder`."""
+        from longbel_cli.reconstruction import page_writer
+
+        return page_writer(self, folder)
+
+    def needs(self, documents: Sequence[Document]) -> Needs:
+        """The sizes of the documents' prompts, were each mention predicted as its own text, and
+        the memory of weights and cache (loads the model)."""
+        prompt_tokens = tuple(self._prompt_tokens(document) for document in documents)
+        per_token = self._decoder(self.options.beams).bytes_per_token
+        batch = self.batch_tokens()
+        return Needs(
+            memory_bytes=weight_bytes(self.model) + batch * per_token,
+            prompt_tokens=prompt_tokens,
+            max_tokens=self.checkpoint.max_tokens,
+            batch_tokens=batch,
+        )
+
+    def _prompt_tokens(self, document: Document) -> tuple[int, ...]:
+        prompts = DocumentPrompts(document, self.form, self.split)
+        memory: list[MemoryLine] = []
+        lengths = []
+        for mention in document.mentions:
+            lengths.append(len(self.checkpoint.encode(prompts.render(mention, memory))))
+            memory.append(MemoryLine(mention.text, mention.semantic_group, (mention.text,)))
+        return tuple(lengths)
 
     @cached_property
     def trie(self) -> Any:
@@ -136,7 +215,7 @@ class Linker:
         self,
         beams: int | None = None,
         token_budget: int | None = None,
-        on_prompt: Callable[[Document, Mention, Prompt], None] | None = None,
+        on_prompt: OnPrompt | None = None,
     ) -> LinkingEngine:
         """An engine over this model (loads it)."""
         options = EngineOptions(
@@ -218,6 +297,36 @@ class Linker:
         from longbel_cli.reconstruction import saliency_maps
 
         return rows, list(saliency_maps(self)(documents, predictions))
+
+
+def sentence_splitter(form: PromptFormat, language: str | None) -> SentenceSplitter:
+    """The splitter of a language; LongbelError where `form` needs one and none is known."""
+    from longbel_cli.sentences import splitter
+
+    if language is None:
+        raise LongbelError(
+            f"the context format {form.name!r} shows sentences and needs the language",
+            "Give --language en, fr or es.",
+            exit_code=2,
+        )
+    return splitter(language)
+
+
+def device_type(device: str, found: Callable[[], dict[str, Any]]) -> Any:
+    """The kind of device as asked for; `auto` is what `found` says, once a run begins."""
+    return Auto(lambda: found()["device_type"]) if device == "auto" else device.split(":")[0]
+
+
+def pin_threads(threads: int) -> None:
+    """torch computes on that many threads from now on."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def weight_bytes(model: PreTrainedModel) -> int:
+    """The memory of a model's weights."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
 def open_knowledge_base(kb: str | Path | None, checkpoint: Checkpoint) -> KnowledgeBase:

@@ -9,9 +9,8 @@ import time
 from dataclasses import dataclass
 from itertools import islice
 
-from longbel_cli.job import CorpusReader, JobOptions, default_threads, pin_threads
-from longbel_cli.linker import Linker
-from longbel_cli.prompts import DocumentPrompts, MemoryLine
+from longbel_cli.job import CorpusReader, JobOptions, default_threads
+from longbel_cli.linking import EntityLinker, Needs
 from longbel_cli.types import Document
 
 _MEASURED_DOCUMENTS = 200
@@ -20,72 +19,68 @@ _TIMED_MENTIONS = 16
 
 @dataclass(frozen=True)
 class Plan:
-    """Tokens are of prompts; `over_context` counts measured documents with a longer prompt than
-    the model takes. `seconds` is the whole job's on this machine, model loading left out."""
+    """Tokens are of prompts, None for a linker without prompts; `over_context` counts measured
+    documents with a longer prompt than the model takes. `seconds` is the whole job's on this
+    machine, the loading of models and indexes left out."""
 
     documents: int
     mentions: int
     quarantined: int
     by_group: dict[str, int]
     measured_documents: int
-    tokens_median: int
-    tokens_p95: int
-    tokens_longest: int
-    over_context: int
-    batch_tokens: int
+    tokens_median: int | None
+    tokens_p95: int | None
+    tokens_longest: int | None
+    over_context: int | None
+    batch_tokens: int | None
     memory_bytes: int
     mentions_per_second: float
     seconds: float
     windows: int
 
 
-def plan(linker: Linker, reader: CorpusReader, options: JobOptions) -> Plan:
+def plan(linker: EntityLinker, reader: CorpusReader, options: JobOptions) -> Plan:
     """Measure. Everything that the job needs is opened, so that a plan proves it is there."""
     survey = reader.survey()
     documents = list(islice(reader.documents(), _MEASURED_DOCUMENTS))
-    limit = linker.checkpoint.max_tokens
-    lengths = [_prompt_lengths(linker, document) for document in documents]
-    flat = sorted(length for document in lengths for length in document) or [0]
-    pin_threads(options.threads or default_threads())
+    linker.pin_threads(options.threads or default_threads())
+    needs = linker.needs(documents)
+    median, p95, longest, over = _sizes(needs)
     engine = linker.engine()
-    weights = sum(
-        parameter.numel() * parameter.element_size() for parameter in linker.model.parameters()
-    )
     window = _small_window(documents)
     started = time.perf_counter()
     engine.link_window(window)
     seconds = time.perf_counter() - started
     timed = sum(len(document.mentions) for document in window)
     rate = timed / seconds if timed else 0.0
-    batch = linker.batch_tokens()
-    cache = batch * engine.decoder_bytes_per_token
     return Plan(
         documents=survey.documents,
         mentions=survey.mentions,
         quarantined=len(survey.problems),
         by_group=dict(sorted(survey.by_group.items())),
         measured_documents=len(documents),
-        tokens_median=flat[len(flat) // 2],
-        tokens_p95=flat[int(len(flat) * 0.95)],
-        tokens_longest=flat[-1],
-        over_context=sum(max(document, default=0) > limit for document in lengths),
-        batch_tokens=batch,
-        memory_bytes=weights + cache,
+        tokens_median=median,
+        tokens_p95=p95,
+        tokens_longest=longest,
+        over_context=over,
+        batch_tokens=needs.batch_tokens,
+        memory_bytes=needs.memory_bytes,
         mentions_per_second=rate,
         seconds=survey.mentions / rate if rate else 0.0,
         windows=-(-survey.documents // options.window_documents),
     )
 
 
-def _prompt_lengths(linker: Linker, document: Document) -> list[int]:
-    """Tokens of a document's prompts, were each mention predicted as its own text."""
-    prompts = DocumentPrompts(document, linker.form, linker.split)
-    memory: list[MemoryLine] = []
-    lengths = []
-    for mention in document.mentions:
-        lengths.append(len(linker.checkpoint.encode(prompts.render(mention, memory))))
-        memory.append(MemoryLine(mention.text, mention.semantic_group, (mention.text,)))
-    return lengths
+def _sizes(needs: Needs) -> tuple[int, int, int, int] | tuple[None, None, None, None]:
+    """Median, 95th percentile and largest of the prompts, and documents over the context."""
+    if needs.prompt_tokens is None:
+        return None, None, None, None
+    flat = sorted(size for document in needs.prompt_tokens for size in document) or [0]
+    over = sum(
+        needs.max_tokens is not None and max(document, default=0) > needs.max_tokens
+        for document in needs.prompt_tokens
+    )
+    return flat[len(flat) // 2], flat[int(len(flat) * 0.95)], flat[-1], over
 
 
 def _small_window(documents: list[Document]) -> list[Document]:
@@ -108,11 +103,21 @@ def plan_lines(plan: Plan) -> list[str]:
         f"documents          {plan.documents}",
         f"mentions           {plan.mentions} ({groups})",
         f"quarantined        {plan.quarantined}",
+        *([] if plan.tokens_median is None else _prompt_lines(plan)),
+        f"memory             about {plan.memory_bytes / 1e9:.1f} GB for {_held(plan)}",
+        f"speed              {plan.mentions_per_second:.2f} mentions/s (one small window)",
+        f"expected time      {hours} h {minutes:02d} min in {plan.windows} windows, one process",
+    ]
+
+
+def _held(plan: Plan) -> str:
+    return "weights and index" if plan.tokens_median is None else "weights and cache"
+
+
+def _prompt_lines(plan: Plan) -> list[str]:
+    return [
         f"prompt tokens      median {plan.tokens_median}, 95 % {plan.tokens_p95}, longest "
         f"{plan.tokens_longest} (first {plan.measured_documents} documents)",
         f"over the context   {plan.over_context} of {plan.measured_documents} documents",
         f"tokens in flight   {plan.batch_tokens}",
-        f"memory             about {plan.memory_bytes / 1e9:.1f} GB for weights and cache",
-        f"speed              {plan.mentions_per_second:.2f} mentions/s (one small window)",
-        f"expected time      {hours} h {minutes:02d} min in {plan.windows} windows, one process",
     ]

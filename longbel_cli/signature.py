@@ -17,6 +17,7 @@ from longbel_cli.gold import ScoredMention
 
 UNKNOWN = "unknown"
 SHORT_HASH = 12
+MODEL = "longbel"  # the linker that goes without saying
 
 # field -> places in run.json, or in a section of it, that may hold it; the first present counts
 PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -29,6 +30,7 @@ PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("model", "context_format"),
     ),
     "version": (("longbel version",), ("packages", "longbel"), ("version",)),
+    "linker": (("linker",),),
 }
 
 
@@ -41,6 +43,7 @@ class RunFacts:
     beams: str = UNKNOWN
     context_format: str = UNKNOWN
     version: str = UNKNOWN
+    linker: str = UNKNOWN
 
     def to_json(self) -> dict[str, str]:
         return asdict(self)
@@ -90,7 +93,8 @@ def gold_hash(mentions: Iterable[ScoredMention]) -> str:
 def signature(
     facts: RunFacts, gold: str, ks: Iterable[int], n_boot: int, seed: int, match: str, version: str
 ) -> str:
-    """`R@1|kb:…|model:…|beams:5|ctx:…|gold:…|boot:1000|seed:…|v:…`."""
+    """`R@1|kb:…|model:…|beams:5|ctx:…|gold:…|boot:1000|seed:…|v:…`; a baseline's name stands
+    before the model."""
     fields = [
         "R@" + ",".join(str(k) for k in ks),
         f"kb:{facts.kb}",
@@ -101,6 +105,8 @@ def signature(
         f"boot:{n_boot}",
         f"seed:{seed}",
     ]
+    if facts.linker not in (UNKNOWN, MODEL):
+        fields.insert(2, f"linker:{facts.linker}")
     if match != "exact":
         fields.append(f"match:{match}")
     fields.append(f"v:{version}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,14 +14,22 @@ import typer
 from kb_builder.errors import LongbelError
 
 if TYPE_CHECKING:
+    from kb_builder.store import KnowledgeBase
     from longbel_cli.job import CorpusReader, JobOptions, Outcome
     from longbel_cli.linker import Linker
+    from longbel_cli.linking import EntityLinker
 
 QUARANTINED = 5
+# Flags that not every linker takes, by the names of their parameters.
+LINKER_FLAGS = (
+    "model", "context_format", "language", "device", "dtype", "max_batch_tokens", "ensemble",
+    "composite", "decoder", "prompts", "saliency", "pooling",
+)  # fmt: skip
 Tell = Callable[[str], None]
 
 
 def link(
+    context: typer.Context,
     corpus: Annotated[
         list[str], typer.Argument(help="Files or folders with mentions; - is JSONL on stdin.")
     ],
@@ -32,6 +40,13 @@ def link(
     model: Annotated[
         str | None, typer.Option(envvar="LONGBEL_MODEL", help="Model folder or hub id.")
     ] = None,
+    linker: Annotated[
+        str,
+        typer.Option(
+            help="longbel (a causal model), or a baseline: exact, tfidf, dense (an encoder), "
+            "seq2seq (an encoder-decoder)."
+        ),
+    ] = "longbel",
     beams: Annotated[int, typer.Option(help="Beams, and candidates a mention.")] = 5,
     context_format: Annotated[
         str | None,
@@ -83,6 +98,9 @@ def link(
     decoder: Annotated[
         str, typer.Option(help="packed (fast) or reference (transformers.generate).")
     ] = "packed",
+    pooling: Annotated[
+        str, typer.Option(help="Of --linker dense: the vector of the first token (cls) or mean.")
+    ] = "cls",
     min_score: Annotated[
         float | None, typer.Option(help='Mark predictions below it with "review": true.')
     ] = None,
@@ -109,26 +127,35 @@ def link(
 
     The same command after a stop or a crash goes on where it was.
     """
+    from longbel_cli.baselines import BASELINES, BaselineOptions, open_baseline
     from longbel_cli.corpora.resolve import load_type_map
     from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions
     from longbel_cli.linker import Linker, LinkOptions
     from longbel_cli.run import parse_duration, shard_of, spool
 
     tell = _teller(quiet)
-    _check_choices(on_error, unknown_group, dtype)
+    _check_choices(on_error, unknown_group, dtype, linker)
+    _check_flags(context, linker)
     seconds = None if time_limit is None else parse_duration(time_limit)
     to_stdout = str(out) == "-"
-    options = LinkOptions(
-        beams, context_format, language, composite, decoder, device, dtype, max_batch_tokens
-    )
     job_options = JobOptions(
         out, shard_of(shard), window, window_mentions, restart, overwrite, min_score,
         prompts, stats, saliency, threads, quiet,
     )  # fmt: skip
     if to_stdout:
         _check_stdout(ensemble, job_options, seconds)
-    linker = Linker.open(*_model_and_kb(model, kb, tell), options)
-    linkers = _linkers(linker, ensemble, context_format)
+    linkers: Sequence[EntityLinker]
+    if linker in BASELINES:
+        baseline_options = BaselineOptions(
+            beams, model, device, pooling, language, max_batch_tokens
+        )
+        linkers = [open_baseline(linker, _knowledge_base(kb, tell), baseline_options)]
+    else:
+        options = LinkOptions(
+            beams, context_format, language, composite, decoder, device, dtype, max_batch_tokens
+        )
+        opened = Linker.open(*_model_and_kb(model, kb, tell), options)
+        linkers = _linkers(opened, ensemble, context_format)
     types = {} if type_map is None else load_type_map(type_map)
     with tempfile.TemporaryDirectory() as passing:
         # Standard input is read more than once: kept with the run, or until this ends.
@@ -138,7 +165,7 @@ def link(
         )
         reader = CorpusReader(
             CorpusOptions(paths, format, types, on_error, unknown_group, limit),
-            linker.knowledge_base.groups,
+            linkers[0].knowledge_base.groups,
             lambda problem: tell(f"note: {problem.message}"),
         )
         if dry_run:
@@ -147,7 +174,7 @@ def link(
             print("\n".join(plan_lines(plan(linkers[0], reader, job_options))))
             return
         if to_stdout:
-            quarantined = _to_stdout(linker, reader, job_options, tell)
+            quarantined = _to_stdout(linkers[0], reader, job_options, tell)
         else:
             quarantined = _run(linkers, reader, job_options, seconds, tell)
     if quarantined:
@@ -165,16 +192,43 @@ def _teller(quiet: bool) -> Tell:
     return tell
 
 
-def _check_choices(on_error: str, unknown_group: str, dtype: str) -> None:
+def _check_choices(on_error: str, unknown_group: str, dtype: str, linker: str) -> None:
+    from longbel_cli.baselines import BASELINES
     from longbel_cli.job import ON_ERROR, UNKNOWN_GROUP
+    from longbel_cli.linker import NAME
 
     for flag, value, choices in (
         ("--on-error", on_error, ON_ERROR),
         ("--unknown-group", unknown_group, UNKNOWN_GROUP),
         ("--dtype", dtype, ("auto", "float32", "bfloat16")),
+        ("--linker", linker, (NAME, *BASELINES)),
     ):
         if value not in choices:
             raise LongbelError(f"{flag} {value}: choose {', '.join(choices)}", exit_code=2)
+
+
+def _check_flags(context: typer.Context, linker: str) -> None:
+    """Refuse flags of the command line that mean nothing to this linker."""
+    from longbel_cli.baselines import BASELINES
+
+    taken = BASELINES[linker].flags if linker in BASELINES else {*LINKER_FLAGS} - {"pooling"}
+    for name in LINKER_FLAGS:
+        source = context.get_parameter_source(name)
+        if name not in taken and source is not None and source.name == "COMMANDLINE":
+            flag = "--" + name.replace("_", "-")
+            raise LongbelError(
+                f"{flag} does not go with --linker {linker}", "Leave one of them out.", exit_code=2
+            )
+
+
+def _knowledge_base(kb: Path | None, tell: Tell) -> KnowledgeBase:
+    """The KB directory, else the bundled sample."""
+    from kb_builder.store import KnowledgeBase
+    from longbel_cli.sample_paths import sample
+
+    if kb is None:
+        tell("no --kb: using the bundled sample knowledge base")
+    return KnowledgeBase.open(kb or sample("kb"))
 
 
 def _model_and_kb(model: str | None, kb: Path | None, tell: Tell) -> tuple[str, Path | None]:
@@ -229,7 +283,7 @@ def _linkers(linker: Linker, ensemble: str | None, context_format: str | None) -
 
 
 def _run(
-    linkers: list[Linker],
+    linkers: Sequence[EntityLinker],
     reader: CorpusReader,
     options: JobOptions,
     seconds: float | None,
@@ -241,7 +295,7 @@ def _run(
 
     each = [options]
     if len(linkers) > 1:
-        each = [options.in_format(linker.form.name) for linker in linkers]
+        each = [options.in_format(linker.settings()["context_format"]) for linker in linkers]
     outs = [own.out for own in each]
     survey_if_new(reader, outs, options, tell)
     finished, quarantined = True, 0
@@ -269,7 +323,7 @@ def _fuse(outs: list[Path], options: JobOptions, tell: Tell) -> None:
     )
 
 
-def _to_stdout(linker: Linker, reader: CorpusReader, options: JobOptions, tell: Tell) -> int:
+def _to_stdout(linker: EntityLinker, reader: CorpusReader, options: JobOptions, tell: Tell) -> int:
     from longbel_cli.job import link_to_stream
 
     outcome = link_to_stream(linker, reader, options, print, lambda p: tell(p.message))

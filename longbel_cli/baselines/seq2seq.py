@@ -1,0 +1,235 @@
+"""`--linker seq2seq`: an encoder-decoder that writes a name of the mention's group, as GENRE does.
+
+The encoder reads the `short` prompt; the decoder's answer is held to the same trie of names as
+that of the causal models, by `transformers.generate`. What the decoder starts with (a language's
+code, say) is what the model's generation config tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kb_builder.errors import LongbelError
+from kb_builder.store import KnowledgeBase
+from kb_builder.tokenization import ANSWER_PREFIX, plain_text_tokenizer
+from longbel_cli.baselines.folder import PublishedModel
+from longbel_cli.decoders import MAX_NEW_TOKENS
+from longbel_cli.engine import EngineOptions, LinkingEngine
+from longbel_cli.linker import (
+    automatic_budget,
+    device_type,
+    pin_threads,
+    sentence_splitter,
+    weight_bytes,
+)
+from longbel_cli.linking import Needs, OnPrompt, PageWriter
+from longbel_cli.prompts import (
+    CLOSE,
+    GROUP_CLOSE,
+    GROUP_OPEN,
+    OPEN,
+    DocumentPrompts,
+    Mark,
+    Prompt,
+    SentenceSplitter,
+    prompt_format,
+)
+from longbel_cli.runs.configuration import Auto
+from longbel_cli.types import Document
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_MARKS = (OPEN, CLOSE, GROUP_OPEN, GROUP_CLOSE)
+_NAME = "seq2seq"
+
+
+class PromptEncoder:
+    """Token ids of a prompt for an encoder, the tokenizer's own special tokens around it.
+
+    Marks are tokens where the tokenizer has them as such, else the characters that they are.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._plain = plain_text_tokenizer(tokenizer.backend_tokenizer)
+        added = tokenizer.get_added_vocab()
+        self._mark_ids = {mark: added[mark] for mark in _MARKS if mark in added}
+        around, inside = tokenizer("a").input_ids, self._text("a")
+        places = [
+            start for start in range(len(around)) if around[start : start + len(inside)] == inside
+        ]
+        start = places[0] if places else 0
+        self._before = list(around[:start]) if places else []
+        self._after = list(around[start + len(inside) :]) if places else []
+
+    def __call__(self, prompt: Prompt) -> list[int]:
+        ids, text = list(self._before), ""
+        for segment in prompt.segments:
+            if isinstance(segment, Mark) and segment in self._mark_ids:
+                ids += [*self._text(text), self._mark_ids[segment]]
+                text = ""
+            else:
+                text += segment
+        return [*ids, *self._text(text), *self._after]
+
+    def _text(self, text: str) -> list[int]:
+        return list(self._plain.encode(text, add_special_tokens=False).ids) if text else []
+
+
+class _Loaded(NamedTuple):
+    """Weights, and the tokens that the decoder is given before an answer."""
+
+    model: PreTrainedModel
+    start: tuple[int, ...]
+
+
+class Seq2SeqLinker:
+    """An encoder-decoder and a knowledge base joined."""
+
+    def __init__(
+        self,
+        model: PublishedModel,
+        knowledge_base: KnowledgeBase,
+        beams: int = 5,
+        language: str | None = None,
+        device: str = "auto",
+        max_batch_tokens: int | None = None,
+    ) -> None:
+        if not model.is_encoder_decoder:
+            raise LongbelError(
+                f"{model.path}: no encoder-decoder by its config.json",
+                "Give the folder of a BART, mBART or T5 model with --model.",
+            )
+        if model.tokenizer.eos_token_id is None:
+            raise LongbelError(
+                f"{model.path}: the tokenizer has no end-of-sequence token",
+                "Set eos_token in its tokenizer_config.json.",
+            )
+        self.checkpoint, self.knowledge_base = model, knowledge_base
+        self._beams, self._device, self._max_batch_tokens = beams, device, max_batch_tokens
+        self._language = language or model.language
+        self._form = prompt_format("short")
+        self._encode = PromptEncoder(model.tokenizer)
+
+    @property
+    def model_path(self) -> Path:
+        return self.checkpoint.path
+
+    @cached_property
+    def split(self) -> SentenceSplitter:
+        """The sentence splitter; LongbelError where no language is known."""
+        return sentence_splitter(self._form, self._language)
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The weights, on their device."""
+        return self._loaded.model
+
+    @cached_property
+    def _loaded(self) -> _Loaded:
+        """Weights, and what an answer starts with, as the model's generation config tells; that
+        config is then forgotten, since it also says how to search."""
+        from transformers import GenerationConfig
+
+        model = self.checkpoint.load("AutoModelForSeq2SeqLM", self._device)
+        own: Any = model.generation_config
+        start = own.decoder_start_token_id
+        if start is None:
+            start = self.checkpoint.config.get("decoder_start_token_id")
+        if start is None:
+            raise LongbelError(
+                f"{self.checkpoint.path}: the model does not say what its answers start with",
+                "Set decoder_start_token_id in its generation_config.json.",
+            )
+        forced = [] if own.forced_bos_token_id is None else [int(own.forced_bos_token_id)]
+        model.generation_config = GenerationConfig(do_sample=False)
+        return _Loaded(model, (int(start), *forced))
+
+    @cached_property
+    def trie(self) -> Any:
+        """The names over the tokens of the answer; they do without the mark before them."""
+        return self.knowledge_base.trie(answering(self.checkpoint.tokenizer.backend_tokenizer))
+
+    def settings(self) -> dict[str, Any]:
+        budget = self._max_batch_tokens
+        return {
+            "linker": _NAME,
+            "model": self.checkpoint.fingerprint,
+            "kb": self.knowledge_base.signature,
+            "beams": self._beams,
+            "context_format": self._form.name,
+            "language": self._language,
+            "dtype": "float32",
+            "device_type": device_type(self._device, self.found),
+            "max_batch_tokens": Auto(self._batch_tokens) if budget is None else budget,
+        }
+
+    def found(self) -> dict[str, Any]:
+        return {"device_type": self.model.device.type}
+
+    def pin_threads(self, threads: int) -> None:
+        pin_threads(threads)
+
+    def engine(
+        self,
+        beams: int | None = None,
+        token_budget: int | None = None,
+        on_prompt: OnPrompt | None = None,
+    ) -> LinkingEngine:
+        """An engine over this model (loads it)."""
+        options = EngineOptions(
+            form=self._form,
+            max_prompt_tokens=self.checkpoint.input_tokens,
+            token_budget=token_budget or self._max_batch_tokens or self._batch_tokens(),
+        )
+        decoder = self._decoder(beams or self._beams)
+        return LinkingEngine(
+            self.knowledge_base, decoder, self._encode, options, self.split, on_prompt
+        )
+
+    def _decoder(self, beams: int) -> Any:
+        from longbel_cli.baselines.seq2seq_decoder import Seq2SeqDecoder
+        from longbel_cli.decoders.search import SearchOptions
+
+        tokenizer = self.checkpoint.tokenizer
+        options = SearchOptions(
+            end_id=int(tokenizer.eos_token_id), n_beams=beams, max_new_tokens=MAX_NEW_TOKENS
+        )
+        pad_id = options.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        return Seq2SeqDecoder(self.model, self.trie, options, self._loaded.start, pad_id)
+
+    def _batch_tokens(self) -> int:
+        return automatic_budget(self.model, self._decoder(self._beams).bytes_per_token)
+
+    def page_writer(self, folder: Path) -> PageWriter:
+        raise LongbelError(f"the linker {_NAME} has no saliency to show", exit_code=2)
+
+    def needs(self, documents: Sequence[Document]) -> Needs:
+        """The sizes of the prompts, and the memory of weights and cache (loads the model)."""
+        batch = self._max_batch_tokens or self._batch_tokens()
+        per_token = self._decoder(self._beams).bytes_per_token
+        return Needs(
+            memory_bytes=weight_bytes(self.model) + batch * per_token,
+            prompt_tokens=tuple(self._prompt_tokens(document) for document in documents),
+            max_tokens=self.checkpoint.input_tokens,
+            batch_tokens=batch,
+        )
+
+    def _prompt_tokens(self, document: Document) -> tuple[int, ...]:
+        prompts = DocumentPrompts(document, self._form, self.split)
+        return tuple(
+            len(self._encode(prompts.render(mention, []))) for mention in document.mentions
+        )
+
+
+def answering(tokenizer: Any) -> Any:
+    """A copy to which the mark before answers is a token; names do not hold it, so their ids stay
+    what they are."""
+    from tokenizers import AddedToken, Tokenizer
+
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.add_tokens([AddedToken(ANSWER_PREFIX, normalized=False, special=False)])
+    return copy

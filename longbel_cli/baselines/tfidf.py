@@ -1,0 +1,170 @@
+"""`--linker tfidf`: the nearest names by the cosine of character trigram TF-IDF vectors.
+
+scispaCy's candidate generator with an exact search in place of an approximate one: an inverted
+index over blocks of names, in numpy. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from kb_builder.store import KnowledgeBase
+from longbel_cli.baselines.ranking import (
+    NAMES_PER_BLOCK,
+    Hit,
+    Ranker,
+    best_names,
+    folded,
+    merged,
+    names_by_block,
+)
+
+
+class TfidfRanker(Ranker):
+    """Concepts by their name nearest to the mention; a concept that shares no trigram with it is
+    no candidate. Each stretch of rows is indexed when it is first searched."""
+
+    def __init__(self, knowledge_base: KnowledgeBase) -> None:
+        super().__init__(knowledge_base)
+        self._indexes: dict[range, TrigramIndex] = {}
+
+    def rank(self, mentions: Sequence[str], rows: range, limit: int) -> list[list[Hit]]:
+        index = self._index(rows)
+        return [index.nearest(mention, limit) for mention in mentions]
+
+    def prepare(self, rows: range) -> int:
+        return self._index(rows).n_bytes
+
+    def _index(self, rows: range) -> TrigramIndex:
+        if rows not in self._indexes:
+            self._indexes[rows] = TrigramIndex(self.knowledge_base, rows)
+        return self._indexes[rows]
+
+
+class _Counts(NamedTuple):
+    """A block's trigrams: keys (int64, ascending), and for each pair of a trigram (a place among
+    the keys) and a name of the block its count; by trigram, then by name."""
+
+    keys: np.ndarray
+    trigram: np.ndarray
+    name: np.ndarray
+    times: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Names from `first_row` on: the names that hold trigram `keys[i]` are
+    `names[starts[i]:starts[i + 1]]` (uint16, within the block), with their unit vectors' weights
+    (float32). `concepts` are those of the names."""
+
+    first_row: int
+    concepts: np.ndarray
+    keys: np.ndarray
+    starts: np.ndarray
+    names: np.ndarray
+    weights: np.ndarray
+
+    def cosines(self, keys: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """float64[names]: the cosine of each name with a unit vector over trigram keys."""
+        places = np.searchsorted(self.keys, keys)
+        places[places == len(self.keys)] = 0
+        known = self.keys[places] == keys
+        places, weights = places[known], weights[known]
+        low, high = self.starts[places], self.starts[places + 1]
+        stretches = [slice(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True)]
+        if not stretches:
+            return np.zeros(len(self.concepts))
+        names = np.concatenate([self.names[stretch] for stretch in stretches])
+        products = np.concatenate([self.weights[stretch] for stretch in stretches])
+        products = products * np.repeat(weights, high - low)
+        return np.bincount(names, products, len(self.concepts))
+
+
+class TrigramIndex:
+    """The TF-IDF vectors of a stretch of names, six bytes a trigram of a name.
+
+    A trigram's weight is its count times ln((1 + names) / (1 + names that hold it)) + 1.
+    """
+
+    def __init__(self, knowledge_base: KnowledgeBase, rows: range) -> None:
+        self._concepts = knowledge_base.row_concepts
+        counted = [
+            (start, len(names), _counts(names))
+            for start, names in names_by_block(knowledge_base, rows, NAMES_PER_BLOCK)
+        ]
+        keys = [counts.keys for _, _, counts in counted]
+        holding = [np.bincount(counts.trigram) for _, _, counts in counted]
+        nothing = np.zeros(0, dtype=np.int64)
+        self._keys, place = np.unique(np.concatenate([nothing, *keys]), return_inverse=True)
+        frequency = np.bincount(place, np.concatenate([nothing, *holding]))
+        self._idf = np.log((1 + len(rows)) / (1 + frequency)) + 1
+        self._unseen = np.log(1 + len(rows)) + 1
+        self._blocks = [self._block(*block) for block in counted]
+
+    def _block(self, first_row: int, n_names: int, counts: _Counts) -> _Block:
+        idf = self._idf[np.searchsorted(self._keys, counts.keys)]
+        weights = counts.times * idf[counts.trigram]
+        weights /= np.sqrt(np.bincount(counts.name, weights * weights, n_names))[counts.name]
+        sizes = np.bincount(counts.trigram, minlength=len(counts.keys))
+        return _Block(
+            first_row=first_row,
+            concepts=self._concepts[first_row : first_row + n_names],
+            keys=counts.keys,
+            starts=np.concatenate(([0], np.cumsum(sizes))),
+            names=counts.name.astype(np.uint16),
+            weights=weights.astype(np.float32),
+        )
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(
+            block.keys.nbytes + block.starts.nbytes + block.names.nbytes + block.weights.nbytes
+            for block in self._blocks
+        )
+
+    def nearest(self, mention: str, limit: int) -> list[Hit]:
+        """The best name of each of the `limit` nearest concepts."""
+        keys, weights = self._vector(mention)
+        return merged(self._best_of_blocks(keys, weights, limit), self._concepts, limit)
+
+    def _best_of_blocks(
+        self, keys: np.ndarray, weights: np.ndarray, limit: int
+    ) -> Iterator[list[Hit]]:
+        for block in self._blocks:
+            cosines = block.cosines(keys, weights)
+            yield [
+                Hit(round(float(cosines[place]), 6), block.first_row + place)
+                for place in best_names(cosines, block.concepts, limit, above=0.0)
+            ]
+
+    def _vector(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Trigram keys of a text and its unit vector over them; trigrams of no name count."""
+        found, _ = _trigrams([text])
+        keys, count = np.unique(found, return_counts=True)
+        places = np.searchsorted(self._keys, keys)
+        places[places == len(self._keys)] = 0
+        weights = count * np.where(self._keys[places] == keys, self._idf[places], self._unseen)
+        return keys, weights / np.sqrt(np.sum(weights * weights))
+
+
+def _counts(names: Sequence[str]) -> _Counts:
+    found, owner = _trigrams(names)
+    keys, place = np.unique(found, return_inverse=True)
+    pairs, count = np.unique(place * len(names) + owner, return_counts=True)
+    return _Counts(keys, pairs // len(names), pairs % len(names), count)
+
+
+def _trigrams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """int64: the trigrams of all texts (folded, a blank before and after), three characters of
+    21 bits in one number; and which text each is of."""
+    padded = [f" {folded(text)} " for text in texts]
+    letters = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    letters = letters.astype(np.int64)
+    owner = np.repeat(np.arange(len(texts)), [len(text) for text in padded])
+    keys = letters[:-2] << 42 | letters[1:-1] << 21 | letters[2:]
+    inside = owner[:-2] == owner[2:]
+    return keys[inside], owner[:-2][inside]
