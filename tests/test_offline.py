@@ -45,14 +45,13 @@ def test_the_guard_would_notice(reach: str) -> None:
     assert offline(reach).returncode == 99
 
 
-def test_the_sample_is_linked_scored_and_explained_without_a_network(tmp_path: Path) -> None:
-    preds, pages = tmp_path / "preds.jsonl", tmp_path / "pages"
+def test_the_sample_is_linked_and_scored_without_a_network(tmp_path: Path) -> None:
+    preds = tmp_path / "preds.jsonl"
     corpus = SAMPLE / "corpus" / "brat" / "es"
     for arguments in (
-        ("link", corpus, "--limit", 1, "--beams", 2, "--out", preds, "--saliency", pages),
+        ("link", corpus, "--limit", 1, "--beams", 2, "--out", preds),
         ("score", preds, "--json"),
     ):
         done = offline(RUN, *arguments)
         assert done.returncode == 0, done.stderr
     assert preds.stat().st_size
-    assert list(pages.glob("*.html"))
