@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from kb_builder.errors import LongbelError
 from longbel_cli.app import app
-from longbel_cli.train import Computing, Outcome, Watch, train
+from longbel_cli.train import Computing, Outcome, TrainOptions, Watch, train
 from longbel_cli.training.batches import Batch, Place
 from longbel_cli.training.loop import Schedule, Trainer
+from longbel_cli.training.options import plain
 from tests.tiny import tiny_model
 from tests.train_cases import (
     FOUR_DOCUMENTS,
@@ -33,11 +34,17 @@ def corpus(tmp_path):
 
 
 @pytest.fixture
-def options(kb_folder, corpus):
+def fresh(kb_folder, corpus):
     return nano_options(kb_folder, corpus)
 
 
-def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(options, tmp_path):
+@pytest.fixture
+def options(fresh, model_folder):
+    return replace(fresh, base=str(model_folder), fresh=None)
+
+
+def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(fresh, tmp_path):
+    options = fresh
     whole, again, killed = (tmp_path / name for name in ("whole", "again", "killed"))
     assert train(options, whole) is Outcome.FINISHED
     assert train(options, again) is Outcome.FINISHED
@@ -70,8 +77,8 @@ def test_another_seed_gives_other_weights_and_the_loss_falls(options, tmp_path):
     assert sum(curve[-3:]) < sum(curve[:3])
 
 
-def test_what_the_model_folder_holds(options, tmp_path, kb_folder):
-    out = tmp_path / "model"
+def test_what_the_model_folder_holds(fresh, tmp_path):
+    out, options = tmp_path / "model", fresh
     train(replace(options, language="en", save_dtype="float16", epochs=1), out)
     config = json.loads((out / "config.json").read_text())
     assert config["longbel_context_format"] == "hybrid_long"
@@ -88,10 +95,10 @@ def test_what_the_model_folder_holds(options, tmp_path, kb_folder):
     )
 
 
-def test_a_base_model_gets_the_marks_and_is_trained(options, model_folder, tmp_path):
+def test_a_base_model_gets_the_marks_and_is_trained(options, tmp_path):
     """The base here has the marks as tokens already, but for what it is trained to write."""
     out = tmp_path / "model"
-    options = replace(options, base=str(model_folder), fresh=None, epochs=1, context_format="long")
+    options = replace(options, epochs=1, context_format="long")
     assert train(options, out) is Outcome.FINISHED
     from longbel_cli.checkpoint import Checkpoint
 
@@ -147,6 +154,30 @@ def test_a_folder_that_is_there_is_not_replaced_unasked(options, tmp_path):
     assert (out / "README.md").read_text() == "mine"  # a model card outlives a new training
 
 
+def test_what_an_older_version_began_goes_on(options, tmp_path):
+    """Options that it did not know had their defaults."""
+    out = tmp_path / "model"
+    with pytest.raises(KilledError):
+        train(options, out, watch=Watch(on_step=kill_at(2)))
+    kept = tmp_path / "model.run" / "options.json"
+    known = json.loads(kept.read_text())
+    for name in ("memory", "folds", "validate", "lora", "lora_rank"):
+        del known[name]
+    kept.write_text(json.dumps(known))
+    with pytest.raises(LongbelError, match=r"other options \(lora\)"):
+        train(replace(options, lora=True), out)
+    assert train(options, out) is Outcome.FINISHED
+
+
+def test_a_finished_training_leaves_nothing_to_go_on_from(options, tmp_path):
+    """With --overwrite it is done anew, from its first step."""
+    out = tmp_path / "model"
+    steps = []
+    for _ in range(2):
+        train(options, out, watch=Watch(on_step=steps.append), overwrite=True)
+    assert [step.number for step in steps] == [*range(1, len(losses(out)) + 1)] * 2
+
+
 def command(*arguments: object):
     return CliRunner().invoke(app, ["train", *map(str, arguments)])
 
@@ -163,6 +194,11 @@ def command(*arguments: object):
         (("--fresh", "nano", "--synthetic", 3, "--epochs", 0), "--epochs"),
         (("--fresh", "nano", "--synthetic", 3, "--dtype", "int8"), "--dtype"),
         (("--fresh", "nano", "--synthetic", 3, "--context-format", "short"), "--language"),
+        (("--fresh", "nano", "--synthetic", 3, "--folds", 3), "--folds needs a CORPUS"),
+        (("--fresh", "nano", "--synthetic", 3, "--memory", "predicted"), "needs --folds K"),
+        (("--fresh", "nano", "--synthetic", 3, "--lora"), "--lora"),
+        (("--fresh", "nano", "--synthetic", 3, "--accumulate", 0), "--accumulate"),
+        (("--fresh", "nano", "--synthetic", 3, "--validate-every", 0), "--validate-every"),
     ],
 )
 def test_usage_errors_leave_nothing_behind(arguments, message, kb_folder, tmp_path):
@@ -182,6 +218,29 @@ def test_a_base_that_is_no_model(base, kb_folder, corpus, tmp_path):
     assert result.exception.exit_code == 3
     assert base in result.exception.message
     assert not (tmp_path / "m").exists()
+
+
+def test_the_command_trains_with_robust_memory(kb_folder, model_folder, corpus, tmp_path):
+    out = tmp_path / "m"
+    result = command(
+        corpus, "--base", model_folder, "--kb", kb_folder, "--out", out, "--steps", 2, "--folds", 2,
+        "--validate", corpus, "--validate-every", 1, "--accumulate", 2, "--device", "cpu",
+        "--keep-folds",
+    )  # fmt: skip
+    assert result.exception is None
+    told = [line.removeprefix("longbel: ") for line in result.stderr.splitlines()]
+    stages = [line for line in told if line.endswith(("training", "predicting"))]
+    assert stages == [
+        "fold 1 of 2: training", "fold 1 of 2: predicting",
+        "fold 2 of 2: training", "fold 2 of 2: predicting",
+        "the final model: training",
+    ]  # fmt: skip
+    assert json.loads((out / "longbel_training.json").read_text())["options"] == {
+        **plain(TrainOptions(kb=str(kb_folder))),
+        "corpora": [str(corpus)], "base": str(model_folder), "steps": 2, "folds": 2,
+        "memory": "predicted", "validate": [str(corpus)], "validate_every": 1,
+    }  # fmt: skip
+    assert (tmp_path / "m.run" / "fold-2" / "model" / "model.safetensors").exists()
 
 
 def test_a_corpus_without_gold_in_the_knowledge_base(kb_folder, corpus, tmp_path):

@@ -7,8 +7,12 @@ import random
 import numpy as np
 import pytest
 
+from kb_builder.store import KnowledgeBase
 from longbel_cli.checkpoint import Checkpoint
-from longbel_cli.prompts import MemoryLine, prompt_format
+from longbel_cli.decoders import Beam, DecodeStats
+from longbel_cli.engine import EngineOptions, LinkingEngine
+from longbel_cli.prompts import PROMPT_FORMATS, prompt_format
+from longbel_cli.sentences import splitter
 from longbel_cli.training.batches import CHUNK, EpochPlan, Place, by_length
 from longbel_cli.training.examples import Cropping, Example, ExampleMaker
 from longbel_cli.types import Document, Mention, Passage, Span
@@ -56,13 +60,46 @@ def test_the_loss_is_on_the_completion_only(checkpoint, form):
     assert made.weights.tolist() == [0.0] * (len(made) - len(answer)) + [1.0] * len(answer)
 
 
-def test_the_prompt_is_the_one_that_link_shows(checkpoint):
-    from longbel_cli.prompts import DocumentPrompts
+class GoldDecoder:
+    """Answers each request with the row that it is told."""
 
-    memory = [MemoryLine("fever", "Disorders", ("Fever",))]
-    prompts = DocumentPrompts(DOCUMENT, prompt_format("hybrid_long"))
-    prompt = checkpoint.encode(prompts.render(DOCUMENT.mentions[1], memory))
-    assert example(checkpoint).ids[: len(prompt)].tolist() == prompt
+    bytes_per_token = 1
+
+    def __init__(self, answers):
+        self.stats = DecodeStats()
+        self.asked = []
+        self._answers = iter(answers)
+
+    def submit(self, request):
+        self.asked.append(request)
+        self._waiting = request
+
+    def step(self):
+        return [(self._waiting.key, [Beam((next(self._answers),), -0.1, 1)])]
+
+    def release(self, key):
+        pass
+
+    def reset(self):
+        pass
+
+
+@pytest.mark.parametrize("name", PROMPT_FORMATS)
+def test_the_prompt_is_the_one_that_link_shows(checkpoint, kb_folder, name):
+    """Whatever the format: the ids that the engine asks with, when it answers with gold."""
+    form, split = prompt_format(name), splitter("en")
+    knowledge_base = KnowledgeBase.open(kb_folder)
+    rows = [knowledge_base.lookup(one, "Disorders") for (one,) in TARGETS]
+    decoder = GoldDecoder(rows)
+    options = EngineOptions(form, max_prompt_tokens=4000, token_budget=1)
+    engine = LinkingEngine(knowledge_base, decoder, checkpoint.encode, options, split)
+    engine.link_window([DOCUMENT])
+    # The key is a document's, or a mention's own where prompts have nothing in common.
+    for place, request in enumerate(sorted(decoder.asked, key=lambda request: request.key)):
+        made = example(checkpoint, name, place, split=split)
+        answer = [*checkpoint.encode_answer(TARGETS[place]), checkpoint.end_id(form)]
+        assert made.ids.tolist() == [*request.prompt_ids, *answer]
+    assert len(decoder.asked) == 2
 
 
 @pytest.mark.parametrize("form", ["hybrid_long", "long"])

@@ -80,13 +80,23 @@ class Start:
             marks = sorted({int(checkpoint.mark_id(mark)) for mark in _marks(self.options)})
             adapted = with_adapters(model, self.options.lora_rank, self.options.lora_alpha, marks)
         if checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            recompute_activations(model)
         return Trained(model, adapted)
 
     @property
     def _dtype(self) -> str:
         """Weights that are trained are float32; a frozen base is what arithmetic is in."""
         return resolve_dtype(self.options.dtype, self.device) if self.options.lora else "float32"
+
+
+def recompute_activations(model: PreTrainedModel) -> None:
+    """Keep the activations of layers' inputs alone, and compute the rest again for gradients."""
+    # The name in newer releases of transformers, and the one before.
+    for name in ("activation_checkpointing_enable", "gradient_checkpointing_enable"):
+        enable = getattr(model, name, None)
+        if enable is not None:
+            enable({"use_reentrant": False})
+            return
 
 
 def _marks(options: TrainOptions) -> tuple[Any, ...]:

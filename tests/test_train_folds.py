@@ -1,0 +1,237 @@
+"""Robust memory: no fold sees its own documents, and a kill anywhere changes nothing."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+
+from kb_builder.errors import LongbelError
+from longbel_cli.checkpoint import Checkpoint
+from longbel_cli.prompts import prompt_format
+from longbel_cli.train import Computing, Outcome, Watch, train
+from longbel_cli.training import folds
+from longbel_cli.training.corpus import Corpus, TrainingDocument
+from longbel_cli.training.examples import ExampleMaker
+from longbel_cli.types import Document, Mention, Passage, Span
+from tests.train_cases import (
+    WITH_MEMORY,
+    KilledError,
+    kill_at,
+    losses,
+    nano_options,
+    weights,
+    write_corpus,
+)
+
+MENTIONS = {"d0": 2, "d1": 3, "d2": 3, "d3": 2, "d4": 2}
+
+
+@pytest.fixture
+def options(kb_folder, model_folder, tmp_path):
+    corpus = write_corpus(tmp_path / "corpus.jsonl", WITH_MEMORY)
+    return nano_options(
+        kb_folder, corpus, base=str(model_folder), fresh=None, synthetic=0, epochs=2,
+        memory="predicted", folds=2, tokens_per_batch=300,
+    )  # fmt: skip
+
+
+def documents(*ids: str) -> list[TrainingDocument]:
+    return [TrainingDocument(Document(one, (Passage("x"),), ()), (), ()) for one in ids]
+
+
+def test_documents_are_dealt_evenly_and_equal_ids_stay_together():
+    dealt = folds.deal(documents("a", "b", "a", "c", "d", "e", "b"), 3, seed=0)
+    ids = [[one.document.id for one in fold] for fold in dealt]
+    assert sorted(len(set(fold)) for fold in ids) == [1, 2, 2]
+    assert sorted(one for fold in ids for one in fold) == ["a", "a", "b", "b", "c", "d", "e"]
+    for one in "abcde":
+        assert sum(one in fold for fold in ids) == 1
+
+
+def test_the_seed_deals():
+    dealt = [folds.deal(documents(*"abcdefgh"), 2, seed) for seed in (0, 0, 1)]
+    ids = [[[one.document.id for one in fold] for fold in folds_] for folds_ in dealt]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_more_folds_than_documents(options, tmp_path):
+    with pytest.raises(LongbelError, match="only 5 documents"):
+        train(replace(options, folds=6), tmp_path / "model")
+    assert not (tmp_path / "model.run").exists()
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """What each training of a fold is given, by the name of its folder."""
+    given = {}
+
+    def spy(setting, corpus, files):
+        given[files.folder.name] = corpus.documents
+        return fit(setting, corpus, files)
+
+    fit = folds.fit
+    monkeypatch.setattr(folds, "fit", spy)
+    return given
+
+
+@pytest.fixture
+def remembered(monkeypatch):
+    """What each call's final training remembers, by document."""
+    kept = []
+
+    def spy(self, predicted):
+        corpus = remembering(self, predicted)
+        kept.append({one.document.id: list(one.memory) for one in corpus.documents})
+        return corpus
+
+    remembering = Corpus.remembering
+    monkeypatch.setattr(Corpus, "remembering", spy)
+    return kept
+
+
+def test_robust_memory_whole_and_killed(options, tmp_path, trainings, remembered):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    stages = []
+    assert train(options, whole, watch=Watch(on_stage=stages.append)) is Outcome.FINISHED
+    assert stages == [
+        "fold 1 of 2: training", "fold 1 of 2: predicting",
+        "fold 2 of 2: training", "fold 2 of 2: predicting",
+        "the final model: training",
+    ]  # fmt: skip
+
+    # A fold trains with gold memory on exactly the documents that it does not predict.
+    predicted = {}
+    for fold in ("fold-1", "fold-2"):
+        text = (tmp_path / "whole.run" / fold / "preds.jsonl").read_text()
+        lines = [json.loads(line) for line in text.splitlines()]
+        ids = {line["document_id"] for line in lines}
+        trained = {one.document.id for one in trainings[fold]}
+        assert trained | ids == set(MENTIONS)
+        assert not trained & ids
+        assert all(one.memory == one.targets for one in trainings[fold])
+        for line in lines:
+            predicted.setdefault(line["document_id"], []).append(line["pred_concept_name"])
+        assert not (tmp_path / "whole.run" / fold / "model").exists()
+    # Every mention is predicted once, and the final training remembers just that.
+    assert {key: len(names) for key, names in predicted.items()} == MENTIONS
+    assert remembered[0] == {key: [(one,) for one in names] for key, names in predicted.items()}
+    assert (
+        json.loads((whole / "longbel_training.json").read_text())["out_of_fold"]["mentions"] == 12
+    )
+
+    stop_in_prediction = iter(["no"] * 100)
+
+    def stop_once_predicting(stage):
+        nonlocal stop_in_prediction
+        if stage == "fold 1 of 2: predicting":
+            stop_in_prediction = iter(["no", "stop"])
+
+    # Killed in the first training; stopped while predicting; killed between training and
+    # predicting; killed in the second fold's training, in the final one; then left alone.
+    often = Computing(save_every=2)
+    with pytest.raises(KilledError):
+        train(options, killed, often, Watch(on_step=kill_at(3)))
+    watch = Watch(
+        on_stage=stop_once_predicting,
+        should_stop=lambda: next(stop_in_prediction, "no") == "stop",
+    )
+    assert train(options, killed, often, watch) is Outcome.STOPPED
+    assert (tmp_path / "killed.run" / "fold-1" / "model").exists()
+    assert not (tmp_path / "killed.run" / "fold-1" / "preds.jsonl").exists()
+    seen = []
+    for stage in ("fold 2 of 2: predicting", "the final model: training"):
+
+        def kill(name, stage=stage):
+            seen.append(name)
+            if name == stage:
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            train(options, killed, often, Watch(on_stage=kill))
+    with pytest.raises(KilledError):
+        train(options, killed, often, Watch(on_step=kill_at(3)))
+    assert seen == [
+        "fold 1 of 2: predicting", "fold 2 of 2: training", "fold 2 of 2: predicting",
+        "fold 2 of 2: predicting", "the final model: training",
+    ]  # fmt: skip
+    assert train(options, killed, often) is Outcome.FINISHED
+    assert losses(killed) == losses(whole)
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, weights(killed)[name]), name
+
+
+TEXT = "fever, cough, rash, then fever"
+DOCUMENT = Document(
+    "d",
+    (Passage(TEXT),),
+    tuple(
+        Mention(f"T{number}", (Span(start, start + len(word)),), word, "Disorders")
+        for number, (start, word) in enumerate(
+            [(0, "fever"), (7, "cough"), (14, "rash"), (25, "fever")]
+        )
+    ),
+)
+TARGETS = [("Fever",), ("Cough",), None, ("Fever",)]
+
+
+def shown(checkpoint, seed=0, memory=None, **options):
+    maker = ExampleMaker(checkpoint, prompt_format("hybrid_long"), **options)
+    made = maker.example(DOCUMENT, TARGETS, 3, random.Random(seed), memory)
+    text = checkpoint.tokenizer.decode(made.ids.tolist())
+    return text.partition("Normalizations\n")[2].partition("\n\n###")[0].splitlines(), made
+
+
+def test_predicted_names_stand_in_memory_and_gold_is_the_target(model_folder):
+    checkpoint = Checkpoint.open(model_folder)
+    memory = [("Pyrexia",), ("Cough",), ("Rash",), ("Aspirin",)]
+    lines, made = shown(checkpoint, memory=memory, memory_weight=0.5)
+    assert lines == [
+        "[fever]{Disorders} Pyrexia", "[cough]{Disorders} Cough", "[rash]{Disorders} Rash",
+    ]  # fmt: skip
+    weighed = {
+        weight: checkpoint.tokenizer.decode(
+            [int(token) for token, own in zip(made.ids, made.weights, strict=True) if own == weight]
+        )
+        for weight in (0.5, 1.0)
+    }
+    assert weighed[0.5] == " Cough"  # of memory only what was predicted right is learnt
+    assert weighed[1.0].startswith(" Fever")
+
+
+def test_a_mention_that_nothing_was_predicted_for_is_no_line(model_folder):
+    lines, _ = shown(Checkpoint.open(model_folder), memory=[None, ("Cough",), None, None])
+    assert lines == ["[cough]{Disorders} Cough"]
+
+
+def test_dropout_leaves_lines_out_anew_each_time(model_folder):
+    checkpoint = Checkpoint.open(model_folder)
+    whole = ["[fever]{Disorders} Fever", "[cough]{Disorders} Cough"]
+    drawn = [shown(checkpoint, seed, memory_dropout=0.3)[0] for seed in range(60)]
+    kept = [sum(line in lines for lines in drawn) for line in whole]
+    assert all(30 <= count <= 54 for count in kept)  # 42 expected, +- 3.4 standard deviations
+    assert {tuple(lines) for lines in drawn} == {
+        tuple(whole), (whole[0],), (whole[1],), ("None",),
+    }  # fmt: skip
+    assert shown(checkpoint, 1)[0] == whole
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"folds": 1}, "--folds"),
+        ({"folds": None}, "--memory predicted needs --folds"),
+        ({"memory": "gold"}, "does not go with --memory gold"),
+        ({"memory": "best", "folds": None}, "gold, predicted, dropout"),
+        ({"context_format": "hybrid_medium"}, "no memory"),
+        ({"memory": "dropout", "folds": None, "memory_dropout": 1.0}, "--memory-dropout"),
+        ({"corpora": (), "synthetic": 3}, "--folds needs a CORPUS"),
+    ],
+)
+def test_what_does_not_go_together(options, given, message):
+    with pytest.raises(LongbelError, match=message) as caught:
+        replace(options, **given).check()
+    assert caught.value.exit_code == 2

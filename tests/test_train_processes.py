@@ -1,0 +1,156 @@
+"""A step split over passes, recomputed, or shared by processes is the same step."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from longbel_cli.train import Computing, TrainOptions, train
+from longbel_cli.training.batches import Batch, Place
+from longbel_cli.training.loop import Schedule, Trainer
+from longbel_cli.training.options import plain
+from longbel_cli.training.processes import Processes
+from longbel_cli.training.start import recompute_activations
+from tests.tiny import tiny_model
+from tests.train_cases import WITH_MEMORY, log_lines, nano_options, write_corpus
+
+ROOT = Path(__file__).parents[1]
+LENGTHS = (3, 4, 4, 6, 9, 11, 12)
+
+
+def batch() -> Batch:
+    """Seven examples by length, padded; the last tokens of each are trained, some by half."""
+    rng = np.random.default_rng(0)
+    ids = np.zeros((len(LENGTHS), max(LENGTHS)), dtype=np.int64)
+    weights = np.zeros(ids.shape, dtype=np.float32)
+    for row, length in enumerate(LENGTHS):
+        ids[row, :length] = rng.integers(1, 50, length)
+        weights[row, length - 2 : length] = 1.0
+        weights[row, 1] = 0.5 * (row % 2)
+    return Batch(ids, weights, Place(), 1.0)
+
+
+def gradients(checkpointing=False, **options) -> tuple[float, dict[str, torch.Tensor], int]:
+    """Loss, gradients, and how often a layer was computed."""
+    model = tiny_model("llama", 50)
+    if checkpointing:
+        recompute_activations(model)
+    computed = []
+    model.model.layers[0].mlp.register_forward_pre_hook(lambda *given: computed.append(1))
+    trainer = Trainer(model, Schedule(1, None, 1e-3), **options)
+    loss = trainer._backward(batch())
+    return loss, {name: one.grad for name, one in model.named_parameters()}, len(computed)
+
+
+@pytest.mark.parametrize(
+    ("options", "times"),
+    [
+        ({"accumulate": 2}, 2),
+        ({"accumulate": 3}, 3),
+        ({"accumulate": 50}, len(LENGTHS)),
+        ({"checkpointing": True}, 2),
+        ({"accumulate": 2, "checkpointing": True}, 4),
+    ],
+)
+def test_the_gradient_is_that_of_the_whole_batch(options, times):
+    loss, whole, once = gradients()
+    other_loss, other, computed = gradients(**options)
+    assert (once, computed) == (1, times)
+    assert other_loss == pytest.approx(loss, abs=1e-5)
+    for name, gradient in whole.items():
+        assert torch.allclose(other[name], gradient, atol=1e-5), name
+
+
+def test_the_shares_of_processes_and_passes_make_up_the_batch():
+    rows = []
+    for rank in range(3):
+        model = tiny_model("llama", 50)
+        processes = Processes(rank, 3)
+        trainer = Trainer(model, Schedule(1, None, 1e-3), accumulate=2, processes=processes)
+        parts = list(trainer._passes(batch()))
+        assert len(parts) == 2
+        for part in parts:
+            assert part.weights[:, -1].any()  # no padding that none of them needs
+            rows += [np.trim_zeros(row).tolist() for row in part.ids]
+    assert sorted(rows) == sorted(np.trim_zeros(row).tolist() for row in batch().ids)
+
+
+def test_a_training_split_in_passes_has_the_same_losses(kb_folder, model_folder, tmp_path):
+    corpus = write_corpus(tmp_path / "corpus.jsonl", WITH_MEMORY)
+    options = nano_options(
+        kb_folder, corpus, base=str(model_folder), fresh=None, synthetic=0, steps=5,
+        tokens_per_batch=400,
+    )  # fmt: skip
+    train(options, tmp_path / "whole")
+    train(options, tmp_path / "split", Computing(accumulate=2, checkpointing=True))
+    assert curve(tmp_path / "split") == pytest.approx(curve(tmp_path / "whole"), abs=1e-5)
+    card = json.loads((tmp_path / "split" / "longbel_training.json").read_text())
+    assert card["computing"]["accumulate"] == 2
+    assert card["computing"]["processes"] == 1
+
+
+def curve(out: Path) -> list[float]:
+    return [line["loss"] for line in log_lines(out) if "loss" in line]
+
+
+def together(options: TrainOptions, out: Path, processes: int) -> None:
+    """The training as torchrun starts it."""
+    code = (
+        "import json, sys; from pathlib import Path\n"
+        "from longbel_cli.train import Computing, TrainOptions, train\n"
+        "given = json.loads(sys.argv[1])\n"
+        "given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}\n"
+        "train(TrainOptions(**given), Path(sys.argv[2]), Computing(device='cpu'))\n"
+    )
+    script = out.with_name("together.py")
+    script.write_text(code, encoding="utf-8")
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    done = subprocess.run(
+        [sys.executable, *launch, str(script), json.dumps(plain(options)), str(out)],
+        cwd=ROOT, capture_output=True, text=True, timeout=250,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_two_processes_train_as_one(kb_folder, model_folder, tmp_path):
+    """Folds, their predictions, validation and the final model."""
+    corpus = write_corpus(tmp_path / "corpus.jsonl", WITH_MEMORY)
+    options = nano_options(
+        kb_folder, corpus, base=str(model_folder), fresh=None, synthetic=0, steps=6,
+        tokens_per_batch=400, folds=2, memory="predicted", validate=(str(corpus),),
+        validate_every=3,
+    )  # fmt: skip
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(options, one)
+    together(options, two, 2)
+    assert curve(two) == pytest.approx(curve(one), abs=1e-4)
+    assert len(curve(two)) == 6
+    recalls = [
+        [(line["step"], line["recall@1"]) for line in log_lines(out) if "recall@1" in line]
+        for out in (one, two)
+    ]
+    assert recalls[0] == recalls[1]
+    card = json.loads((two / "longbel_training.json").read_text())
+    assert card["computing"]["processes"] == 2
+    assert card["options"]["folds"] == 2
+
+
+def test_options_alone_tell_a_training_by(tmp_path, kb_folder, model_folder):
+    """How it is computed may change on the way."""
+    corpus = write_corpus(tmp_path / "corpus.jsonl", WITH_MEMORY)
+    options = nano_options(
+        kb_folder, corpus, base=str(model_folder), fresh=None, synthetic=0, steps=2
+    )
+    train(options, tmp_path / "m")
+    other = Computing(accumulate=2)
+    assert train(options, tmp_path / "m", other).value == "already finished"
+    assert plain(replace(options, seed=1)) != plain(options)
