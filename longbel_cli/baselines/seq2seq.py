@@ -135,18 +135,24 @@ class Seq2SeqLinker:
         from transformers import GenerationConfig
 
         model = self.checkpoint.load("AutoModelForSeq2SeqLM", self._device)
-        own: Any = model.generation_config
-        start = own.decoder_start_token_id
-        if start is None:
-            start = self.checkpoint.config.get("decoder_start_token_id")
+        start, forced = (
+            self._told(model.generation_config, key)
+            for key in ("decoder_start_token_id", "forced_bos_token_id")
+        )
         if start is None:
             raise LongbelError(
                 f"{self.checkpoint.path}: the model does not say what its answers start with",
                 "Set decoder_start_token_id in its generation_config.json.",
             )
-        forced = [] if own.forced_bos_token_id is None else [int(own.forced_bos_token_id)]
         model.generation_config = GenerationConfig(do_sample=False)
-        return _Loaded(model, (int(start), *forced))
+        return _Loaded(model, (start,) if forced is None else (start, forced))
+
+    def _told(self, generation: Any, key: str) -> int | None:
+        """A token of the generation config; older models tell it in config.json."""
+        token = getattr(generation, key, None)
+        if token is None and not (self.checkpoint.path / "generation_config.json").exists():
+            token = self.checkpoint.config.get(key)
+        return None if token is None else int(token)
 
     @cached_property
     def trie(self) -> Any:

@@ -128,6 +128,8 @@ class TrigramIndex:
 
     def nearest(self, mention: str, limit: int) -> list[Hit]:
         """The best name of each of the `limit` nearest concepts."""
+        if not self._blocks:
+            return []
         keys, weights = self._vector(mention)
         return merged(self._best_of_blocks(keys, weights, limit), self._concepts, limit)
 
