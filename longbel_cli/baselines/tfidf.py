@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kb_builder.errors import LongbelError
 from kb_builder.store import KnowledgeBase
 from longbel_cli.baselines.ranking import (
     NAMES_PER_BLOCK,
@@ -22,6 +23,9 @@ from longbel_cli.baselines.ranking import (
     merged,
     names_by_block,
 )
+
+_LETTER_BITS = 21  # of a code point
+_NAME_BITS = 16  # of a name's place in its block
 
 
 class TfidfRanker(Ranker):
@@ -115,7 +119,7 @@ class TrigramIndex:
             concepts=self._concepts[first_row : first_row + n_names],
             keys=counts.keys,
             starts=np.concatenate(([0], np.cumsum(sizes))),
-            names=counts.name.astype(np.uint16),
+            names=counts.name,
             weights=weights.astype(np.float32),
         )
 
@@ -145,7 +149,7 @@ class TrigramIndex:
 
     def _vector(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Trigram keys of a text and its unit vector over them; trigrams of no name count."""
-        found, _ = _trigrams([text])
+        found, _ = _trigrams(*_letters([text]), _LETTER_BITS)
         keys, count = np.unique(found, return_counts=True)
         places = np.searchsorted(self._keys, keys)
         places[places == len(self._keys)] = 0
@@ -154,19 +158,45 @@ class TrigramIndex:
 
 
 def _counts(names: Sequence[str]) -> _Counts:
-    found, owner = _trigrams(names)
-    keys, place = np.unique(found, return_inverse=True)
-    pairs, count = np.unique(place * len(names) + owner, return_counts=True)
-    return _Counts(keys, pairs // len(names), pairs % len(names), count)
+    """All pairs of a trigram and a name by one sort: of the block's own numbers for letters,
+    which are small, and the name's."""
+    letters, owner = _letters(names)
+    alphabet = np.flatnonzero(np.bincount(letters))
+    bits = len(alphabet).bit_length()
+    if 3 * bits + _NAME_BITS > 64:
+        raise LongbelError(
+            f"names of {len(alphabet)} different characters stand together",
+            "No writing has as many: look at the knowledge base's source.",
+        )
+    number = np.zeros(int(alphabet[-1]) + 1, dtype=np.uint64)
+    number[alphabet] = np.arange(len(alphabet))
+    small, of = _trigrams(number[letters], owner, bits)
+    pairs, times = np.unique(small << _NAME_BITS | of.astype(np.uint64), return_counts=True)
+    small = pairs >> _NAME_BITS
+    new = np.ones(len(small), dtype=bool)
+    new[1:] = small[1:] != small[:-1]
+    mask = (1 << bits) - 1
+    first, second, third = (
+        alphabet[(small[new] >> place * bits & mask).astype(np.int64)] for place in (2, 1, 0)
+    )
+    return _Counts(
+        keys=first << 2 * _LETTER_BITS | second << _LETTER_BITS | third,
+        trigram=np.cumsum(new) - 1,
+        name=(pairs & (1 << _NAME_BITS) - 1).astype(np.uint16),
+        times=times,
+    )
 
 
-def _trigrams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """int64: the trigrams of all texts (folded, a blank before and after), three characters of
-    21 bits in one number; and which text each is of."""
+def _letters(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The characters of all texts (folded, a blank before and after), and which each is of."""
     padded = [f" {folded(text)} " for text in texts]
     letters = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype="<u4")
-    letters = letters.astype(np.int64)
     owner = np.repeat(np.arange(len(texts)), [len(text) for text in padded])
-    keys = letters[:-2] << 42 | letters[1:-1] << 21 | letters[2:]
+    return letters.astype(np.int64), owner
+
+
+def _trigrams(letters: np.ndarray, owner: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """The trigrams within texts, each three letters in one number, and which text each is of."""
+    keys = letters[:-2] << 2 * bits | letters[1:-1] << bits | letters[2:]
     inside = owner[:-2] == owner[2:]
     return keys[inside], owner[:-2][inside]
