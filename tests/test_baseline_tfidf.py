@@ -87,6 +87,12 @@ def oracle(names: list[str], concepts: list[int], mention: str) -> dict[int, flo
     return {concept: cosine for concept, cosine in best.items() if cosine > 0}
 
 
+def test_a_block_without_trigrams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tfidf, "NAMES_PER_BLOCK", 2)
+    assert found(["", "", "Fever"], [0, 1, 2], "fever") == [(2, 1.0)]
+    assert found([], [], "fever") == []
+
+
 texts = st.text(st.sampled_from("abcAB é"), min_size=1, max_size=8)
 
 

@@ -74,6 +74,8 @@ class _Block:
 
     def cosines(self, keys: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """float64[names]: the cosine of each name with a unit vector over trigram keys."""
+        if not len(self.keys):
+            return np.zeros(len(self.concepts))
         places = np.searchsorted(self.keys, keys)
         places[places == len(self.keys)] = 0
         known = self.keys[places] == keys
@@ -132,7 +134,7 @@ class TrigramIndex:
 
     def nearest(self, mention: str, limit: int) -> list[Hit]:
         """The best name of each of the `limit` nearest concepts."""
-        if not self._blocks:
+        if not len(self._keys):
             return []
         keys, weights = self._vector(mention)
         return merged(self._best_of_blocks(keys, weights, limit), self._concepts, limit)
