@@ -238,7 +238,7 @@ def train(
         torch.set_num_threads(threads)
     limit = None if time_limit is None else parse_duration(time_limit)
     with StopSignals(limit) as stop, _Teller(quiet) as teller:
-        watch = Watch(teller.step, teller.stage, tell, lambda: stop.requested)
+        watch = Watch(teller.step, teller.stage, tell, lambda: stop.requested, quiet)
         outcome = run_training(options, out, computing, watch, restart, overwrite)
         if outcome is Outcome.STOPPED:
             stop.check()

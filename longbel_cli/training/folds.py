@@ -120,9 +120,14 @@ def _predict(
         ),
     )
     shard = Shard(processes.rank + 1, processes.count)
-    # The threads stay as they are: training goes on with them.
-    threads = torch.get_num_threads()
-    job = JobOptions(files.predictions, shard, _WINDOW, threads=threads, quiet=True)
+    job = JobOptions(
+        files.predictions,
+        shard,
+        _WINDOW,
+        overwrite=True,  # what was begun on another kind of machine is begun anew
+        threads=torch.get_num_threads(),  # as they are: training goes on with them
+        quiet=setting.watch.quiet,
+    )
     reader = FoldReader([one.document for one in held_out], setting)
     try:
         LinkJob(linker, reader, job).run([label], _Asked(setting.watch.should_stop), _unheard)
@@ -221,5 +226,5 @@ def _tell_recall(setting: Setting, folder: RunFolder, k: int) -> None:
     found = out_of_fold_recall(folder, k)
     setting.watch.tell(
         f"{k} folds predicted: Recall@1 {found['recall@1']:.4f} of {found['mentions']} mentions "
-        "by models that had not seen them"
+        "each by the model of the other folds"
     )

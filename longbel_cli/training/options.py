@@ -164,12 +164,14 @@ class Watch:
     """Who hears of a training, and who may ask it to stop.
 
     `on_step` hears of each step, `on_stage` which of several trainings runs, `tell` the rest.
+    Unless `quiet`, the runs that predict folds show their progress.
     """
 
     on_step: Callable[[Step], None] = _ignore
     on_stage: Callable[[str], None] = _ignore
     tell: Callable[[str], None] = _ignore
     should_stop: Callable[[], bool] = lambda: False
+    quiet: bool = True
 
 
 def plain(options: TrainOptions) -> dict[str, Any]:
