@@ -14,7 +14,7 @@ from typing import Any
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import Corpus, ignore
 from longbel_cli.gold import is_no_code
-from longbel_cli.linker import Linker, LinkOptions
+from longbel_cli.linker import NAME, Linker, LinkOptions
 from longbel_cli.runs.files import read_json
 from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.layout import Layout
@@ -136,6 +136,12 @@ class LinkedRun:
         layout = Layout(predictions)
         record = read_json(layout.configuration) or {}
         settings, free = record.get("configuration", {}), record.get("free", {})
+        if settings.get("linker", NAME) != NAME:
+            raise LongbelError(
+                f"{predictions}: linked by the baseline {settings['linker']}, which is not explained",
+                "Explanations are of the prompts of --linker longbel.",
+                exit_code=2,
+            )
         options = LinkOptions(
             context_format=sources.context_format or settings.get("context_format"),
             language=sources.language or settings.get("language"),

@@ -112,6 +112,9 @@ def test_the_sample_corpus(longbel: Longbel, tmp_path: Path) -> None:
     assert report["recall@1"]["value"] == pytest.approx(right / len(lines))
     assert report["n_mentions"] == len(lines) == 128
     assert "|linker:exact|model:none|" in report["signature"]
+    key = f"{lines[0]['document_id']}:{lines[0]['mention_id']}"
+    done = longbel("explain", out, "--mention", key, "--out", tmp_path / "page.html")
+    assert done.code == 2 and "linked by the baseline exact" in done.err
 
 
 def test_stopped_and_gone_on_with(
