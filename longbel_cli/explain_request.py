@@ -138,8 +138,8 @@ class LinkedRun:
         settings, free = record.get("configuration", {}), record.get("free", {})
         if settings.get("linker", NAME) != NAME:
             raise LongbelError(
-                f"{predictions}: linked by the baseline {settings['linker']}, which is not explained",
-                "Explanations are of the prompts of --linker longbel.",
+                f"{predictions}: linked by the baseline {settings['linker']}",
+                "Only what --linker longbel wrote can be explained.",
                 exit_code=2,
             )
         options = LinkOptions(
