@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 
+from kb_builder.errors import LongbelError
 from longbel_cli.train import Computing, TrainOptions, train
 from longbel_cli.training.batches import Batch, Place
 from longbel_cli.training.loop import Schedule, Trainer
 from longbel_cli.training.options import plain
-from longbel_cli.training.processes import Processes
+from longbel_cli.training.processes import Processes, joined
 from longbel_cli.training.start import recompute_activations
 from tests.tiny import tiny_model
 from tests.train_cases import WITH_MEMORY, log_lines, nano_options, write_corpus
@@ -101,20 +102,11 @@ def curve(out: Path) -> list[float]:
     return [line["loss"] for line in log_lines(out) if "loss" in line]
 
 
-def together(options: TrainOptions, out: Path, processes: int) -> None:
-    """The training as torchrun starts it."""
-    code = (
-        "import json, sys; from pathlib import Path\n"
-        "from longbel_cli.train import Computing, TrainOptions, train\n"
-        "given = json.loads(sys.argv[1])\n"
-        "given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}\n"
-        "train(TrainOptions(**given), Path(sys.argv[2]), Computing(device='cpu'))\n"
-    )
-    script = out.with_name("together.py")
-    script.write_text(code, encoding="utf-8")
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+def together(processes: int, *arguments: object) -> None:
+    """The command as torchrun starts it."""
+    launch = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     done = subprocess.run(
-        [sys.executable, *launch, str(script), json.dumps(plain(options)), str(out)],
+        [sys.executable, "-m", *launch, "-m", "longbel_cli", "train", *map(str, arguments)],
         cwd=ROOT, capture_output=True, text=True, timeout=250,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
@@ -124,14 +116,18 @@ def together(options: TrainOptions, out: Path, processes: int) -> None:
 def test_two_processes_train_as_one(kb_folder, model_folder, tmp_path):
     """Folds, their predictions, validation and the final model."""
     corpus = write_corpus(tmp_path / "corpus.jsonl", WITH_MEMORY)
-    options = nano_options(
-        kb_folder, corpus, base=str(model_folder), fresh=None, synthetic=0, steps=6,
-        tokens_per_batch=400, folds=2, memory="predicted", validate=(str(corpus),),
-        validate_every=3,
+    options = TrainOptions(
+        kb=str(kb_folder), corpora=(str(corpus),), base=str(model_folder), steps=6,
+        learning_rate=1e-3, tokens_per_batch=400, folds=2, memory="predicted",
+        validate=(str(corpus),), validate_every=3,
     )  # fmt: skip
     one, two = tmp_path / "one", tmp_path / "two"
     train(options, one)
-    together(options, two, 2)
+    together(
+        2, corpus, "--kb", kb_folder, "--base", model_folder, "--steps", 6, "--learning-rate", 1e-3,
+        "--tokens-per-batch", 400, "--folds", 2, "--validate", corpus, "--validate-every", 3,
+        "--out", two,
+    )  # fmt: skip
     assert curve(two) == pytest.approx(curve(one), abs=1e-4)
     assert len(curve(two)) == 6
     recalls = [
@@ -139,9 +135,17 @@ def test_two_processes_train_as_one(kb_folder, model_folder, tmp_path):
         for out in (one, two)
     ]
     assert recalls[0] == recalls[1]
-    card = json.loads((two / "longbel_training.json").read_text())
-    assert card["computing"]["processes"] == 2
-    assert card["options"]["folds"] == 2
+    cards = [json.loads((out / "longbel_training.json").read_text()) for out in (one, two)]
+    assert [card["computing"]["processes"] for card in cards] == [1, 2]
+    assert cards[0]["options"] == cards[1]["options"]
+    assert cards[0]["out_of_fold"] == cards[1]["out_of_fold"]
+
+
+def test_processes_on_one_device_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(LongbelError, match="cuda:0") as caught, joined("cuda:0"):
+        pass
+    assert caught.value.exit_code == 2
 
 
 def test_options_alone_tell_a_training_by(tmp_path, kb_folder, model_folder):

@@ -15,6 +15,8 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed, nn
 
+from kb_builder.errors import LongbelError
+
 # One process may link long after another is done with its share.
 _PATIENCE = timedelta(hours=12)
 
@@ -61,13 +63,30 @@ class Processes:
 
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
-    """The processes of this training, while the block runs; one where nobody launched more."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    """The processes of this training, while the block runs; one where nobody launched more.
+
+    LongbelError where those that were launched cannot work together on `device`.
+    """
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched < 2:
         yield Processes()
         return
+    if ":" in device:
+        raise LongbelError(
+            f"--device {device}: {launched} processes cannot share one device",
+            "Leave --device out: each process takes a device of its own.",
+            exit_code=2,
+        )
     from accelerate import PartialState
 
-    state = PartialState(cpu=device == "cpu", timeout=_PATIENCE)
+    # Without an accelerator accelerate joins processes only where it is told to use the CPU.
+    on_cpu = device == "cpu" or not torch.accelerator.is_available()
+    state = PartialState(cpu=on_cpu, timeout=_PATIENCE)
+    if state.num_processes != launched:
+        raise LongbelError(
+            f"{launched} processes were launched, but they cannot train together on this device",
+            "Start a single process, or give --device cpu.",
+        )
     try:
         yield Processes(state.process_index, state.num_processes)
     finally:
