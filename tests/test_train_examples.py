@@ -14,7 +14,10 @@ from longbel_cli.engine import EngineOptions, LinkingEngine
 from longbel_cli.prompts import PROMPT_FORMATS, prompt_format
 from longbel_cli.sentences import splitter
 from longbel_cli.training.batches import CHUNK, EpochPlan, Place, by_length
+from longbel_cli.training.corpus import Corpus, ItemSource
 from longbel_cli.training.examples import Cropping, Example, ExampleMaker
+from longbel_cli.training.lexicon import Lexicon, Name
+from longbel_cli.training.options import TrainOptions
 from longbel_cli.types import Document, Mention, Passage, Span
 
 TEXT = "She had fever. She had a cough."
@@ -188,3 +191,20 @@ def test_an_epoch_can_be_entered_at_any_batch():
         assert np.array_equal(rest[0].ids, whole[number].ids)
     assert whole[-1].place.chunk == 1
     assert Place(0, 0, 3) < Place(0, 1, 0) < Place(1, 0, 0)
+
+
+def test_several_formats_are_drawn_evenly_and_one_format_draws_nothing(checkpoint):
+    lexicon = Lexicon((Name("Fever", "C1", "Disorders", "ENG"),))
+
+    def prompts(**options) -> list[str]:
+        chosen = TrainOptions(kb="", base="b", corpora=("c",), context_format="long", **options)
+        corpus = Corpus(lexicon, iter([DOCUMENT]), chosen)
+        source = ItemSource(corpus, chosen, checkpoint)
+        made = (source.make(0, 0, random.Random(seed)) for seed in range(40))
+        return [checkpoint.tokenizer.decode(one.ids.tolist()) for one in made if one is not None]
+
+    both = prompts(also_formats=("hybrid_medium",))
+    assert 10 <= sum(prompt.endswith("<SEP>") for prompt in both) <= 30
+    alone = prompts()
+    assert len(set(alone)) == 1
+    assert alone[0] in both

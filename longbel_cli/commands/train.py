@@ -36,12 +36,18 @@ def train(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Or a new model and tokenizer: nano, tiny, small, fine, base or medium.",
+            help="Or a new model and tokenizer: nano, tiny, small, base or medium.",
         ),
     ] = None,
     context_format: Annotated[
         str, typer.Option(help="short, hybrid_medium, hybrid_short, hybrid_long or long.")
     ] = "hybrid_long",
+    also_formats: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT,...", help="Make examples in these formats too, drawn evenly."
+        ),
+    ] = None,
     language: Annotated[
         str | None,
         typer.Option(help="en, fr or es: kept with the model; sentence formats need it."),
@@ -218,7 +224,8 @@ def train(
         memory = "gold" if folds is None else "predicted"
     options = TrainOptions(
         kb=str(kb), corpora=tuple(corpus or ()), base=base, fresh=fresh,
-        context_format=context_format, language=language, corpus_format=format,
+        context_format=context_format, language=language,
+        also_formats=tuple(also_formats.split(",")) if also_formats else (), corpus_format=format,
         unknown_group=unknown_group, target=target, epochs=epochs, steps=steps,
         learning_rate=learning_rate, warmup=warmup, tokens_per_batch=tokens_per_batch,
         max_length=max_length, synthetic=synthetic, synonyms=synonyms,

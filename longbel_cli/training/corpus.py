@@ -13,7 +13,7 @@ from typing import Any
 
 from kb_builder.errors import LongbelError
 from longbel_cli.checkpoint import Checkpoint
-from longbel_cli.prompts import SentenceSplitter, prompt_format
+from longbel_cli.prompts import SentenceSplitter
 from longbel_cli.synthetic import SyntheticDocuments
 from longbel_cli.targets import NearestNames, document_targets, target_rule
 from longbel_cli.training.batches import EpochPlan
@@ -107,14 +107,17 @@ class ItemSource:
 
     def __init__(self, corpus: Corpus, options: TrainOptions, checkpoint: Checkpoint) -> None:
         self._corpus, self._options = corpus, options
-        self._maker = ExampleMaker(
-            checkpoint,
-            prompt_format(options.context_format),
-            splitter_of(options),
-            Cropping(options.crop, options.crop_share),
-            options.memory_weight,
-            options.memory_dropout if options.memory == "dropout" else 0.0,
-        )
+        self._makers = [
+            ExampleMaker(
+                checkpoint,
+                form,
+                splitter_of(options),
+                Cropping(options.crop, options.crop_share),
+                options.memory_weight,
+                options.memory_dropout if options.memory == "dropout" else 0.0,
+            )
+            for form in options.formats
+        ]
         self._items: list[tuple[int, int | None]] = []
         for number, training in enumerate(corpus.documents):
             places = training.trainable
@@ -142,9 +145,8 @@ class ItemSource:
                 return None
             # Late mentions have more memory before them, in which names can be trained as well.
             place = max(rng.choice(places), rng.choice(places))
-        example = self._maker.example(
-            training.document, training.targets, place, rng, training.memory
-        )
+        maker = self._makers[0] if len(self._makers) == 1 else rng.choice(self._makers)
+        example = maker.example(training.document, training.targets, place, rng, training.memory)
         return example if len(example) <= self._options.max_length else None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kb_builder.errors import LongbelError
 from longbel_cli.fresh import FRESH_SIZES
-from longbel_cli.prompts import PROMPT_FORMATS, prompt_format
+from longbel_cli.prompts import PROMPT_FORMATS, PromptFormat, prompt_format
 from longbel_cli.targets import TARGET_RULES
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class TrainOptions:
     Without `composite` a mention with several gold concepts is context only.
     `folds` goes with the memory `predicted`; `memory_dropout` is the share of lines that the
     memory `dropout` leaves out. `validate` names corpora, of which whole documents with
-    `validate_mentions` mentions are linked every `validate_every` steps.
+    `validate_mentions` mentions are linked every `validate_every` steps. With `also_formats`
+    each example is in one of these or in `context_format`, drawn evenly.
     """
 
     kb: str
@@ -74,6 +75,12 @@ class TrainOptions:
     lora: bool = False
     lora_rank: int = 16
     lora_alpha: int = 32
+    also_formats: tuple[str, ...] = ()
+
+    @property
+    def formats(self) -> tuple[PromptFormat, ...]:
+        """The prompt formats that examples are made in; the model is saved for the first."""
+        return tuple(prompt_format(name) for name in (self.context_format, *self.also_formats))
 
     def check(self) -> None:
         """Raise LongbelError (usage) where options contradict each other."""
@@ -85,6 +92,8 @@ class TrainOptions:
             (not self.corpora and not self.synthetic, "give a CORPUS, --synthetic N, or both"),
             (self.context_format not in PROMPT_FORMATS,
              f"--context-format: choose one of {', '.join(PROMPT_FORMATS)}"),
+            (not set(self.also_formats) <= PROMPT_FORMATS.keys(),
+             f"--also-formats: choose of {', '.join(PROMPT_FORMATS)}"),
             (self.target not in TARGET_RULES,
              f"--target: choose one of {', '.join(TARGET_RULES)}"),
             (self.fresh is not None and self.fresh not in FRESH_SIZES,
@@ -197,4 +206,4 @@ def _refuse(*rules: tuple[bool, str]) -> None:
 
 def needs_language(options: TrainOptions) -> bool:
     """Whether the prompt format shows sentences, which depend on a language."""
-    return prompt_format(options.context_format).context == "sentence"
+    return any(form.context == "sentence" for form in options.formats)

@@ -18,7 +18,6 @@ from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
 from longbel_cli.checkpoint import Checkpoint, model_folder, resolve_dtype
-from longbel_cli.prompts import prompt_format
 from longbel_cli.training.options import TrainOptions
 
 CONTEXT_LENGTH = 4096  # positions of a fresh model
@@ -100,8 +99,8 @@ def recompute_activations(model: PreTrainedModel) -> None:
 
 
 def _marks(options: TrainOptions) -> tuple[Any, ...]:
-    end = prompt_format(options.context_format).end
-    return _MARKS if end is None else (*_MARKS, end)
+    ends = {form.end for form in options.formats if form.end is not None}
+    return (*_MARKS, *sorted(ends))
 
 
 def _fresh(
@@ -143,9 +142,9 @@ def _based(options: TrainOptions, dtype: str) -> tuple[Any, Any]:
     tokenizer.add_tokens(
         [AddedToken(mark, special=True, normalized=False) for mark in missing], special_tokens=True
     )
-    form = prompt_format(options.context_format)
-    if form.end is not None:
-        tokenizer.sep_token = str(form.end)
+    for form in options.formats:
+        if form.end is not None:
+            tokenizer.sep_token = str(form.end)
     if model.config.get_text_config().vocab_size < len(tokenizer):
         model.resize_token_embeddings(len(tokenizer))
     return tokenizer, model

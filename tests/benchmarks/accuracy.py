@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FORMATS = ("hybrid_long", "hybrid_medium", "hybrid_short", "short", "long")
+ALSO = ("hybrid_medium", "hybrid_short", "short", "long", "echoed")  # beside hybrid_long
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ SYSTEMS = (
     System("hybrid_long, robust", "hybrid_long", robust=True),
     System("long, gold", "long"),
     System("long, robust", "long", robust=True),
+    System("echoed, gold", "echoed"),
+    System("echoed, robust", "echoed", robust=True),
     System("ensemble", parts=("short", "hybrid_medium", "hybrid_short", "hybrid_long, robust")),
 )
 BY_NAME = {system.name: system for system in SYSTEMS}
@@ -93,7 +95,7 @@ class Bench:
         if args.base is None and not (Path(self.base) / "config.json").exists():
             self._timed(
                 "base", "train", "--kb", self.kb, "--fresh", args.size, "--out", self.base,
-                "--context-format", ",".join(FORMATS), "--language", "en",
+                "--also-formats", ",".join(ALSO), "--language", "en",
                 "--synthetic", 20000, "--synonyms", 0.2, "--memory-weight", 1,
                 "--max-length", 2048, "--tokens-per-batch", 4096, "--learning-rate", 1.5e-3,
                 "--steps", args.base_steps, *self._machine(), "--dtype", "bfloat16",
