@@ -9,13 +9,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+import longbel_cli.fresh
 from kb_builder.errors import LongbelError
+from kb_builder.store import KnowledgeBase
 from longbel_cli.checkpoint import Checkpoint
 from longbel_cli.prompts import prompt_format
 from longbel_cli.train import Computing, Outcome, Watch, train
 from longbel_cli.training import folds
-from longbel_cli.training.corpus import Corpus, TrainingDocument
+from longbel_cli.training.corpus import Corpus, ItemSource, TrainingDocument, gold_documents
 from longbel_cli.training.examples import ExampleMaker
+from longbel_cli.training.lexicon import read_lexicon
 from longbel_cli.types import Document, Mention, Passage, Span
 from tests.train_cases import (
     WITH_MEMORY,
@@ -164,6 +167,28 @@ def test_robust_memory_whole_and_killed(options, tmp_path, trainings, remembered
         assert torch.equal(tensor, weights(killed)[name]), name
 
 
+def test_folds_and_final_model_have_one_tokenizer_and_one_start(options, tmp_path, monkeypatch):
+    made = []
+
+    def spy(texts, vocabulary):
+        made.append(vocabulary)
+        return train_tokenizer(texts, vocabulary)
+
+    train_tokenizer = longbel_cli.fresh.train_tokenizer
+    monkeypatch.setattr(longbel_cli.fresh, "train_tokenizer", spy)
+    options = replace(options, base=None, fresh="nano", steps=1, learning_rate=1e-9)
+    out = tmp_path / "model"
+    train(options, out, Computing(keep_folds=True))
+    assert len(made) == 1
+    folders = [out, *(tmp_path / "model.run" / fold / "model" for fold in ("fold-1", "fold-2"))]
+    tokenizers = {(folder / "tokenizer.json").read_text() for folder in folders}
+    assert len(tokenizers) == 1
+    # After a step of next to no length all are still where they started.
+    name = "model.layers.0.mlp.up_proj.weight"
+    for folder in folders[1:]:
+        assert torch.allclose(weights(folder)[name], weights(out)[name], atol=1e-6)
+
+
 TEXT = "fever, cough, rash, then fever"
 DOCUMENT = Document(
     "d",
@@ -217,6 +242,19 @@ def test_dropout_leaves_lines_out_anew_each_time(model_folder):
         tuple(whole), (whole[0],), (whole[1],), ("None",),
     }  # fmt: skip
     assert shown(checkpoint, 1)[0] == whole
+
+
+@pytest.mark.parametrize(("memory", "lengths"), [("gold", 1), ("dropout", 4)])
+def test_the_options_say_whether_lines_are_left_out(options, model_folder, memory, lengths):
+    """Of a document's third mention: memory has two lines, of which none, either or both go."""
+    options = replace(options, memory=memory, folds=None, memory_dropout=0.5)
+    knowledge_base = KnowledgeBase.open(options.kb)
+    documents = gold_documents(options.corpora, options, knowledge_base.groups, print)
+    corpus = Corpus(read_lexicon(knowledge_base.path), documents, options)
+    source = ItemSource(corpus, options, Checkpoint.open(model_folder))
+    item = 4  # d0 has two mentions, d1 three
+    made = [source.make(item, epoch, random.Random(epoch)) for epoch in range(40)]
+    assert len({len(one) for one in made if one is not None}) == lengths
 
 
 @pytest.mark.parametrize(
