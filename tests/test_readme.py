@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import version
 
 import pytest
 
@@ -18,9 +19,12 @@ def test_every_command_has_its_help() -> None:
     assert set(BLOCKS) == names
 
 
+@pytest.mark.skipif(
+    tuple(map(int, version("typer").split(".")[:2])) < (0, 29), reason="made by a newer typer"
+)
 @pytest.mark.parametrize("command", sorted(BLOCKS))
 def test_help_is_as_printed(command: str) -> None:
-    """Word for word; how typer lays words out may differ between its versions."""
+    """Word for word; older versions of typer put some words in another way."""
     assert BLOCKS[command].split() == help_text(command).split(), "Run: python -m tests.readme_help"
 
 
