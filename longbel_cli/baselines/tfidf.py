@@ -50,11 +50,11 @@ class TfidfRanker(Ranker):
 
 
 class _Counts(NamedTuple):
-    """A block's trigrams: keys (int64, ascending), and for each pair of a trigram (a place among
-    the keys) and a name of the block its count; by trigram, then by name."""
+    """A block's trigrams: keys (int64, ascending), how many names hold each, and those names
+    (uint16, within the block) with how often they do (uint16), key after key."""
 
     keys: np.ndarray
-    trigram: np.ndarray
+    sizes: np.ndarray
     name: np.ndarray
     times: np.ndarray
 
@@ -103,24 +103,25 @@ class TrigramIndex:
             for start, names in names_by_block(knowledge_base, rows, NAMES_PER_BLOCK)
         ]
         keys = [counts.keys for _, _, counts in counted]
-        holding = [np.bincount(counts.trigram) for _, _, counts in counted]
+        holding = [counts.sizes for _, _, counts in counted]
         nothing = np.zeros(0, dtype=np.int64)
         self._keys, place = np.unique(np.concatenate([nothing, *keys]), return_inverse=True)
         frequency = np.bincount(place, np.concatenate([nothing, *holding]))
         self._idf = np.log((1 + len(rows)) / (1 + frequency)) + 1
         self._unseen = np.log(1 + len(rows)) + 1
-        self._blocks = [self._block(*block) for block in counted]
+        # Counts go as blocks come: both at once would be the peak of memory.
+        counted.reverse()
+        self._blocks = [self._block(*counted.pop()) for _ in range(len(counted))]
 
     def _block(self, first_row: int, n_names: int, counts: _Counts) -> _Block:
         idf = self._idf[np.searchsorted(self._keys, counts.keys)]
-        weights = counts.times * idf[counts.trigram]
+        weights = counts.times * np.repeat(idf, counts.sizes)
         weights /= np.sqrt(np.bincount(counts.name, weights * weights, n_names))[counts.name]
-        sizes = np.bincount(counts.trigram, minlength=len(counts.keys))
         return _Block(
             first_row=first_row,
             concepts=self._concepts[first_row : first_row + n_names],
             keys=counts.keys,
-            starts=np.concatenate(([0], np.cumsum(sizes))),
+            starts=np.concatenate(([0], np.cumsum(counts.sizes))),
             names=counts.name,
             weights=weights.astype(np.float32),
         )
@@ -183,9 +184,9 @@ def _counts(names: Sequence[str]) -> _Counts:
     )
     return _Counts(
         keys=first << 2 * _LETTER_BITS | second << _LETTER_BITS | third,
-        trigram=np.cumsum(new) - 1,
+        sizes=np.diff(np.append(np.flatnonzero(new), len(small))),
         name=(pairs & (1 << _NAME_BITS) - 1).astype(np.uint16),
-        times=times,
+        times=times.astype(np.uint16),
     )
 
 
