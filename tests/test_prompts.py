@@ -488,6 +488,10 @@ SENTENCES = {
         "en", ["She had fever. He left."],
         [("A", "D", [(8, 14)])], "A", "She had [fever.]",
     ),
+    "a mention that begins its sentence is no cut": (
+        "en", ["She had pain. Fever came. He left."],
+        [("A", "D", [(14, 19)])], "A", "[Fever] came.",
+    ),
     "a line break is an ordinary blank": (
         "en", ["It rained.\nShe had\nfever. He left."],
         [("A", "D", [(19, 24)])], "A", "She had [fever].",

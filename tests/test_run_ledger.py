@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kb_builder.errors import LongbelError
 from longbel_cli.runs.files import Files
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.ledger import ByteRange, Stream, WindowRecord, is_sound, read_ledger
@@ -131,6 +133,42 @@ def test_damaged_data_inside_is_found_when_all_is_checked(folder: Path) -> None:
     stream.close()
     assert [entry.window for entry in stream.records] == [0, 2]
     assert all(is_sound(paths, entry) for entry in read_ledger(paths)[0])
+
+
+def test_a_window_whose_record_cannot_be_written_leaves_nothing_behind(folder: Path) -> None:
+    """The same process may go on: the next window follows the last one committed."""
+
+    class FullDisk(Files):
+        refused = ""
+
+        def write(self, fd: int, data: bytes) -> None:
+            if self.refused and self.refused.encode() in data:
+                raise OSError(errno.ENOSPC, "full")
+            super().write(fd, data)
+
+    layout = Layout(folder / "out.jsonl")
+    layout.folder.mkdir()
+    files = FullDisk()
+    stream = Stream(layout.stream(Shard()), files)
+
+    def commit(window: int) -> None:
+        stream.commit(
+            [f"window {window}\n".encode()],
+            [f"left out {window}\n".encode()],
+            lambda data, errors: record(window, data, errors),
+        )
+
+    commit(0)
+    files.refused = '"check"'  # in ledger lines alone
+    with pytest.raises(LongbelError, match="disk is full"):
+        commit(1)
+    files.refused = ""
+    commit(2)
+    stream.close()
+    paths = layout.stream(Shard())
+    assert paths.data.read_bytes() == b"window 0\nwindow 2\n"
+    assert paths.errors.read_bytes() == b"left out 0\nleft out 2\n"
+    assert windows_of(layout) == [0, 2]
 
 
 def test_a_lost_data_file_means_no_window(folder: Path) -> None:
