@@ -114,7 +114,7 @@ def info_tables(info: dict[str, Any], tries: Iterable[Path]) -> Iterator[Table |
     about = Table(title="Knowledge base", title_justify="left", show_header=False)
     about.add_row("signature", info["signature"])
     about.add_row("source", info["source"]["name"])
-    about.add_row("release", info["source"]["release"] or "not told")
+    about.add_row("release", info["source"].get("release") or "not told")
     for file in info["source"]["files"]:
         about.add_row(f"  {file['name']}", f"{file['rows']:,} rows, sha256 {file['sha256'][:16]}…")
     for key, value in info["options"].items():

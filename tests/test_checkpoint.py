@@ -183,7 +183,8 @@ def test_the_end_of_an_answer() -> None:
     checkpoint = checkpoint_of("with BOS")
     vocabulary = checkpoint.tokenizer.get_vocab()
     for name, form in PROMPT_FORMATS.items():
-        assert checkpoint.end_id(form) == vocabulary["<SEP>" if name == "long" else EOS]
+        end = "<SEP>" if name in ("long", "echoed") else EOS
+        assert checkpoint.end_id(form) == vocabulary[end]
 
 
 def test_the_marks_of_a_format_must_be_there() -> None:

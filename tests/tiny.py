@@ -61,10 +61,11 @@ def tiny_model(
         bos_token_id=None, eos_token_id=None, pad_token_id=None,
     )  # fmt: skip
     torch.manual_seed(seed)
+    # Drawn in float32 whatever the type: some releases draw other numbers in another type.
     model = AutoModelForCausalLM.from_config(
-        config, dtype=getattr(torch, dtype), attn_implementation=attention
+        config, dtype=torch.float32, attn_implementation=attention
     )
-    return model.eval()
+    return model.to(getattr(torch, dtype)).eval()
 
 
 def tiny_tokenizer(

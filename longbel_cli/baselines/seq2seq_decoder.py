@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from kb_builder.trie import Trie
 from longbel_cli.decoders import Beam, Request
-from longbel_cli.decoders.reference import ReferenceDecoder, TrieMask, _greedy_scores, _pinned
+from longbel_cli.decoders.reference import (
+    ReferenceDecoder,
+    TrieMask,
+    greedy_scores,
+    pinned_generation,
+)
 from longbel_cli.decoders.search import SearchOptions
 
 if TYPE_CHECKING:
@@ -41,7 +46,7 @@ class Seq2SeqDecoder(ReferenceDecoder):
             ids[number, : len(request.prompt_ids)] = torch.tensor(request.prompt_ids)
             mask[number, : len(request.prompt_ids)] = 1
         walks = [self._walk(request.semantic_group) for request in requests]
-        configuration = _pinned(self._options)
+        configuration = pinned_generation(self._options)
         configuration.decoder_start_token_id = self._start[0]
         device = self._model.device
         generate: Any = self._model.generate
@@ -57,7 +62,7 @@ class Seq2SeqDecoder(ReferenceDecoder):
         scores = (
             output.sequences_scores.tolist()
             if n_beams > 1
-            else _greedy_scores(output, start, self._options.end_id)
+            else greedy_scores(output, start, self._options.end_id)
         )
         self.stats.prefill_tokens += ids.numel()
         self.stats.padding_tokens += int((mask == 0).sum())

@@ -153,7 +153,7 @@ class ReferenceDecoder:
         output = generate(
             input_ids=ids.to(self._model.device),
             attention_mask=mask.to(self._model.device),
-            generation_config=_pinned(self._options),
+            generation_config=pinned_generation(self._options),
             logits_processor=LogitsProcessorList([TrieMask(walks, longest, n_beams)]),
         )
         self.stats.prefill_tokens += n_beams * ids.numel()
@@ -162,7 +162,7 @@ class ReferenceDecoder:
         scores = (
             output.sequences_scores.tolist()
             if n_beams > 1
-            else _greedy_scores(output, longest, end_id)
+            else greedy_scores(output, longest, end_id)
         )
         self.stats.decode_forwards += len(requests) * (len(answers[0]) - 1)
         return [
@@ -190,7 +190,7 @@ class ReferenceDecoder:
         return self._walks[semantic_group]
 
 
-def _pinned(options: SearchOptions) -> GenerationConfig:
+def pinned_generation(options: SearchOptions) -> GenerationConfig:
     """Every field that matters, so that nothing of a model's own generation config is used."""
     return GenerationConfig(
         do_sample=False,
@@ -210,7 +210,7 @@ def _pinned(options: SearchOptions) -> GenerationConfig:
     )
 
 
-def _greedy_scores(output: Any, prompt_length: int, end_id: int) -> list[float]:
+def greedy_scores(output: Any, prompt_length: int, end_id: int) -> list[float]:
     """Mean log-probability of greedy answers up to and with the end, over the full vocabulary."""
     answers = output.sequences[:, prompt_length:]
     logprobs = torch.stack(output.logits, dim=1).float().log_softmax(-1)
