@@ -18,6 +18,7 @@ from longbel_cli.linker import NAME, Linker, LinkOptions
 from longbel_cli.runs.files import read_json
 from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.layout import Layout
+from longbel_cli.signature import fusion_record
 from longbel_cli.types import Document, Prediction
 
 
@@ -133,6 +134,7 @@ class LinkedRun:
         Raises LongbelError, exit code 4, where model, knowledge base or corpus are not those
         that run.json has on record.
         """
+        _refuse_fused(predictions)
         layout = Layout(predictions)
         record = read_json(layout.configuration) or {}
         settings, free = record.get("configuration", {}), record.get("free", {})
@@ -200,6 +202,18 @@ class LinkedRun:
         raise LongbelError(
             f"the corpus has no document {min(lacking)}",
             "Give the corpus that was linked with --corpus.",
+        )
+
+
+def _refuse_fused(predictions: Path) -> None:
+    """A fused candidate was no model's answer to one prompt."""
+    record = read_json(fusion_record(predictions))
+    if record is not None:
+        names = ", ".join(system["name"] for system in record["fusion"]["systems"])
+        raise LongbelError(
+            f"{predictions}: fused from {names}; there is no single model to explain",
+            "Explain the predictions of one of these.",
+            exit_code=2,
         )
 
 

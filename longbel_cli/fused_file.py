@@ -18,6 +18,7 @@ from kb_builder.errors import LongbelError
 from longbel_cli.fusion import Fused, FusionOptions, fuse
 from longbel_cli.predictions import PredictionFile, distinct_names, read_predictions
 from longbel_cli.signature import UNKNOWN, RunFacts, run_facts
+from longbel_cli.signature import fusion_record as record_path
 from longbel_cli.version import package_version
 
 
@@ -65,7 +66,7 @@ def fuse_files(
         part.unlink(missing_ok=True)
         raise
     record = fusion_record(files, options, [run_facts(path) for path in paths])
-    beside = out.with_name(out.name + ".fusion.json")
+    beside = record_path(out)
     beside.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     part.replace(out)
     say(f"fused {len(files)} predictions of {count} mentions into {out}")

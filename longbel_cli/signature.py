@@ -49,11 +49,16 @@ class RunFacts:
         return asdict(self)
 
 
+def fusion_record(predictions: Path) -> Path:
+    """Where the record of what was fused lies, beside a fused predictions file."""
+    return predictions.with_name(predictions.name + ".fusion.json")
+
+
 def run_facts(predictions: Path) -> RunFacts:
     """Read the facts beside a predictions file; a missing or odd file leaves `unknown`."""
     for path in (
         predictions.with_name(predictions.name + ".run") / "run.json",
-        predictions.with_name(predictions.name + ".fusion.json"),
+        fusion_record(predictions),
     ):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))

@@ -191,6 +191,15 @@ def test_another_model_knowledge_base_or_corpus_is_refused(linked, tmp_path):
     assert "pill" not in str(error)
 
 
+def test_what_was_fused_is_explained_by_its_parts(linked, tmp_path):
+    parts = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    for part in parts:
+        shutil.copy(linked.predictions, part)
+    assert run("fuse", *parts, "--out", tmp_path / "fused.jsonl").exit_code == 0
+    error = failure(tmp_path / "fused.jsonl", "--top", "1", "--json")
+    assert error.exit_code == 2 and "fused from one.jsonl, two.jsonl" in error.message
+
+
 def test_without_a_record_everything_must_be_told(linked, tmp_path):
     alone = tmp_path / "preds.jsonl"
     shutil.copy(linked.predictions, alone)

@@ -253,6 +253,18 @@ def test_dry_run_writes_nothing(longbel: Longbel, corpus: Path, tmp_path: Path) 
     assert {path.name for path in tmp_path.iterdir()} == {"corpus.jsonl"}
 
 
+def test_dry_run_of_an_ensemble_plans_each_format(
+    longbel: Longbel, corpus: Path, tmp_path: Path
+) -> None:
+    done = longbel(
+        "link", corpus, "--out", tmp_path / "p.jsonl", "--ensemble", "hybrid_long,hybrid_medium",
+        "--dry-run",
+    )  # fmt: skip
+    assert done.code == 0
+    assert done.out.count("expected time") == 2
+    assert done.out.index("hybrid_long:") < done.out.index("hybrid_medium:")
+
+
 def test_dry_run_keeps_to_the_limit(longbel: Longbel, corpus: Path, tmp_path: Path) -> None:
     done = longbel("link", corpus, "--out", tmp_path / "p.jsonl", "--dry-run", "--limit", 1)
     assert done.code == 0

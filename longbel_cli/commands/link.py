@@ -171,7 +171,10 @@ def link(
         if dry_run:
             from longbel_cli.plan import plan, plan_lines
 
-            print("\n".join(plan_lines(plan(linkers[0], reader, job_options))))
+            for one in linkers:
+                if len(linkers) > 1:
+                    print(f"{one.settings()['context_format']}:")
+                print("\n".join(plan_lines(plan(one, reader, job_options))))
             return
         if to_stdout:
             quarantined = _to_stdout(linkers[0], reader, job_options, tell)
@@ -312,8 +315,9 @@ def _run(
 
 def _fuse(outs: list[Path], options: JobOptions, tell: Tell) -> None:
     from longbel_cli.fused_file import fuse_files
+    from longbel_cli.signature import fusion_record
 
-    ours = options.out.with_name(options.out.name + ".fusion.json").exists()
+    ours = fusion_record(options.out).exists()
     fuse_files(
         outs,
         options.out,
