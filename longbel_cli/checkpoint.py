@@ -162,26 +162,25 @@ class Checkpoint:
                 ids.extend(self._text_tokens(segment, False).ids)
         return ids
 
-    def load_model(self, device: str = "auto", dtype: str = "auto") -> PreTrainedModel:
-        """The weights as a `transformers` causal language model, on `device`, ready to decode."""
-        import torch
+    def _weights(self, kind: str, ignore_missing: str = "", **options: Any) -> Any:
+        """The weights as `transformers.{kind}`, from safetensors and without running foreign code.
+
+        Parameters named with `ignore_missing` may lack; LongbelError for any other.
+        """
+        import transformers
         from safetensors import SafetensorError
-        from transformers import AutoModelForCausalLM, GenerationConfig
         from transformers.utils import logging as transformers_logging
 
-        place = resolve_device(device)
         transformers_logging.disable_progress_bar()
-        load: Any = AutoModelForCausalLM.from_pretrained
+        load: Any = getattr(transformers, kind).from_pretrained
         try:
             model, found = load(
                 self.path,
-                dtype=getattr(torch, resolve_dtype(dtype, place)),
-                device_map={"": place},
-                attn_implementation="sdpa",
                 trust_remote_code=False,
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
+                **options,
             )
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             reason = next(iter(str(error).splitlines()), "")[:200]
@@ -189,13 +188,31 @@ class Checkpoint:
                 f"{self.path}: the model cannot be loaded ({type(error).__name__}: {reason})",
                 "Check that config.json and the safetensors files belong together and are whole.",
             ) from error
-        if found["missing_keys"]:
-            missing = sorted(found["missing_keys"])
+        lacking = [
+            name
+            for name in found["missing_keys"]
+            if not ignore_missing or ignore_missing not in name
+        ]
+        if lacking:
             raise LongbelError(
-                f"{self.path}: the files hold no weights for {len(missing)} parameters of the "
-                f"model, {missing[0]} among them",
+                f"{self.path}: the files hold no weights for {len(lacking)} parameters of the "
+                f"model, {min(lacking)} among them",
                 "Copy the whole model folder: what is missing would be random numbers.",
             )
+        return model
+
+    def load_model(self, device: str = "auto", dtype: str = "auto") -> PreTrainedModel:
+        """The weights as a `transformers` causal language model, on `device`, ready to decode."""
+        import torch
+        from transformers import GenerationConfig
+
+        place = resolve_device(device)
+        model = self._weights(
+            "AutoModelForCausalLM",
+            dtype=getattr(torch, resolve_dtype(dtype, place)),
+            device_map={"": place},
+            attn_implementation="sdpa",
+        )
         if model.get_input_embeddings().weight.shape[0] < len(self.tokenizer):
             raise LongbelError(
                 f"{self.path}: the tokenizer has {len(self.tokenizer)} tokens, the model fewer",

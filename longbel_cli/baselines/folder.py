@@ -6,9 +6,8 @@ read from safetensors, in float32.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kb_builder.errors import LongbelError
 from longbel_cli.checkpoint import Checkpoint, resolve_device
 
 if TYPE_CHECKING:
@@ -39,38 +38,6 @@ class PublishedModel(Checkpoint):
 
     def load(self, kind: str, device: str, ignore_missing: str = "") -> PreTrainedModel:
         """The weights as `transformers.{kind}`; parameters named with `ignore_missing` may lack."""
-        import transformers
-        from safetensors import SafetensorError
-        from transformers.utils import logging as transformers_logging
-
-        place = resolve_device(device)
-        transformers_logging.disable_progress_bar()
-        load: Any = getattr(transformers, kind).from_pretrained
-        try:
-            model, found = load(
-                self.path,
-                dtype="float32",
-                trust_remote_code=False,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            reason = next(iter(str(error).splitlines()), "")[:200]
-            raise LongbelError(
-                f"{self.path}: the model cannot be loaded ({type(error).__name__}: {reason})",
-                "Check that config.json and the safetensors files belong together and are whole.",
-            ) from error
-        lacking = [
-            name
-            for name in found["missing_keys"]
-            if not ignore_missing or ignore_missing not in name
-        ]
-        if lacking:
-            raise LongbelError(
-                f"{self.path}: the files hold no weights for {len(lacking)} parameters of the "
-                f"model, {min(lacking)} among them",
-                "Copy the whole model folder: what is missing would be random numbers.",
-            )
-        loaded: PreTrainedModel = model.to(place).eval()
+        model = self._weights(kind, ignore_missing, dtype="float32")
+        loaded: PreTrainedModel = model.to(resolve_device(device)).eval()
         return loaded

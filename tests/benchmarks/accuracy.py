@@ -124,15 +124,15 @@ class Bench:
                 self._longbel("fuse", *parts, "--out", out)
             return
         if system.linker is None:
-            how: tuple[Any, ...] = ("--model", self._model(system))
+            how: tuple[Any, ...] = ("--model", self._model(system), *self._machine())
         else:
             how = ("--linker", system.linker)
             if system.linker == "dense":
-                how += ("--model", self.args.encoder)
+                how += ("--model", self.args.encoder, "--device", self.args.device)
         self._longbel(
             "link", self._corpus(corpus, "dev"), "--kb", self.kb, "--out", out, *how,
             "--beams", 5, "--unknown-group", "skip", "--limit", self.args.documents,
-            "--stats", out.with_suffix(".stats.json"), *self._machine(),
+            "--stats", out.with_suffix(".stats.json"),
         )  # fmt: skip
 
     def score(self, system: System, corpus: str) -> dict[str, Any]:
