@@ -45,6 +45,8 @@ _CUDA_BUDGET = 131_072
 _WINDOW = 64
 # A pass on a GPU costs as much as many tokens; on a CPU a token costs nearly its share of a pass.
 _CUDA_LOOKAHEAD, _CPU_LOOKAHEAD = 8, 2
+# On a CPU, where more searches than this share a pass, its cost is little to each of them.
+_CPU_LOOKAHEAD_SEARCHES = 8
 
 
 @dataclass(frozen=True)
@@ -231,12 +233,14 @@ class Linker:
     def _decoder(self, beams: int) -> Any:
         from longbel_cli.decoders.search import SearchOptions
 
+        on_cuda = self.model.device.type == "cuda"
         options = SearchOptions(
             end_id=self.end_id,
             n_beams=beams,
             max_new_tokens=MAX_NEW_TOKENS,
             composite_id=self.composite_id,
-            lookahead=_CUDA_LOOKAHEAD if self.model.device.type == "cuda" else _CPU_LOOKAHEAD,
+            lookahead=_CUDA_LOOKAHEAD if on_cuda else _CPU_LOOKAHEAD,
+            lookahead_searches=None if on_cuda else _CPU_LOOKAHEAD_SEARCHES,
         )
         if self.options.decoder == "reference":
             from longbel_cli.decoders.reference import ReferenceDecoder

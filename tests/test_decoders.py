@@ -188,6 +188,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         "max_new_tokens": draw(st.sampled_from([2, 4, 7] if composite else [1, 3, 128, 128])),
         "composite": composite,
         "lookahead": draw(st.sampled_from([0, 4, 16])),
+        "searches": draw(st.sampled_from([None, 1, 4])),
         "batch": draw(st.sampled_from([1, 1, 4, 4, 16])),
         "prompt_seed": draw(st.integers(0, 10**6)),
     }
@@ -223,7 +224,7 @@ def test_both_decoders_give_the_same_beams(name: str) -> None:
         names, seed = case["names"], case["seed"]
         options = SearchOptions(
             END, case["n_beams"], case["max_new_tokens"], PLUS if case["composite"] else None,
-            case["lookahead"],
+            case["lookahead"], case["searches"],
         )  # fmt: skip
         model, trie = model_of(name, seed), names.trie
         requests = prompts_of(case["prompt_seed"], case["batch"])

@@ -342,3 +342,9 @@ def test_wide_nodes(n_beams: int) -> None:
     expected = plain_search(names, logprob, n_beams, 128)
     assert run(trie, "G", logprob, options)[0] == expected
     assert run(trie, "G", logprob, options, choose_best=True)[0] == expected
+
+
+@pytest.mark.parametrize(("most", "searches", "expected"), [(None, 99, 3), (8, 8, 3), (8, 9, 0)])
+def test_look_ahead_is_for_passes_that_few_searches_share(most, searches, expected):
+    options = SearchOptions(END, lookahead=3, lookahead_searches=most)
+    assert options.lookahead_of(searches) == expected

@@ -300,7 +300,7 @@ class PackedDecoder:
 
     def _tree_segment(self, job: _Job, start: int) -> tuple[_Segment, list[Path]]:
         """The wanted paths of a search; each sees the prompt and its ancestors."""
-        paths = job.search.wanted()
+        paths = job.search.wanted(self._options.lookahead_of(len(self._jobs)))
         prompt, old = job.fed, job.tree_size
         positions = [prompt + path.depth - 1 for path in paths]
         for number, path in enumerate(paths):

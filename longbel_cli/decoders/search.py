@@ -69,13 +69,20 @@ class _Hypothesis(NamedTuple):
 @dataclass(frozen=True)
 class SearchOptions:
     """`end_id` ends an answer; `composite_id` (None: no composite answers) starts another name.
-    `lookahead` is how many tokens beyond forced ones are fed speculatively for each live beam."""
+    `lookahead` is how many tokens beyond forced ones are fed speculatively for each live beam,
+    while no more than `lookahead_searches` searches share a pass (None: always)."""
 
     end_id: int
     n_beams: int = 5
     max_new_tokens: int = MAX_NEW_TOKENS
     composite_id: int | None = None
     lookahead: int = 2
+    lookahead_searches: int | None = None
+
+    def lookahead_of(self, searches: int) -> int:
+        """What each of so many searches that share a pass may feed speculatively."""
+        few = self.lookahead_searches is None or searches <= self.lookahead_searches
+        return self.lookahead if few else 0
 
 
 class BeamSearch:
@@ -131,12 +138,14 @@ class BeamSearch:
         while not self.done and all(path.children is not None for _, path in self._live):
             self._extend()
 
-    def wanted(self) -> list[Path]:
-        """The paths to feed next, parents before children: live ones and their look-ahead."""
+    def wanted(self, lookahead: int | None = None) -> list[Path]:
+        """The paths to feed next, parents before children: live ones and their look-ahead
+        (None: as the options say)."""
+        allowance = self._options.lookahead if lookahead is None else lookahead
         paths: list[Path] = []
         for _, path in self._live:
             if path.children is None:
-                self._look_ahead(path, paths)
+                self._look_ahead(path, paths, allowance)
         return paths
 
     def beams(self) -> list[Beam]:
@@ -192,9 +201,8 @@ class BeamSearch:
             path.following[token] = following
         return following
 
-    def _look_ahead(self, path: Path, paths: list[Path]) -> None:
+    def _look_ahead(self, path: Path, paths: list[Path], allowance: int) -> None:
         """Add `path`, all that it forces, and whole small sets of continuations."""
-        allowance = self._options.lookahead
         queue = [path]
         for path in queue:
             paths.append(path)
