@@ -7,8 +7,9 @@ the window and on the token budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from kb_builder.errors import LongbelError
 from kb_builder.store import KnowledgeBase
@@ -169,11 +170,13 @@ class LinkingEngine:
                     self._on_prompt(flight.document, mention, prompt)
 
     def _flights(self, document: Document) -> Iterator[_Flight]:
-        """One for the document; where prompts share neither memory nor context, one a mention."""
+        """One for the document; where prompts share neither memory nor context, one a sentence."""
         prompts = DocumentPrompts(document, self._options.form, self._split)
         form, limit = self._options.form, self._options.max_prompt_tokens
-        apart = form.memory == "none" and form.context == "sentence"
-        runs = [[mention] for mention in document.mentions] if apart else [document.mentions]
+        runs: Iterable[Sequence[Mention]] = [document.mentions]
+        if form.memory == "none" and form.context == "sentence":
+            # Mentions of a sentence one after the other: the prompts share what it begins with.
+            runs = (tuple(run) for _, run in groupby(document.mentions, prompts.sentence))
         for mentions in runs:
             tokens = 0
             if mentions:

@@ -321,6 +321,26 @@ def test_prompts_of_one_document_reuse_what_they_share(name: str) -> None:
         assert stats.mentions == len(requests)
 
 
+def test_a_released_document_lends_its_heading_and_no_memory_to_the_next() -> None:
+    """Documents of one size follow each other in one slot; another size takes a new one."""
+    options = SearchOptions(END, 5)
+    requests = [
+        Request(0, [7, 8, 9, 1, 2, CLOSE], "A"),
+        Request(1, [7, 8, 9, 5, CLOSE], "B"),
+        Request(2, [7, 8, 9, *(80 * [4]), *(80 * [6]), CLOSE], "A"),
+        Request(3, [7, 8, 9, 5, 6, CLOSE], "A"),
+    ]
+    expected = ReferenceDecoder(copy_of("llama"), SOME_NAMES.trie, options).generate(requests)
+    decoder = PackedDecoder(model_of("llama"), SOME_NAMES.trie, options)
+    found, reused = [], []
+    for request in requests:
+        found += finish(decoder, [request])
+        reused.append(decoder.stats.reused_tokens)
+        decoder.release(request.key)
+    compare(copy_of("llama"), SOME_NAMES, options, requests, expected, found, Differences())
+    assert reused == [0, 3, 3, 3]
+
+
 def test_a_prompt_that_is_the_one_before_or_shorter() -> None:
     """The cache is cut back: the same prompt again, its beginning, and one that differs at once."""
     long = [*range(40), CLOSE]

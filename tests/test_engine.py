@@ -232,13 +232,15 @@ def test_predictions_carry_what_the_corpus_says() -> None:
     )
 
 
-def test_mentions_without_memory_and_shared_context_fly_together() -> None:
-    decoder = ScriptedDecoder()
-    found = engine_of(decoder, "short").link_window(
-        [document("d", "Pain and ache", "Pain", "ache")]
-    )
-    assert [one.mention for one in found] == ["Pain", "ache"]
-    assert [key for key, _ in decoder.submitted] == [0, 1] and decoder.kept == {}
+def test_sentences_fly_together_where_there_is_no_memory() -> None:
+    """The mentions of one follow each other: their prompts begin alike."""
+    text = "Pain and ache. Fever, then chills and cough. Nausea."
+    mentions = ["Pain", "ache", "Fever", "chills", "cough", "Nausea"]
+    decoder = ScriptedDecoder(per_step=3)
+    found = engine_of(decoder, "short").link_window([document("d", text, *mentions)])
+    assert [one.mention for one in found] == mentions
+    assert sorted(key for key, _ in decoder.submitted) == [0, 0, 1, 1, 1, 2]
+    assert sorted(key for key, _ in decoder.submitted[:3]) == [0, 1, 2] and decoder.kept == {}
 
 
 def test_longest_first_and_predictions_in_the_order_of_the_corpus() -> None:

@@ -7,6 +7,7 @@ paths is found out.
 
 from __future__ import annotations
 
+import random
 import zlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -128,7 +129,12 @@ def tokens_of(path: Path) -> Tokens:
 
 
 def run(
-    trie: Trie, group: str, logprob: LogProb, options: SearchOptions, choose_best: bool = False
+    trie: Trie,
+    group: str,
+    logprob: LogProb,
+    options: SearchOptions,
+    choose_best: bool = False,
+    look_ahead: Callable[[], bool] = lambda: True,
 ) -> tuple[list[Beam], int]:
     """The beams, and how many rounds of feeding they took.
 
@@ -155,7 +161,7 @@ def run(
             search.feed(path, values, chosen)
         search.advance()
         rounds += 1
-        paths = search.wanted()
+        paths = search.wanted(look_ahead())
     return search.beams(), rounds
 
 
@@ -194,6 +200,10 @@ def test_the_search_is_as_defined(
     beams, _ = run(trie, "G", logprob, options)
     assert beams == expected
     assert run(trie, "G", logprob, options, choose_best=True)[0] == expected
+    assert run(trie, "G", logprob, options, look_ahead=lambda: False)[0] == expected
+    now_and_then = random.Random(seed)
+    mixed = run(trie, "G", logprob, options, look_ahead=lambda: now_and_then.random() < 0.5)
+    assert mixed[0] == expected
 
 
 @settings(max_examples=100, deadline=None)
@@ -344,7 +354,20 @@ def test_wide_nodes(n_beams: int) -> None:
     assert run(trie, "G", logprob, options, choose_best=True)[0] == expected
 
 
-@pytest.mark.parametrize(("most", "searches", "expected"), [(None, 99, 3), (8, 8, 3), (8, 9, 0)])
+@pytest.mark.parametrize(
+    ("most", "searches", "expected"), [(None, 99, True), (8, 8, True), (8, 9, False)]
+)
 def test_look_ahead_is_for_passes_that_few_searches_share(most, searches, expected):
     options = SearchOptions(END, lookahead=3, lookahead_searches=most)
-    assert options.lookahead_of(searches) == expected
+    assert options.looks_ahead(searches) is expected
+
+
+def test_without_look_ahead_live_beams_alone_are_fed() -> None:
+    """A round feeds at most as many tokens as there are beams, forced or not."""
+    names = [(token, 7, 8, 9, token, token) for token in range(6)]
+    trie = trie_of({"G": names})
+    search = BeamSearch(trie, trie.roots["G"], SearchOptions(END, 3))
+    search.feed(search.root, np.array([-float(token + 1) for token in range(6)], np.float32))
+    search.advance()
+    assert [path.token for path in search.wanted(look_ahead=False)] == [0, 1, 2]
+    assert len(search.wanted()) == 18

@@ -55,7 +55,7 @@ class _Slot:
         if places <= self.capacity:
             return
         layers, heads, size = self._shape
-        capacity = -(-places // 128) * 128
+        capacity = _capacity(places)
         try:
             keys, values = (self._like.new_zeros(layers, heads, capacity, size) for _ in range(2))
         except torch.OutOfMemoryError as error:
@@ -210,6 +210,7 @@ class PackedDecoder:
         self._model, self._spaces, self._options = model, Spaces(trie), options
         self._device = model.device
         self._slots: dict[Hashable, _Slot] = {}
+        self._released: list[_Slot] = []
         self._jobs: list[_Job] = []
         self._wide_tokens: dict[tuple[int, int], Tensor] = {}
         self.stats = DecodeStats()
@@ -230,22 +231,34 @@ class PackedDecoder:
         return 2 * layers * heads * size * self._model.dtype.itemsize
 
     def submit(self, request: Request) -> None:
-        slot = self._slots.get(request.key)
-        if slot is None:
-            like = torch.empty(0, dtype=self._model.dtype, device=self._device)
-            slot = self._slots[request.key] = _Slot(self._slot_shape, like)
-        slot.reserve(len(request.prompt_ids) + _SPARE)
+        places = len(request.prompt_ids) + _SPARE
+        if request.key not in self._slots:
+            self._slots[request.key] = self._free_slot(places)
+        slot = self._slots[request.key]
+        slot.reserve(places)
         names, root = self._spaces.of(request.semantic_group)
         job = _Job(request, slot, BeamSearch(names, root, self._options))
         self.stats.reused_tokens += job.reused
         self._jobs.append(job)
 
     def release(self, key: Hashable) -> None:
-        self._slots.pop(key, None)
+        slot = self._slots.pop(key, None)
+        if slot is not None:
+            self._released.append(slot)
 
     def reset(self) -> None:
         self._jobs.clear()
         self._slots.clear()
+        self._released.clear()
+
+    def _free_slot(self, places: int) -> _Slot:
+        """A slot for a new document: a released one of just that size, whose prompt began alike,
+        or a new one. Released slots go before memory is taken, so they never add to the peak."""
+        for number, slot in enumerate(self._released):
+            if slot.capacity == _capacity(places):
+                return self._released.pop(number)
+        self._released.clear()
+        return _Slot(self._slot_shape, torch.empty(0, dtype=self._model.dtype, device=self._device))
 
     @torch.inference_mode()
     def step(self) -> list[tuple[Hashable, list[Beam]]]:
@@ -300,7 +313,7 @@ class PackedDecoder:
 
     def _tree_segment(self, job: _Job, start: int) -> tuple[_Segment, list[Path]]:
         """The wanted paths of a search; each sees the prompt and its ancestors."""
-        paths = job.search.wanted(self._options.lookahead_of(len(self._jobs)))
+        paths = job.search.wanted(self._options.looks_ahead(len(self._jobs)))
         prompt, old = job.fed, job.tree_size
         positions = [prompt + path.depth - 1 for path in paths]
         for number, path in enumerate(paths):
@@ -378,6 +391,10 @@ class PackedDecoder:
         if key not in self._wide_tokens:
             self._wide_tokens[key] = torch.from_numpy(tokens).to(self._device)
         return self._wide_tokens[key]
+
+
+def _capacity(places: int) -> int:
+    return -(-places // 128) * 128
 
 
 def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:

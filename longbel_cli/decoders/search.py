@@ -70,7 +70,8 @@ class _Hypothesis(NamedTuple):
 class SearchOptions:
     """`end_id` ends an answer; `composite_id` (None: no composite answers) starts another name.
     `lookahead` is how many tokens beyond forced ones are fed speculatively for each live beam,
-    while no more than `lookahead_searches` searches share a pass (None: always)."""
+    while no more than `lookahead_searches` searches share a pass (None: always). Where more do,
+    a pass costs by its tokens, and nothing is fed but the live beams themselves."""
 
     end_id: int
     n_beams: int = 5
@@ -79,10 +80,9 @@ class SearchOptions:
     lookahead: int = 2
     lookahead_searches: int | None = None
 
-    def lookahead_of(self, searches: int) -> int:
-        """What each of so many searches that share a pass may feed speculatively."""
-        few = self.lookahead_searches is None or searches <= self.lookahead_searches
-        return self.lookahead if few else 0
+    def looks_ahead(self, searches: int) -> bool:
+        """Whether each of so many searches that share a pass feeds more than its live beams."""
+        return self.lookahead_searches is None or searches <= self.lookahead_searches
 
 
 class BeamSearch:
@@ -138,15 +138,12 @@ class BeamSearch:
         while not self.done and all(path.children is not None for _, path in self._live):
             self._extend()
 
-    def wanted(self, lookahead: int | None = None) -> list[Path]:
-        """The paths to feed next, parents before children: live ones and their look-ahead
-        (None: as the options say)."""
-        allowance = self._options.lookahead if lookahead is None else lookahead
-        paths: list[Path] = []
-        for _, path in self._live:
-            if path.children is None:
-                self._look_ahead(path, paths, allowance)
-        return paths
+    def wanted(self, look_ahead: bool = True) -> list[Path]:
+        """The paths to feed next, parents before children: live ones and their look-ahead."""
+        live = [path for _, path in self._live if path.children is None]
+        if not look_ahead:
+            return live
+        return [ahead for path in live for ahead in self._look_ahead(path)]
 
     def beams(self) -> list[Beam]:
         """The finished answers, best first."""
@@ -201,11 +198,11 @@ class BeamSearch:
             path.following[token] = following
         return following
 
-    def _look_ahead(self, path: Path, paths: list[Path], allowance: int) -> None:
-        """Add `path`, all that it forces, and whole small sets of continuations."""
+    def _look_ahead(self, path: Path) -> list[Path]:
+        """`path`, all that it forces, and whole small sets of continuations."""
+        allowance = self._options.lookahead
         queue = [path]
         for path in queue:
-            paths.append(path)
             if path.depth >= self._options.max_new_tokens - 1:
                 continue
             tokens, nodes, _ = self.moves(path)
@@ -218,3 +215,4 @@ class BeamSearch:
             if inner and cost <= allowance:
                 allowance -= cost
                 queue.extend(self._follow(path, token, node) for token, node in inner)
+        return queue

@@ -83,7 +83,6 @@ class Bench:
         self.work.mkdir(parents=True, exist_ok=True)
         self.kb = args.work / "kb"
         self.base = args.base or str(args.work / "base")
-        self.seconds = self._read("seconds.json")
 
     def knowledge_base(self) -> None:
         if not self.kb.exists():
@@ -150,7 +149,7 @@ class Bench:
         return {
             "score": found,
             "stats": json.loads(stats.read_text(encoding="utf-8")) if stats.exists() else None,
-            "seconds_training": self.seconds.get(system.name),
+            "seconds_training": self._read(self._seconds(system.name)),
         }
 
     def _model(self, system: System) -> Path:
@@ -176,10 +175,9 @@ class Bench:
         try:
             self._longbel(*words)
         finally:
-            spent = time.monotonic() - started
-            if spent > 20 or label not in self.seconds:  # a finished training only looks and leaves
-                self.seconds[label] = round(self.seconds.get(label, 0.0) + spent, 1)
-                self._write("seconds.json", self.seconds)
+            spent, before = time.monotonic() - started, self._read(self._seconds(label))
+            if spent > 20 or before is None:  # a finished training only looks and leaves
+                self._write(self._seconds(label), round((before or 0.0) + spent, 1))
 
     def _longbel(self, *words: Any) -> None:
         command = [sys.executable, "-m", "longbel_cli", *map(str, words)]
@@ -199,9 +197,13 @@ class Bench:
         threads = self.args.threads
         return {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
 
-    def _read(self, name: str) -> dict[str, float]:
+    def _seconds(self, label: str) -> str:
+        """One file a training: several processes may share WORK, each with its `--systems`."""
+        return f"{label.replace(', ', '-')}.seed{self.args.seed}.seconds.json"
+
+    def _read(self, name: str) -> float | None:
         path = self.work / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def _write(self, name: str, content: Any) -> None:
         (self.work / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
