@@ -149,6 +149,7 @@ class LinkedRun:
             language=sources.language or settings.get("language"),
             device=sources.device,
             dtype=sources.dtype,
+            context_tokens=settings.get("context_tokens"),
         )
         model = sources.model or free.get("model_path")
         paths = sources.corpus or tuple(map(Path, free.get("corpus", ())))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -52,7 +53,8 @@ _CPU_LOOKAHEAD_SEARCHES = 8
 @dataclass(frozen=True)
 class LinkOptions:
     """How to link. None: `context_format` and `language` as the checkpoint says (else
-    hybrid_long, and no language), `max_batch_tokens` from the memory that is free."""
+    hybrid_long, and no language), `max_batch_tokens` from the memory that is free,
+    `context_tokens` (of prompt and answer together) as many as the model takes."""
 
     beams: int = 5
     context_format: str | None = None
@@ -62,6 +64,7 @@ class LinkOptions:
     device: str = "auto"
     dtype: str = "auto"
     max_batch_tokens: int | None = None
+    context_tokens: int | None = None
 
     def __post_init__(self) -> None:
         check_beams(self.beams)
@@ -70,6 +73,12 @@ class LinkOptions:
                 f"unknown decoder {self.decoder!r}", f"Choose {' or '.join(DECODERS)}.", 2
             )
         check_batch_tokens(self.max_batch_tokens)
+        if self.context_tokens is not None and self.context_tokens <= MAX_NEW_TOKENS:
+            raise LongbelError(
+                f"--context-tokens {self.context_tokens}: an answer alone may take "
+                f"{MAX_NEW_TOKENS}",
+                exit_code=2,
+            )
 
 
 def check_beams(beams: int) -> None:
@@ -140,6 +149,11 @@ class Linker:
         return self.options.language or self.checkpoint.language
 
     @property
+    def context_tokens(self) -> int:
+        """Most tokens of a prompt and its answer: as asked for, within what the model takes."""
+        return min(self.checkpoint.max_tokens, self.options.context_tokens or sys.maxsize)
+
+    @property
     def model_path(self) -> Path:
         """The model's folder."""
         return self.checkpoint.path
@@ -155,6 +169,7 @@ class Linker:
             "context_format": self.form.name,
             "language": self.language,
             "composite": options.composite,
+            "context_tokens": self.context_tokens,
             "decoder": options.decoder,
             "device_type": device_type(options.device, self.found),
             "dtype": Auto(lambda: self.found()["dtype"])
@@ -189,7 +204,7 @@ class Linker:
         return Needs(
             memory_bytes=weight_bytes(self.model) + batch * per_token,
             prompt_tokens=prompt_tokens,
-            max_tokens=self.checkpoint.max_tokens,
+            max_tokens=self.context_tokens,
             batch_tokens=batch,
         )
 
@@ -222,7 +237,7 @@ class Linker:
         """An engine over this model (loads it)."""
         options = EngineOptions(
             form=self.form,
-            max_prompt_tokens=max_prompt_tokens(self.checkpoint.max_tokens),
+            max_prompt_tokens=max_prompt_tokens(self.context_tokens),
             token_budget=token_budget or self.batch_tokens(),
         )
         decoder = self._decoder(beams or self.options.beams)

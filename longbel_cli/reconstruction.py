@@ -30,7 +30,7 @@ class Reconstruction:
 
     def __init__(self, linker: Linker) -> None:
         self._linker = linker
-        self._limit = max_prompt_tokens(linker.checkpoint.max_tokens)
+        self._limit = max_prompt_tokens(linker.context_tokens)
         language = linker.options.language or linker.checkpoint.language
         self._split: SentenceSplitter = (
             splitter(language) if language in PUNKT_MODELS else plain_sentences

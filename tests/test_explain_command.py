@@ -124,6 +124,26 @@ def test_the_prompt_is_the_one_that_was_linked(linked):
     assert [entry["mention_id"] for entry in explained[3]["memory"]] == ["T1", "T2", "T3"]
 
 
+def test_a_run_with_less_context_is_explained_with_as_much(linked, tmp_path):
+    """The shortened prompt is rebuilt: its score is the one that linking recorded."""
+    out, prompts = tmp_path / "preds.jsonl", tmp_path / "prompts.jsonl"
+    result = run(
+        "link", linked.folder / "corpus", "--out", out, "--kb", linked.folder / "kb",
+        "--model", linked.folder / "model", "--device", "cpu", "--threads", "1",
+        "--language", "en", "--context-tokens", "200", "--prompts", prompts,
+    )  # fmt: skip
+    assert result.exit_code == 0 and "longer than the context" in result.output
+    result = run("explain", out, "--mention", "ward:7:T4", "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    (explained,) = map(json.loads, result.stdout.splitlines())
+    (attribution,) = explained["attributions"]
+    *_, row = map(json.loads, prompts.read_text("utf-8").splitlines())
+    whole = (linked.folder / "prompts.jsonl").read_text("utf-8").splitlines()
+    assert row["prompt"] != json.loads(whole[-1])["prompt"]
+    assert attribution["tokens"][-1]["prompt_offsets"][1] == len(row["prompt"])
+    assert attribution["score"] == pytest.approx(explained["beams"][0]["beam_score"], abs=2e-5)
+
+
 def test_a_page_with_every_method(linked, tmp_path):
     page = tmp_path / "report.html"
     result = run(

@@ -229,6 +229,21 @@ def test_prompts_file(longbel: Longbel, corpus: Path, tmp_path: Path) -> None:
     )
 
 
+def test_fewer_tokens_of_context(longbel: Longbel, corpus: Path, tmp_path: Path) -> None:
+    """Prompts are shortened as if the model took no more; a run keeps the number."""
+    prompts, whole = tmp_path / "prompts.jsonl", tmp_path / "whole.jsonl"
+    out = tmp_path / "preds.jsonl"
+    done = longbel("link", corpus, "--out", out, "--context-tokens", 128 + 60, "--prompts", prompts)
+    assert done.code == 0 and "longer than the context" in done.err
+    assert longbel("link", corpus, "--out", "-", "--prompts", whole).code == 0
+    assert identities(read(prompts)) == identities(read(whole)) == ORDER
+    lengths = [[len(row["prompt"]) for row in read(path)] for path in (prompts, whole)]
+    assert all(short <= long for short, long in zip(*lengths, strict=True))
+    assert lengths[0] != lengths[1]
+    done = longbel("link", corpus, "--out", out)
+    assert done.code == 4 and "context_tokens" in done.err
+
+
 def test_stats_file(longbel: Longbel, corpus: Path, tmp_path: Path) -> None:
     stats = tmp_path / "stats.json"
     assert longbel("link", corpus, "--out", tmp_path / "p.jsonl", "--stats", stats).code == 0
@@ -488,6 +503,7 @@ USAGE: dict[str, list[str]] = {
     "unknown groups": ["--out", "-", "--unknown-group", "perhaps"],
     "on error": ["--out", "-", "--on-error", "cry"],
     "a budget of nothing": ["--out", "-", "--max-batch-tokens", "0"],
+    "no room for a prompt": ["--out", "-", "--context-tokens", "128"],
     "a window of nothing": ["--out", "-", "--window", "0"],
     "a negative limit": ["--out", "-", "--limit", "-1"],
     "no threads": ["--out", "-", "--threads", "0"],

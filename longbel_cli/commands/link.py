@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 QUARANTINED = 5
 # Flags that not every linker takes, by the names of their parameters.
 LINKER_FLAGS = (
-    "model", "context_format", "language", "device", "dtype", "max_batch_tokens", "ensemble",
+    "model", "context_format", "language", "device", "dtype", "max_batch_tokens", "context_tokens",
+    "ensemble",
     "composite", "decoder", "prompts", "saliency", "pooling",
 )  # fmt: skip
 Tell = Callable[[str], None]
@@ -67,6 +68,12 @@ def link(
     max_batch_tokens: Annotated[
         int | None,
         typer.Option(help="Prompt tokens in flight together.  [default: by free memory]"),
+    ] = None,
+    context_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Most tokens of a prompt and its answer.  [default: all the model takes]"
+        ),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads, kept with the run.  [default: all cores]")
@@ -152,7 +159,15 @@ def link(
         linkers = [open_baseline(linker, _knowledge_base(kb, tell), baseline_options)]
     else:
         options = LinkOptions(
-            beams, context_format, language, composite, decoder, device, dtype, max_batch_tokens
+            beams,
+            context_format,
+            language,
+            composite,
+            decoder,
+            device,
+            dtype,
+            max_batch_tokens,
+            context_tokens,
         )
         opened = Linker.open(*_model_and_kb(model, kb, tell), options)
         linkers = _linkers(opened, ensemble, context_format)
@@ -345,7 +360,7 @@ def _tell_outcome(outcome: Outcome, out: Path, tell: Tell) -> None:
         tell(f"{outcome.mentions} mentions in {outcome.seconds:.1f} s ({rate:.2f}/s)")
     if outcome.shortened:
         tell(
-            f"{outcome.shortened} documents were longer than the model's context: "
+            f"{outcome.shortened} documents were longer than the context: "
             "their prompts were shortened (see Limits in the README)"
         )
     if outcome.quarantined:
