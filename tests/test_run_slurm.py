@@ -86,3 +86,16 @@ def test_the_command(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == sbatch_script(SlurmJob(LINK, tasks=3))
+    assert done.stderr == ""
+
+
+def test_the_command_says_that_the_folder_of_the_logs_must_be_there(tmp_path: Path) -> None:
+    out = tmp_path / "out" / "preds.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-m", "longbel_cli", "slurm", "--", "notes.jsonl", "--out", str(out)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.returncode == 0 and done.stdout.startswith("#!/bin/bash")
+    assert f"make {out.parent} before sbatch" in done.stderr

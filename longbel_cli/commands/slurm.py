@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -53,3 +54,6 @@ def slurm(
         setup=setup,
     )
     typer.echo(sbatch_script(job), nl=False)
+    folder = Path(job.out).parent
+    if not folder.exists():
+        typer.echo(f"longbel: make {folder} before sbatch: Slurm writes its logs there", err=True)

@@ -62,7 +62,7 @@ class TypeResolver:
             raise LongbelError(
                 f"entity types without a semantic group of the knowledge base: {listed}",
                 f"The knowledge base has: {', '.join(self.groups)}. Map them with --type-map "
-                "FILE (lines of `type<TAB>group`), or say --unknown-group skip or all.",
+                "FILE (lines of `type<TAB>group`), or link with --unknown-group skip or all.",
             )
 
 
