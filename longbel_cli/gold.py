@@ -188,6 +188,7 @@ def join(
                 replace(
                     _scored(prediction),
                     document_id=mention.document_id,
+                    mention_id=mention.mention_id,
                     mention=mention.mention,
                     spans=mention.spans,
                     gold=mention.gold,

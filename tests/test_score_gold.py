@@ -10,8 +10,9 @@ import pytest
 
 from kb_builder.errors import LongbelError
 from longbel_cli.evaluation import ScoreRequest, evaluate_files
-from longbel_cli.gold import GoldMention, Joined, gold_inside, join
+from longbel_cli.gold import GoldMention, Joined, align, gold_inside, join
 from longbel_cli.predictions import PredictionFile
+from longbel_cli.signature import gold_hash
 from longbel_cli.types import Prediction, Span
 from tests.score_cases import bigbio, prediction
 
@@ -108,7 +109,18 @@ def test_other_ids_join_by_spans_and_group() -> None:
     ]
     found = join(corpus, file(*predictions))
     assert outcomes(found) == [("a:0", "X", "X"), ("a:0", "Y", "Y"), ("a:5", "Z", "missing")]
+    assert [mention.mention_id for mention in found.mentions] == ["E1", "E2", "E3"]
     assert told(found, "2 mention(s) joined by spans and group")
+
+
+def test_one_corpus_has_one_gold_hash_whatever_the_predictions_call_its_mentions() -> None:
+    corpus = [gold("a:0", "X"), gold("a:1", "Y"), gold("b:0", "Z")]
+    ours = [prediction(place, "X") for place in ("a:0", "a:1", "b:0")]
+    renumbered = [replace(ours[0], mention_id="T99"), *ours[1:]]
+    first, other, empty = (join(corpus, file(*rows)) for rows in (ours, renumbered, ours[:1]))
+    assert len({gold_hash(found.mentions) for found in (first, other, empty)}) == 1
+    aligned = align([("first", first), ("other", other)])
+    assert [len(found.mentions) for found in aligned] == [3, 3]
 
 
 def test_an_id_with_other_spans_is_another_mention() -> None:
