@@ -61,12 +61,19 @@ class ScoredMention:
 
 @dataclass(frozen=True)
 class Joined:
-    """The mentions that are scored, in order, and how many are not and why."""
+    """The mentions that are scored, in order, and how many are not and why.
+
+    `no_code` are document and mention id of those whose gold is no concept.
+    """
 
     mentions: tuple[ScoredMention, ...]
-    n_no_code: int = 0
+    no_code: tuple[tuple[str, str], ...] = ()
     n_without_gold: int = 0
     notes: tuple[str, ...] = ()
+
+    @property
+    def n_no_code(self) -> int:
+        return len(self.no_code)
 
 
 class GoldMention(NamedTuple):
@@ -88,12 +95,13 @@ def is_no_code(gold: str) -> bool:
 def gold_inside(file: PredictionFile) -> Joined:
     """The gold that the predictions carry themselves."""
     scored: list[ScoredMention] = []
-    n_no_code, n_without = 0, 0
+    no_code: list[tuple[str, str]] = []
+    n_without = 0
     for prediction in file.predictions:
         if prediction.gold_concept_code is None:
             n_without += 1
         elif is_no_code(prediction.gold_concept_code):
-            n_no_code += 1
+            no_code.append((prediction.document_id, prediction.mention_id))
         else:
             scored.append(_scored(prediction))
     if not scored:
@@ -104,7 +112,7 @@ def gold_inside(file: PredictionFile) -> Joined:
     notes: tuple[str, ...] = ()
     if n_without:
         notes = (f"{file.path}: {n_without} mention(s) have no gold and are not scored",)
-    return Joined(tuple(scored), n_no_code, n_without, notes)
+    return Joined(tuple(scored), tuple(no_code), n_without, notes)
 
 
 def _scored(prediction: Prediction) -> ScoredMention:
@@ -174,13 +182,14 @@ def join(
     n_by_span = _join_spans(gold, file, unmatched, found, same_group)
     groups = _spelled_groups(gold, file, found)
     scored: list[ScoredMention] = []
-    n_no_code, n_without, n_missing = 0, 0, 0
+    no_code: list[tuple[str, str]] = []
+    n_without, n_missing = 0, 0
     for position, mention in enumerate(gold):
         if mention.gold is None:
             n_without += 1
             continue
         if is_no_code(mention.gold):
-            n_no_code += 1
+            no_code.append((mention.document_id, mention.mention_id))
             continue
         if position in found:
             prediction = file.predictions[found[position]]
@@ -237,7 +246,7 @@ def join(
         )
     if n_without:
         notes.append(f"{n_without} mention(s) of the gold corpus have no concept code: not scored")
-    return Joined(tuple(scored), n_no_code, n_without, tuple(notes))
+    return Joined(tuple(scored), tuple(no_code), n_without, tuple(notes))
 
 
 def _same_text(left: str, right: str) -> bool:
@@ -347,7 +356,9 @@ def _spelled_groups(
 def align(systems: Sequence[tuple[str, Joined]]) -> list[Joined]:
     """The same mentions in the same order for all systems, named, with gold inside.
 
-    A mention that one of them lacks counts as wrong there. Gold that differs is an error.
+    A mention that one of them lacks counts as wrong there. Gold that differs is an error, and so
+    is a mention that has a concept in one and NO_CODE in another: it cannot be left out of one
+    score alone.
     """
     by_key = [
         {(mention.document_id, mention.mention_id): mention for mention in joined.mentions}
@@ -362,14 +373,22 @@ def align(systems: Sequence[tuple[str, Joined]]) -> list[Joined]:
             )
         for key, mention in mentions.items():
             if everything.setdefault(key, mention).gold != mention.gold:
-                raise LongbelError(
-                    f"{name} has another gold than the systems before it for {key[0]}:{key[1]}",
-                    "Give the annotated corpus with --gold.",
-                )
+                raise _other_gold(name, key)
+    for name, joined in systems:
+        for key in joined.no_code:
+            if key in everything:
+                raise _other_gold(name, key)
     return [
         _completed(name, joined, mentions, everything)
         for (name, joined), mentions in zip(systems, by_key, strict=True)
     ]
+
+
+def _other_gold(name: str, key: tuple[str, str]) -> LongbelError:
+    return LongbelError(
+        f"{name} has another gold than the other systems for {key[0]}:{key[1]}",
+        "Give the annotated corpus with --gold.",
+    )
 
 
 def _completed(

@@ -7,7 +7,7 @@ import pytest
 
 from kb_builder.errors import LongbelError
 from longbel_cli.comparison import compare
-from longbel_cli.gold import align
+from longbel_cli.gold import Joined, align
 from longbel_cli.metrics import Evaluated, ScoreOptions, evaluate, mention_metrics
 from tests.score_cases import joined, mention
 
@@ -85,11 +85,15 @@ def test_mentions_that_a_system_lacks_count_as_wrong_there() -> None:
 @pytest.mark.parametrize(
     ("theirs", "message"),
     [
-        (joined(mention("a:0", "Q", "X")), "another gold than the systems before it for a:T0"),
+        (joined(mention("a:0", "Q", "X")), "another gold than the other systems for a:T0"),
+        (
+            Joined((mention("a:1", "Y", "Y"),), no_code=(("a", "T0"),)),
+            "theirs has another gold than the other systems for a:T0",
+        ),
         (joined(mention("z:0", "X", "X")), "no mention in common"),
     ],
 )
 def test_predictions_of_another_gold_are_refused(theirs, message: str) -> None:
-    ours = joined(mention("a:0", "X", "X"))
+    ours = joined(mention("a:0", "X", "X"), mention("a:1", "Y", "Y"))
     with pytest.raises(LongbelError, match=message):
         align([("ours", ours), ("theirs", theirs)])
