@@ -114,7 +114,7 @@ def test_the_loss_is_the_mean_over_the_weights():
     ids = np.array([[1, 2, 3, 4, 5], [6, 7, 8, 0, 0]])
     weights = np.array([[0, 0, 0, 1, 1], [0, 0.5, 1, 0, 0]], dtype=np.float32)
     trainer = Trainer(model, Schedule(1, None, 1e-3))
-    loss = trainer._backward(Batch(ids, weights, Place(), 1.0))
+    loss = trainer._backward(Batch(ids, weights, Place(), 1.0, 1.0))
     with torch.no_grad():
         logprobs = model(input_ids=torch.from_numpy(ids)).logits.log_softmax(-1)
         alone = model(input_ids=torch.tensor([[6, 7, 8]])).logits.log_softmax(-1)
@@ -127,6 +127,17 @@ def test_the_loss_is_the_mean_over_the_weights():
 )
 def test_the_learning_rate_rises_and_falls_linearly(progress, expected):
     assert Schedule(1, None, 1.0, warmup=0.1).rate(progress) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("steps", [1, None])
+def test_a_single_step_is_no_step_of_rate_0(steps):
+    model = tiny_model("llama", 50)
+    before = model.get_input_embeddings().weight.detach().clone()
+    batch = Batch(np.array([[1, 2, 3]]), np.array([[0, 1, 1]], np.float32), Place(), 1.0, 1.0)
+    step = Trainer(model, Schedule(1, steps, 1e-2))._step(batch, 1)
+    assert step.progress == 1.0  # what a bar shows
+    assert step.rate == pytest.approx(1e-2 * 0.5 / 0.97)
+    assert not torch.equal(model.get_input_embeddings().weight, before)
 
 
 def test_another_command_does_not_go_on_with_this_training(options, tmp_path):

@@ -36,7 +36,7 @@ def batch() -> Batch:
         ids[row, :length] = rng.integers(1, 50, length)
         weights[row, length - 2 : length] = 1.0
         weights[row, 1] = 0.5 * (row % 2)
-    return Batch(ids, weights, Place(), 1.0)
+    return Batch(ids, weights, Place(), 1.0, 1.0)
 
 
 def gradients(checkpointing=False, **options) -> tuple[float, dict[str, torch.Tensor], int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,13 +24,15 @@ CHUNK = 2048
 class Batch:
     """Examples padded on the right: `ids` and `weights` are [examples, longest].
 
-    `place` says where it stands; `done` how much of the epoch is behind it, from 0 to 1.
+    `place` says where it stands; `share` how much of the epoch it is, and `done` how much of it
+    is behind once this batch is, from 0 to 1.
     """
 
     ids: NDArray[np.int64]
     weights: NDArray[np.float32]
     place: Place
     done: float
+    share: float
 
     def part(self, rows: NDArray[np.int64]) -> Batch:
         """These examples alone, without the padding that none of them needs."""
@@ -39,7 +41,7 @@ class Batch:
         weights = self.weights[rows]
         # An example ends with the end of its answer, which weighs something.
         longest = int(np.flatnonzero(weights.any(axis=0))[-1]) + 1
-        return Batch(self.ids[rows, :longest], weights[:, :longest], self.place, self.done)
+        return replace(self, ids=self.ids[rows, :longest], weights=weights[:, :longest])
 
 
 class Place(NamedTuple):
@@ -83,17 +85,20 @@ class EpochPlan:
         groups = by_length(examples, self.tokens_per_batch)
         random.Random(f"{self.seed}/{epoch}/chunk {chunk}").shuffle(groups)
         for number, group in enumerate(groups):
+            ids, weights = self._padded(group)
             done = chunk * CHUNK + (number + 1) / len(groups) * len(items)
-            yield self._padded(group, Place(epoch, chunk, number), done / self.n_items)
+            share = len(items) / len(groups)
+            place = Place(epoch, chunk, number)
+            yield Batch(ids, weights, place, done / self.n_items, share / self.n_items)
 
-    def _padded(self, group: Sequence[Example], place: Place, done: float) -> Batch:
+    def _padded(self, group: Sequence[Example]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         length = max(len(example) for example in group)
         ids = np.full((len(group), length), self.pad, dtype=np.int64)
         weights = np.zeros((len(group), length), dtype=np.float32)
         for row, example in enumerate(group):
             ids[row, : len(example)] = example.ids
             weights[row, : len(example)] = example.weights
-        return Batch(ids, weights, place, done)
+        return ids, weights
 
 
 def by_length(examples: Sequence[Example], tokens_per_batch: int) -> list[list[Example]]:

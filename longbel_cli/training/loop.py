@@ -161,18 +161,21 @@ class Trainer:
                 )
             epoch, start = epoch + 1, None
 
-    def _progress(self, batch: Batch, number: int) -> float:
+    def _progress(self, batch: Batch, number: int) -> tuple[float, float]:
+        """How much of the training is behind in the middle of step `number`, and after it."""
         if self._schedule.steps is not None:
-            return number / self._schedule.steps
-        return (batch.place.epoch + batch.done) / self._schedule.epochs
+            return (number - 0.5) / self._schedule.steps, number / self._schedule.steps
+        after = batch.place.epoch + batch.done
+        return (after - batch.share / 2) / self._schedule.epochs, after / self._schedule.epochs
 
     def _step(self, batch: Batch, number: int) -> Step:
         started = time.perf_counter()
         # What a base model's dropout draws depends on the step alone, so a resumed training
         # draws the same.
         torch.manual_seed(self._seed * 1_000_003 + number)
-        progress = self._progress(batch, number)
-        rate = self._schedule.rate(progress)
+        middle, after = self._progress(batch, number)
+        # Of its middle, so that no step is taken at rate 0, neither the first nor the last.
+        rate = self._schedule.rate(middle)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
@@ -180,7 +183,7 @@ class Trainer:
         nn.utils.clip_grad_norm_(self._trained, self._schedule.clip)
         self._optimizer.step()
         seconds = time.perf_counter() - started
-        return Step(number, progress, loss, rate, batch.ids.size, seconds)
+        return Step(number, after, loss, rate, batch.ids.size, seconds)
 
     def _backward(self, batch: Batch) -> float:
         """Gradients of the whole batch's mean loss, and that loss."""
