@@ -22,7 +22,7 @@ TEXT = (
 @cache
 def checkpoint() -> Checkpoint:
     """A byte-level tokenizer of this project's own kind, with no model folder behind it."""
-    from longbel_cli.fresh import as_pretrained, train_tokenizer
+    from longbel_cli.training.fresh import as_pretrained, train_tokenizer
 
     tokenizer = as_pretrained(train_tokenizer([TEXT] * 4, 400), 2048)
     return Checkpoint(Path("nowhere"), {"max_position_embeddings": 2048}, tokenizer)

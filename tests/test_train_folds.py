@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-import longbel_cli.fresh
+import longbel_cli.training.fresh
 from kb_builder.errors import LongbelError
 from kb_builder.store import KnowledgeBase
 from longbel_cli.checkpoint import Checkpoint
@@ -174,8 +174,8 @@ def test_folds_and_final_model_have_one_tokenizer_and_one_start(options, tmp_pat
         made.append(vocabulary)
         return train_tokenizer(texts, vocabulary)
 
-    train_tokenizer = longbel_cli.fresh.train_tokenizer
-    monkeypatch.setattr(longbel_cli.fresh, "train_tokenizer", spy)
+    train_tokenizer = longbel_cli.training.fresh.train_tokenizer
+    monkeypatch.setattr(longbel_cli.training.fresh, "train_tokenizer", spy)
     options = replace(options, base=None, fresh="nano", steps=1, learning_rate=1e-9)
     out = tmp_path / "model"
     train(options, out, Computing(keep_folds=True))

@@ -8,7 +8,7 @@ import torch
 from kb_builder.errors import LongbelError
 from kb_builder.tokenization import AnswerTokenizer
 from longbel_cli.checkpoint import Checkpoint
-from longbel_cli.fresh import (
+from longbel_cli.training.fresh import (
     MARKS,
     FreshSize,
     as_pretrained,

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from longbel_cli import synthetic
-from longbel_cli.synthetic import CHANGES, SyntheticDocuments, abbreviation
+from longbel_cli.training import synthetic
 from longbel_cli.training.lexicon import Lexicon, Name, folded
+from longbel_cli.training.synthetic import CHANGES, SyntheticDocuments, abbreviation
 
 NAMES = (
     Name("Diabetes Mellitus, Type 2", "C1", "Disorders", "ENG"),

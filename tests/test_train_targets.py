@@ -7,14 +7,14 @@ import math
 import pytest
 
 from kb_builder.errors import LongbelError
-from longbel_cli.targets import (
+from longbel_cli.training.lexicon import Lexicon, Name
+from longbel_cli.training.targets import (
     TARGET_RULES,
     NearestNames,
     document_targets,
     target_rule,
     trigrams,
 )
-from longbel_cli.training.lexicon import Lexicon, Name
 from longbel_cli.types import Document, Mention, Passage, Span
 
 LEXICON = Lexicon(

@@ -14,12 +14,12 @@ from typing import Any
 from kb_builder.errors import LongbelError
 from longbel_cli.checkpoint import Checkpoint
 from longbel_cli.prompts import SentenceSplitter
-from longbel_cli.synthetic import SyntheticDocuments
-from longbel_cli.targets import NearestNames, document_targets, target_rule
 from longbel_cli.training.batches import EpochPlan
 from longbel_cli.training.examples import Cropping, Example, ExampleMaker, Names
 from longbel_cli.training.lexicon import Lexicon
 from longbel_cli.training.options import TrainOptions, needs_language
+from longbel_cli.training.synthetic import SyntheticDocuments
+from longbel_cli.training.targets import NearestNames, document_targets, target_rule
 from longbel_cli.types import Document
 
 _TOKENIZER_DOCUMENTS = 3000

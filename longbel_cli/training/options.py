@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.fresh import FRESH_SIZES
 from longbel_cli.prompts import PROMPT_FORMATS, PromptFormat, prompt_format
-from longbel_cli.targets import TARGET_RULES
+from longbel_cli.training.fresh import FRESH_SIZES
+from longbel_cli.training.targets import TARGET_RULES
 
 if TYPE_CHECKING:
     from longbel_cli.training.loop import Step

@@ -106,7 +106,7 @@ def _marks(options: TrainOptions) -> tuple[Any, ...]:
 def _fresh(
     options: TrainOptions, texts: Callable[[], Iterable[str]], tell: Callable[[str], None]
 ) -> tuple[Any, Any]:
-    from longbel_cli.fresh import as_pretrained, fresh_model, fresh_size, train_tokenizer
+    from longbel_cli.training.fresh import as_pretrained, fresh_model, fresh_size, train_tokenizer
 
     assert options.fresh is not None
     size = fresh_size(options.fresh)

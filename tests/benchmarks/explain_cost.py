@@ -44,7 +44,7 @@ def _model(folder: str | None, device: str, dtype: str) -> tuple[Any, Any]:
     if folder is not None:
         checkpoint = Checkpoint.open(folder)
         return checkpoint, checkpoint.load_model(device, dtype)
-    from longbel_cli.fresh import FRESH_SIZES, fresh_model
+    from longbel_cli.training.fresh import FRESH_SIZES, fresh_model
     from tests.explain_cases import checkpoint as small
 
     model = fresh_model(FRESH_SIZES["small"], small().tokenizer, 1 << 14, seed=0)

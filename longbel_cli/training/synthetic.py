@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from longbel_cli.synthetic_texts import FILLERS, HEADINGS, KIND_OF_GROUP, TEMPLATES
 from longbel_cli.training.lexicon import Lexicon, Name, folded
+from longbel_cli.training.synthetic_texts import FILLERS, HEADINGS, KIND_OF_GROUP, TEMPLATES
 from longbel_cli.types import Document, Mention, Passage, Span, in_document_order
 
 LANGUAGES = {"ENG": "en", "FRE": "fr", "SPA": "es"}
