@@ -34,13 +34,14 @@ from longbel_cli.types import Candidate, Document, Mention, Prediction
 
 # Tokens that a predicted name adds to its document's prompt, for the estimate of its size.
 _NAME_TOKENS = 12
-_SMALLEST_BUDGET = 64
+# Places in the cache that the beams of an answer take beside their prompt.
+_ANSWER_TOKENS = 64
 
 
 @dataclass(frozen=True)
 class EngineOptions:
     """`max_prompt_tokens` is what the model's context leaves beside an answer; `token_budget`
-    bounds the prompt tokens of all documents in flight."""
+    bounds the tokens in the cache, prompts and answers, of all documents in flight."""
 
     form: PromptFormat
     max_prompt_tokens: int
@@ -96,16 +97,12 @@ class LinkingEngine:
         self._options, self._split, self._on_prompt = options, split, on_prompt
         self.token_budget = options.token_budget
         self.shortened: dict[str, Shortening] = {}
+        self._flying: dict[int, _Flight] = {}
 
     @property
     def decoder_stats(self) -> DecodeStats:
         """What the decoder has counted so far."""
         return self._decoder.stats
-
-    @property
-    def decoder_bytes_per_token(self) -> int:
-        """Cache memory that a prompt token takes."""
-        return self._decoder.bytes_per_token
 
     def link_window(
         self,
@@ -118,22 +115,26 @@ class LinkingEngine:
         `on_step` is told after each step of the decoder how many mentions it finished; what it
         raises ends the window, and the engine is ready for the next. When the device runs out
         of memory the window starts again with half the budget; `token_budget` then holds what
-        it was linked with.
+        it was linked with, and later windows keep to it. LongbelError, exit code 1, where the
+        device has no memory for a document alone.
         """
-        self.token_budget = token_budget or self._options.token_budget
+        self.token_budget = token_budget or self.token_budget
         while True:
-            self._decoder.reset()
             self.shortened.clear()
+            self._flying.clear()
             try:
                 return self._link(documents, on_step)
             except OutOfMemoryError as error:
-                if self.token_budget <= _SMALLEST_BUDGET:
+                if len(self._flying) == 1:
+                    (flight,) = self._flying.values()
                     raise LongbelError(
-                        "the device has no memory for a single document",
-                        "Use a larger device, --dtype bfloat16, or shorter documents.",
+                        f"document {flight.document.id}: the device has no memory for it, alone",
+                        "Use a larger device, --dtype bfloat16, or fewer --context-tokens.",
                         exit_code=1,
                     ) from error
                 self.token_budget //= 2
+            finally:
+                self._decoder.reset()
 
     def _link(
         self, documents: Sequence[Document], on_step: Callable[[int], None]
@@ -144,20 +145,17 @@ class LinkingEngine:
             (number for number, flight in enumerate(flights) if not flight.done),
             key=lambda number: (-flights[number].tokens, number),
         )
-        flying: set[int] = set()
+        flying = self._flying
         while waiting or flying:
-            while waiting and self._fits(flights, flying, waiting[0]):
+            while waiting and self._fits(flights[waiting[0]]):
                 number = waiting.pop(0)
-                if self._submit(number, flights[number]):
-                    flying.add(number)
+                flying[number] = flights[number]
+                self._go_on(number)
             finished = self._decoder.step() if flying else []
             for key, beams in finished:
                 assert isinstance(key, int)
-                flight = flights[key]
-                self._record(flight, beams)
-                if not self._submit(key, flight):
-                    flying.remove(key)
-                    self._decoder.release(key)
+                self._record(flying[key], beams)
+                self._go_on(key)
             on_step(len(finished))
         self._tell_prompts(flights)
         return [prediction for flight in flights for prediction in flight.predictions]
@@ -185,16 +183,19 @@ class LinkingEngine:
                 tokens += sum(len(one.text) // 3 + _NAME_TOKENS for one in mentions[:-1])
             yield _Flight(document, prompts, mentions, min(tokens, limit))
 
-    def _fits(self, flights: Sequence[_Flight], flying: set[int], number: int) -> bool:
+    def _fits(self, flight: _Flight) -> bool:
         """A document always fits where nothing else is in flight."""
-        in_flight = sum(flights[other].tokens for other in flying)
-        return not flying or in_flight + flights[number].tokens <= self.token_budget
+        together = [*self._flying.values(), flight]
+        tokens = sum(one.tokens + _ANSWER_TOKENS for one in together)
+        return len(together) == 1 or tokens <= self.token_budget
 
-    def _submit(self, key: int, flight: _Flight) -> bool:
-        """Submit the next mention that a prompt can be made for; whether there was one.
+    def _go_on(self, key: int) -> None:
+        """Submit the next mention of what is in flight that a prompt can be made for; where there
+        is none, it has landed.
 
         A mention that is longer than the model's context gets no candidates.
         """
+        flight = self._flying[key]
         while not flight.done:
             fitting = self._fitting_prompt(flight)
             if fitting is None:
@@ -204,8 +205,9 @@ class LinkingEngine:
             if self._on_prompt is not None:
                 flight.prompts_shown.append((flight.mention, prompt))
             self._decoder.submit(Request(key, ids, flight.mention.semantic_group))
-            return True
-        return False
+            return
+        del self._flying[key]
+        self._decoder.release(key)
 
     def _fitting_prompt(self, flight: _Flight) -> tuple[Prompt, list[int]] | None:
         """The prompt, shortened where the model's context demands it; None where the mention

@@ -412,6 +412,20 @@ def test_a_wide_node_at_which_a_name_ends() -> None:
     compare(model, names, options, [Request(0, prompt, "A")], expected, found, Differences())
 
 
+def test_wide_nodes_of_equal_moves() -> None:
+    """Where the cut falls between equals, the smaller tokens stay, as on the host."""
+    names = Names({"A": [(token,) for token in range(100, 700)], "B": [(3,)]})
+    model = tiny_model("llama", vocab_size=700, seed=4)
+    with torch.inference_mode():
+        model.lm_head.weight[103:690] = model.lm_head.weight[102]
+        model.lm_head.weight[102] *= 0.5
+    requests = [Request(0, [5, 6, 7, CLOSE], "A")]
+    (beams,) = finish(PackedDecoder(model, names.trie, SearchOptions(END, 20)), requests)
+    rows = [beam.rows[0] for beam in beams]
+    equal = [row for row in rows if 3 <= row < 590]
+    assert len(equal) >= 10 and sorted(equal) == [*range(3, 3 + len(equal))]
+
+
 def test_wide_nodes_inside_composite_answers() -> None:
     """A wide root is met again after the composite mark."""
     names = Names({"A": [(token,) for token in range(100, 700)], "B": [(3,)]})

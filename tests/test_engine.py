@@ -89,7 +89,7 @@ class ScriptedDecoder:
 
     def release(self, key: Hashable) -> None:
         assert all(request.key != key for request in self.queue)
-        del self.kept[key]
+        self.kept.pop(key, None)
 
     def reset(self) -> None:
         self.queue.clear()
@@ -276,9 +276,12 @@ PROMPT = (
 )
 
 
+PLACES = len(PROMPT) + 64  # of a prompt and the beams of its answer
+
+
 @pytest.mark.parametrize(
     ("budget", "most"),
-    [(1, 1), (2 * len(PROMPT) - 1, 1), (2 * len(PROMPT), 2), (5 * len(PROMPT) + 9, 5), (10**6, 6)],
+    [(1, 1), (2 * PLACES - 1, 1), (2 * PLACES, 2), (5 * PLACES + 9, 5), (10**6, 6)],
 )
 def test_the_budget_bounds_what_is_in_flight(budget: int, most: int) -> None:
     """Six documents of one mention each; one document is always let in."""
@@ -350,6 +353,9 @@ def test_out_of_memory_halves_the_budget_and_starts_again(fails_in_submit: bool)
     ]
     assert {text for _, _, text in shown} <= {text for _, text in decoder.submitted}
     # The next window starts from the budget asked for, or from the one it is told.
+    lowered = engine.token_budget
+    engine.link_window(documents[:1])
+    assert engine.token_budget == lowered
     engine.link_window(documents[:1], token_budget=200)
     assert engine.token_budget == 200
 
@@ -365,7 +371,7 @@ def test_a_window_replayed_with_its_budget_is_the_same() -> None:
 
 def test_no_memory_for_a_single_document() -> None:
     engine = engine_of(ScriptedDecoder(capacity=10))
-    with pytest.raises(LongbelError, match="no memory for a single document") as raised:
+    with pytest.raises(LongbelError, match="document a: the device has no memory") as raised:
         engine.link_window([FEVER])
     assert raised.value.exit_code == 1
     assert "cough" not in str(raised.value)

@@ -223,6 +223,16 @@ def test_ties_go_to_the_earlier_beam_and_the_smaller_token(
     assert run(trie, "G", logprob, options)[0] == plain_search(names, logprob, n_beams, 128)
 
 
+@pytest.mark.parametrize("moves", [30, 300, 700])
+def test_some_of_many_moves_tie(moves: int) -> None:
+    names = [(token,) for token in range(moves) if token not in (END, PLUS)]
+    for seed in range(5):
+        logprob = scripted(seed, spread=1.0, step=0.125)
+        expected = plain_search(names, logprob, 5, 128)
+        beams, _ = run(trie_of({"G": names}), "G", logprob, SearchOptions(END, 5))
+        assert beams == expected
+
+
 def test_many_moves_that_tie() -> None:
     """All moves are worth the same: the smallest tokens stay, however many there are."""
     names = [(token,) for token in range(80)]

@@ -70,7 +70,7 @@ class Decoder(Protocol):
         """Do one piece of work; the requests that it finished, beams best first."""
 
     def release(self, key: Hashable) -> None:
-        """Forget what is kept for a document that is done."""
+        """Forget what is kept for a document that is done; nothing, where none of it came."""
 
     def reset(self) -> None:
         """Forget everything, requests under way included."""

@@ -15,7 +15,8 @@ interface. Sliding windows are applied; soft-capping and attention sinks are ref
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,7 +30,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from kb_builder.errors import LongbelError
 from kb_builder.trie import Trie
 from longbel_cli.decoders import Beam, DecodeStats, OutOfMemoryError, Request
-from longbel_cli.decoders.search import BeamSearch, Path, SearchOptions
+from longbel_cli.decoders.search import BeamSearch, Path, SearchOptions, best_moves
 from longbel_cli.decoders.spaces import Spaces
 
 ATTENTION = "longbel_packed"
@@ -38,7 +39,15 @@ _CHUNK = 2048  # prompt tokens of one document in one forward pass
 _LAYERS = {"full_attention", "sliding_attention"}
 _ROTARY_BY_LENGTH = {"dynamic", "longrope"}
 _QUERY_BLOCK = 128  # prompt tokens whose attention is computed together
-_SPARE = 256  # places for the search tree that a new slot has beyond its prompt
+_SPARE_PER_BEAM = 12  # places for the search tree that a new slot has beyond its prompt
+
+
+@contextmanager
+def _telling_lack_of_memory() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError from error
 
 
 class _Slot:
@@ -56,10 +65,7 @@ class _Slot:
             return
         layers, heads, size = self._shape
         capacity = _capacity(places)
-        try:
-            keys, values = (self._like.new_zeros(layers, heads, capacity, size) for _ in range(2))
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError from error
+        keys, values = (self._like.new_zeros(layers, heads, capacity, size) for _ in range(2))
         if self.capacity:
             keys[:, :, : self.capacity] = self.keys
             values[:, :, : self.capacity] = self.values
@@ -230,8 +236,9 @@ class PackedDecoder:
         layers, heads, size = self._slot_shape
         return 2 * layers * heads * size * self._model.dtype.itemsize
 
+    @_telling_lack_of_memory()
     def submit(self, request: Request) -> None:
-        places = len(request.prompt_ids) + _SPARE
+        places = len(request.prompt_ids) + _SPARE_PER_BEAM * self._options.n_beams
         if request.key not in self._slots:
             self._slots[request.key] = self._free_slot(places)
         slot = self._slots[request.key]
@@ -260,6 +267,7 @@ class PackedDecoder:
         self._released.clear()
         return _Slot(self._slot_shape, torch.empty(0, dtype=self._model.dtype, device=self._device))
 
+    @_telling_lack_of_memory()
     @torch.inference_mode()
     def step(self) -> list[tuple[Hashable, list[Beam]]]:
         """One forward pass over everything that is ready."""
@@ -280,11 +288,8 @@ class PackedDecoder:
         for job, path, _ in scored:
             job.search.moves(path)
         modelling = time.perf_counter()
-        try:
-            logits = self._forward(segments, [row for _, _, row in scored])
-            results = self._logprobs(logits, scored)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError from error
+        logits = self._forward(segments, [row for _, _, row in scored])
+        results = self._logprobs(logits, scored)
         feeding = time.perf_counter()
         for (job, path, _), (logprobs, chosen) in zip(scored, results, strict=True):
             job.search.feed(path, logprobs, chosen)
@@ -372,8 +377,7 @@ class PackedDecoder:
                 narrow.append((number, tokens))
                 continue
             allowed = self._tokens_on_device(job.search, path.node, tokens)
-            best = (logits[number, allowed] - totals[number]).topk(2 * self._options.n_beams)
-            results[number] = (best.values.cpu().numpy(), best.indices.cpu().numpy())
+            results[number] = self._best_of(logits[number, allowed] - totals[number], tokens)
         if narrow:
             counts = [len(tokens) for _, tokens in narrow]
             rows = torch.from_numpy(np.repeat([number for number, _ in narrow], counts))
@@ -385,6 +389,15 @@ class PackedDecoder:
             ):
                 results[number] = (piece, None)
         return [result for result in results if result is not None]
+
+    def _best_of(self, logprobs: Tensor, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The best 2 x beams of many moves, chosen on the device, and their numbers."""
+        keep = 2 * self._options.n_beams
+        best = logprobs.topk(keep + 1)
+        values, chosen = best.values.cpu().numpy(), best.indices.cpu().numpy()
+        if values[keep - 1] == values[keep]:  # equals on both sides of the cut: tokens decide
+            pass
+        return values[:keep], chosen[:keep]
 
     def _tokens_on_device(self, search: BeamSearch, node: int, tokens: np.ndarray) -> Tensor:
         key = id(search.names), node  # the names outlive this decoder

@@ -85,6 +85,13 @@ class SearchOptions:
         return self.lookahead_searches is None or searches <= self.lookahead_searches
 
 
+def best_moves(
+    logprobs: npt.NDArray[np.float32], tokens: npt.NDArray[np.int64], keep: int
+) -> npt.NDArray[np.int64]:
+    """Numbers of the best `keep` moves, best first; of equal ones those with smaller tokens."""
+    return np.lexsort((tokens, -logprobs))[:keep]
+
+
 class BeamSearch:
     """The search for one mention. Feed `root` first, then whatever `wanted` names."""
 
@@ -123,7 +130,7 @@ class BeamSearch:
         tokens, nodes, _ = self.moves(path)
         keep = 2 * self._options.n_beams
         if chosen is None and len(logprobs) > keep:
-            chosen = np.argpartition(-logprobs, keep - 1)[:keep]
+            chosen = best_moves(logprobs, tokens, keep)
             logprobs = logprobs[chosen]
         if chosen is not None:
             tokens, nodes = tokens[chosen], nodes[chosen]
