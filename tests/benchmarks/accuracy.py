@@ -1,18 +1,22 @@
 """What document memory gains: every prompt format and baseline on real text, in one table.
 
-    python -m tests.benchmarks.accuracy --data DATA --work WORK [--track en] [--systems NAME,...]
+    python -m tests.benchmarks.accuracy --data DATA --work WORK [--track en] [--systems "NAME; ..."]
 
 DATA holds `kb/` (a release in UMLS layout) and `corpora/NAME/{train,dev}.openkb.jsonl.gz`. A small
 Llama is trained from scratch on documents made from the names of the KB, in all prompt formats
 alike; from it each system is fine-tuned on the training splits (the same mentions, the same
 schedule) and linked on the development splits. Every step is a `longbel` command that goes on
-where it stopped, so the same call finishes an interrupted benchmark. Prints Markdown tables and
-writes WORK/TRACK/results.json. With `--base MODEL` another model is fine-tuned, on a GPU say.
+where it stopped, so the same call finishes an interrupted benchmark, and several calls may share
+WORK, each with some of the systems. Prints Markdown tables and keeps all results in
+WORK/TRACK/results.seed0.json. With `--base MODEL` another model is fine-tuned, on a GPU say. Track `craft`: whole articles; every
+second one is trained on (in crops of up to `--crop` characters), others are linked with models
+that may read no more than so many tokens of context.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import subprocess
@@ -28,13 +32,16 @@ ALSO = ("hybrid_medium", "hybrid_short", "short", "long", "echoed")  # beside hy
 
 @dataclass(frozen=True)
 class System:
-    """A row of the table: a prompt format and the memory it trains with, or a baseline."""
+    """A row of the table: a prompt format and the memory it trains with, or a baseline; or a
+    system of another row (`of`) that may read no more than `context_tokens`."""
 
     name: str
     context_format: str | None = None
     robust: bool = False
     linker: str | None = None
     parts: tuple[str, ...] = ()
+    of: str | None = None
+    context_tokens: int | None = None
 
     @property
     def folder(self) -> str:
@@ -56,21 +63,36 @@ SYSTEMS = (
     System("echoed, robust", "echoed", robust=True),
     System("ensemble", parts=("short", "hybrid_medium", "hybrid_short", "hybrid_long, robust")),
 )
-BY_NAME = {system.name: system for system in SYSTEMS}
+_OF_CRAFT = "exact; tfidf; short; hybrid_medium; hybrid_long, gold; long, gold; echoed, gold"
+LESS_CONTEXT = tuple(
+    System(f"{of}, {tokens} tokens", of=of, context_tokens=tokens)
+    for of in ("hybrid_long, gold", "echoed, gold")
+    for tokens in (512, 1024)
+)
+BY_NAME = {system.name: system for system in (*SYSTEMS, *LESS_CONTEXT)}
 
 
 @dataclass(frozen=True)
 class Track:
-    """Corpora of one language: trained on together, reported one by one."""
+    """Corpora of one language: trained on together, reported one by one. `halved`: they have no
+    dev split, and every second document of the training split serves as one."""
 
     language: str
     corpora: tuple[str, ...]
+    systems: tuple[System, ...] = SYSTEMS
+    halved: bool = False
 
 
 TRACKS = {
     "en": Track("en", ("bc5cdr", "ncbi_disease")),
     "fr": Track("fr", ("quaero_emea", "quaero_medline")),
     "es": Track("es", ("spaccc",)),
+    "craft": Track(
+        "en",
+        ("craft",),
+        (*(BY_NAME[name] for name in _OF_CRAFT.split("; ")), *LESS_CONTEXT),
+        halved=True,
+    ),
 }
 
 
@@ -111,7 +133,7 @@ class Bench:
             "--language", self.track.language, "--epochs", args.epochs,
             "--mentions-per-document", args.mentions_per_document, "--unknown-group", "skip",
             "--learning-rate", args.learning_rate, "--tokens-per-batch", args.tokens_per_batch,
-            "--seed", args.seed, "--dtype", args.dtype,
+            "--seed", args.seed, "--dtype", args.dtype, "--crop", args.crop,
             *(("--folds", args.folds) if system.robust else ()), *self._machine(),
         )  # fmt: skip
 
@@ -123,11 +145,16 @@ class Bench:
                 self._longbel("fuse", *parts, "--out", out)
             return
         if system.linker is None:
-            how: tuple[Any, ...] = ("--model", self._model(system), *self._machine())
+            trained = BY_NAME[system.of] if system.of else system
+            how: tuple[Any, ...] = ("--model", self._model(trained), *self._machine())
+            tokens = system.context_tokens or self.args.context_tokens
+            if tokens:
+                how += ("--context-tokens", tokens)
         else:
             how = ("--linker", system.linker)
             if system.linker == "dense":
                 how += ("--model", self.args.encoder, "--device", self.args.device)
+                how += ("--pooling", self.args.pooling)
         self._longbel(
             "link", self._corpus(corpus, "dev"), "--kb", self.kb, "--out", out, *how,
             "--beams", 5, "--unknown-group", "skip", "--limit", self.args.documents,
@@ -152,6 +179,14 @@ class Bench:
             "seconds_training": self._read(self._seconds(system.name)),
         }
 
+    def keep(self, results: dict[str, dict[str, Any]]) -> None:
+        """Beside those of other calls."""
+        name = f"results.seed{self.args.seed}.json"
+        known = self._read(name) or {}
+        self._write(
+            name, {corpus: known.get(corpus, {}) | found for corpus, found in results.items()}
+        )
+
     def _model(self, system: System) -> Path:
         return self.work / f"{system.folder}.seed{self.args.seed}"
 
@@ -160,7 +195,18 @@ class Bench:
         return self.work / f"{corpus}.{system.folder}{seed}.jsonl"
 
     def _corpus(self, name: str, split: str) -> Path:
-        return Path(self.args.data / "corpora" / name / f"{split}.openkb.jsonl.gz")
+        path = Path(self.args.data / "corpora" / name / f"{split}.openkb.jsonl.gz")
+        return self._half(name, split) if self.track.halved else path
+
+    def _half(self, name: str, split: str) -> Path:
+        """Every second document of the training split."""
+        path = self.work / f"{name}.{split}.jsonl"
+        if not path.exists():
+            whole = self.args.data / "corpora" / name / "train.openkb.jsonl.gz"
+            with gzip.open(whole, "rt", encoding="utf-8") as file:
+                lines = [*file][0 if split == "train" else 1 :: 2]
+            path.write_text("".join(lines), encoding="utf-8")
+        return path
 
     def _corpora(self, split: str) -> Iterator[Path]:
         return (self._corpus(name, split) for name in self.track.corpora)
@@ -201,7 +247,7 @@ class Bench:
         """One file a training: several processes may share WORK, each with its `--systems`."""
         return f"{label.replace(', ', '-')}.seed{self.args.seed}.seconds.json"
 
-    def _read(self, name: str) -> float | None:
+    def _read(self, name: str) -> Any:
         path = self.work / name
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
@@ -263,7 +309,7 @@ def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
         for system in systems:
             results[corpus][system.name] = bench.score(system, corpus)
         print(table(corpus, results[corpus]), end="\n\n", flush=True)
-    bench._write("results.json", results)
+    bench.keep(results)
 
 
 def main() -> None:
@@ -274,6 +320,9 @@ def main() -> None:
     parser.add_argument("--systems", help="Names, separated by semicolons; default: all.")
     parser.add_argument("--base", help="A model to fine-tune in place of a fresh one.")
     parser.add_argument("--encoder", help="Encoder folder of the dense baseline.")
+    parser.add_argument("--pooling", default="mean", help="Of the encoder's vectors.")
+    parser.add_argument("--context-tokens", type=int, help="Of every model's prompts.")
+    parser.add_argument("--crop", type=int, default=0, help="Characters of training documents.")
     parser.add_argument("--size", default="small")
     parser.add_argument("--base-steps", type=int, default=2500)
     parser.add_argument("--epochs", type=int, default=2)
@@ -290,7 +339,8 @@ def main() -> None:
     if args.systems:
         chosen = [BY_NAME[name.strip()] for name in args.systems.split(";")]
     else:
-        chosen = [one for one in SYSTEMS if one.linker != "dense" or args.encoder]
+        systems = TRACKS[args.track].systems
+        chosen = [one for one in systems if one.linker != "dense" or args.encoder]
     run(args, chosen)
 
 
