@@ -5,12 +5,12 @@
 DATA holds `kb/` (a release in UMLS layout) and `corpora/NAME/{train,dev}.openkb.jsonl.gz`. A small
 Llama is trained from scratch on documents made from the names of the KB, in all prompt formats
 alike; from it each system is fine-tuned on the training splits (the same mentions, the same
-schedule) and linked on the development splits. Every step is a `longbel` command that goes on
-where it stopped, so the same call finishes an interrupted benchmark, and several calls may share
-WORK, each with some of the systems. Prints Markdown tables and keeps all results in
-WORK/TRACK/results.seed0.json. With `--base MODEL` another model is fine-tuned, on a GPU say. Track `craft`: whole articles; every
-second one is trained on (in crops of up to `--crop` characters), others are linked with models
-that may read no more than so many tokens of context.
+schedule) and linked on the development splits. Every step is a `longbel` command that goes on where
+it stopped, so the same call finishes an interrupted benchmark, and several calls may share WORK,
+each with some of the systems. Prints Markdown tables and keeps all results in
+WORK/TRACK/results.seed0.json. With `--base MODEL` another model is fine-tuned, on a GPU say. Track
+`craft`: whole articles; every second one is trained on (in crops of up to `--crop` characters),
+others are linked with models that may read no more than so many tokens of context.
 """
 
 from __future__ import annotations
