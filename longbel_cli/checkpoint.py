@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from kb_builder.errors import LongbelError
 from longbel_cli.prompts import (
@@ -39,11 +40,35 @@ _REQUIRED_MARKS = (OPEN, CLOSE, GROUP_OPEN, GROUP_CLOSE)
 _AFTER_A_MARK = "[{]}"
 _SAMPLE_BYTES = 1 << 20
 _SAMPLES = 32
+# As torchrun and accelerate, MPI, and srun tell it; the first that is set counts.
+_LOCAL_RANKS = (
+    "LOCAL_RANK",
+    "OMPI_COMM_WORLD_LOCAL_RANK",
+    "MPI_LOCALRANKID",
+    "MV2_COMM_WORLD_LOCAL_RANK",
+    "SLURM_LOCALID",
+)
+# Of the pieces between marks that come back from one mention's prompt to the next; some 40 MB.
+_REMEMBERED_TOKENS = 1_000_000
 
 
-class _TextTokens(NamedTuple):
-    ids: tuple[int, ...]
-    spans: tuple[tuple[int, int], ...]
+class _Remembered:
+    """Token ids of pieces, of the latest used so many that they hold `most` ids together."""
+
+    def __init__(self, tokenize: Callable[[str, bool], Sequence[int]], most: int) -> None:
+        self._tokenize, self._most = tokenize, most
+        self._pieces: dict[tuple[str, bool], Sequence[int]] = {}
+        self._held = 0
+
+    def __call__(self, text: str, first: bool) -> Sequence[int]:
+        ids = self._pieces.pop((text, first), None)
+        if ids is None:
+            ids = self._tokenize(text, first)
+            self._held += len(ids)
+        self._pieces[text, first] = ids  # last: the latest used
+        while self._held > self._most:
+            self._held -= len(self._pieces.pop(next(iter(self._pieces))))
+        return ids
 
 
 @dataclass(frozen=True)
@@ -135,7 +160,7 @@ class Checkpoint:
             if isinstance(piece, Mark):
                 ids.append(self._mark_ids[piece])
             else:
-                ids.extend(self._text_tokens(piece, number == 0).ids)
+                ids.extend(self._ids_of(piece, number == 0))
         return ids
 
     def token_places(self, prompt: Prompt) -> list[Span]:
@@ -147,7 +172,7 @@ class Checkpoint:
             if isinstance(piece, Mark):
                 places.append(Span(position, position + len(piece)))
             else:
-                spans = self._text_tokens(piece, number == 0).spans
+                spans = self._spans_of(piece, number == 0)
                 places += [Span(position + start, position + end) for start, end in spans]
             position += len(piece)
         return places
@@ -159,7 +184,7 @@ class Checkpoint:
             if isinstance(segment, Mark):
                 ids.append(self.mark_id(segment))
             else:
-                ids.extend(self._text_tokens(segment, False).ids)
+                ids.extend(self._ids_of(segment, False))
         return ids
 
     def _weights(self, kind: str, ignore_missing: str = "", **options: Any) -> Any:
@@ -241,33 +266,34 @@ class Checkpoint:
         }
 
     @cached_property
-    def _text_tokens(self) -> Callable[[str, bool], _TextTokens]:
-        """Tokens of a text that stands first in a prompt, or after a mark.
+    def _ids_of(self) -> Callable[[str, bool], Sequence[int]]:
+        """The ids of a text that stands first in a prompt, or after a mark."""
+        return _Remembered(
+            lambda text, first: self._encoding(text, first).ids[not first :], _REMEMBERED_TOKENS
+        )
 
-        Some tokenizers (SentencePiece's) treat a text's beginning in a way of their own, so the
-        place after a mark is shown to them as such: by a token in front that is then left out.
-        """
+    def _spans_of(self, text: str, first: bool) -> Iterator[tuple[int, int]]:
+        """The characters of a text that each of its ids stands for."""
+        front = 0 if first else len(_AFTER_A_MARK)
+        for start, end in self._encoding(text, first).offsets[not first :]:
+            yield max(start - front, 0), end - front
+
+    def _encoding(self, text: str, first: bool) -> Any:
+        """Some tokenizers (SentencePiece's) treat a text's beginning in a way of their own, so the
+        place after a mark is shown to them as such: by one token in front."""
+        front = "" if first else _AFTER_A_MARK
+        return self._text_tokenizer.encode(front + text, add_special_tokens=False)
+
+    @cached_property
+    def _text_tokenizer(self) -> Any:
+        """The tokenizer with `_AFTER_A_MARK` as its only token that is not of text."""
         from tokenizers import AddedToken
 
         from kb_builder.tokenization import plain_text_tokenizer
 
         tokenizer = plain_text_tokenizer(self.tokenizer.backend_tokenizer)
         tokenizer.add_tokens([AddedToken(_AFTER_A_MARK, normalized=False, special=False)])
-
-        def tokens(text: str, first: bool) -> _TextTokens:
-            front = "" if first else _AFTER_A_MARK
-            encoding = tokenizer.encode(front + text, add_special_tokens=False)
-            skipped = 0 if first else 1
-            return _TextTokens(
-                tuple(encoding.ids[skipped:]),
-                tuple(
-                    (max(start - len(front), 0), end - len(front))
-                    for start, end in encoding.offsets[skipped:]
-                ),
-            )
-
-        # The pieces between marks come back from one mention's prompt to the next.
-        return lru_cache(maxsize=4096)(tokens)
+        return tokenizer
 
     def _check_marks(self) -> None:
         for mark in _REQUIRED_MARKS:
@@ -294,20 +320,41 @@ def model_folder(model: str | Path) -> Path:
 
 
 def resolve_device(device: str) -> str:
-    """`auto` is the accelerator that accelerate finds for this process, else the CPU."""
-    if device != "auto":
-        import torch
+    """`auto` is this process's share of the machine's accelerators, else the CPU.
 
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise LongbelError(
-                f"the device {device!r} is not available here", "Use --device auto or cpu.", 2
-            ) from error
-        return device
-    from accelerate import PartialState
+    Asks no other process: linking goes on where those that were launched beside it are done. What
+    this process does on an accelerator from then on is done on the one that is found here.
+    """
+    import torch
 
-    return str(PartialState().device)
+    kind = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if device == "auto":
+        if kind is None or _asked_for_cpu():
+            return "cpu"
+        device = f"{kind.type}:{_local_rank() % torch.accelerator.device_count()}"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise LongbelError(
+            f"the device {device!r} is not available here", "Use --device auto or cpu.", 2
+        ) from error
+    place = torch.device(device)
+    if kind is not None and place.type == kind.type and place.index is not None:
+        torch.accelerator.set_device_index(place.index)
+    return device
+
+
+def _asked_for_cpu() -> bool:
+    """Whether this process was started by `accelerate launch --cpu`."""
+    return os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+
+
+def _local_rank() -> int:
+    """This process's number among those of its launch on this machine, from 0."""
+    for name in _LOCAL_RANKS:
+        if os.environ.get(name, "").isdigit():
+            return int(os.environ[name])
+    return 0
 
 
 def resolve_dtype(dtype: str, device: str) -> str:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from kb_builder.errors import LongbelError
 from kb_builder.text import clean
 from kb_builder.tokenization import AnswerTokenizer
-from longbel_cli.checkpoint import Checkpoint, resolve_dtype
+from longbel_cli.checkpoint import Checkpoint, _Remembered, resolve_device, resolve_dtype
 from longbel_cli.prompts import (
     PROMPT_FORMATS,
     DocumentPrompts,
@@ -128,6 +128,20 @@ def test_tokens_stand_where_their_text_is(kind: str, context: str, mention: str)
     marks = [i for i, name in enumerate(checkpoint.tokenizer.convert_ids_to_tokens(ids))
              if name in MARKS]  # fmt: skip
     assert all(prompt.text[slice(*places[i])] in MARKS for i in marks)
+
+
+def test_pieces_are_remembered_within_a_number_of_tokens() -> None:
+    """The latest used, so that long documents do not pile up."""
+    made = []
+
+    def tokenize(text: str, first: bool) -> list[int]:
+        made.append(text)
+        return [0] * len(text)
+
+    ids_of = _Remembered(tokenize, most=6)
+    for text in ("aaa", "bb", "aaa", "cc", "aaa", "bb", "too long", "aaa"):
+        assert len(ids_of(text, False)) == len(text)
+    assert made == ["aaa", "bb", "cc", "bb", "too long", "aaa"]
 
 
 @pytest.mark.parametrize("scheme", ["first", "always", "never"])
@@ -369,6 +383,54 @@ def test_sharded_weights_load(model_folder: Path, tmp_path: Path) -> None:
     loaded = Checkpoint.open(folder).load_model("cpu")
     ids = torch.arange(9)[None]
     assert torch.equal(loaded(ids).logits, model.eval()(ids).logits)
+
+
+def test_a_device_is_found_without_the_other_processes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a resume under torchrun the others may be done and never load a model."""
+    import torch
+
+    def group(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("waits for all processes")
+
+    monkeypatch.setattr(torch.distributed, "init_process_group", group)
+    launched = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+                "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}  # fmt: skip
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
+    assert Checkpoint.open(folder).load_model("auto").device.type in resolve_device("auto")
+
+
+@pytest.mark.parametrize(
+    ("environment", "device"),
+    [
+        ({}, "cuda:0"),
+        ({"LOCAL_RANK": "1"}, "cuda:1"),
+        ({"LOCAL_RANK": "6", "SLURM_LOCALID": "1"}, "cuda:2"),
+        ({"OMPI_COMM_WORLD_LOCAL_RANK": "3"}, "cuda:3"),
+        ({"SLURM_LOCALID": "2"}, "cuda:2"),
+        ({"LOCAL_RANK": "1", "ACCELERATE_USE_CPU": "true"}, "cpu"),
+    ],
+)
+def test_each_process_has_a_device_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], device: str
+) -> None:
+    """On a machine of four GPUs."""
+    import torch
+
+    found = {"is_available": True, "current_accelerator": torch.device("cuda"), "device_count": 4}
+    for name, value in found.items():
+        monkeypatch.setattr(torch.accelerator, name, lambda value=value: value)
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.accelerator, "set_device_index", chosen.append)
+    monkeypatch.setattr(torch, "empty", lambda size, device: None)
+    for name in ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "ACCELERATE_USE_CPU"):
+        monkeypatch.delenv(name, raising=False)
+    for name, text in environment.items():
+        monkeypatch.setenv(name, text)
+    assert resolve_device("auto") == device
+    assert chosen == ([] if device == "cpu" else [int(device[-1])])
 
 
 class _Trap:
