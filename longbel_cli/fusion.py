@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from kb_builder.errors import LongbelError
 from longbel_cli.predictions import normalized_code
-from longbel_cli.types import Candidate, Prediction
+from longbel_cli.types import Candidate, Prediction, score_json
 
 RANK_CONSTANT = 60
 
@@ -40,7 +40,7 @@ class Fused:
                 {
                     "system": source.system,
                     "rank": source.rank,
-                    "beam_score": None if math.isnan(source.score) else round(source.score, 6),
+                    "beam_score": score_json(source.score),
                 }
                 for source in sources
             ]

@@ -6,19 +6,19 @@ to be mended or left out is told in words (`PredictionFile.notes`), never in sil
 
 from __future__ import annotations
 
-import gzip
+import hashlib
 import json
 import math
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kb_builder.errors import LongbelError
+from longbel_cli.corpora import stored
+from longbel_cli.corpora.records import UnreadableError
+from longbel_cli.corpora.stored import Line
 from longbel_cli.types import Candidate, Prediction, Span
-
-BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class PredictionFile:
 
     `has_documents` is False where the file does not say which document a mention is of (each
     mention then stands as a document of its own); `has_ids` where it has no mention ids.
+    `sha256` is of the content, unpacked.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class PredictionFile:
     notes: tuple[str, ...] = ()
     has_documents: bool = True
     has_ids: bool = True
+    sha256: str = ""
 
     @property
     def name(self) -> str:
@@ -41,56 +43,44 @@ class PredictionFile:
 
 
 def normalized_code(code: str) -> str:
-    """A concept code, of a composite one the parts sorted: `B+A` and ` A + B` are `A+B`."""
-    if "+" not in code:
-        return code.strip()
-    return "+".join(sorted(part.strip() for part in code.split("+")))
+    """A concept code, of a composite one the parts sorted, each once: ` B + A` is `A+B`."""
+    return "+".join(sorted({part for text in code.split("+") if (part := text.strip())}))
 
 
 def read_predictions(path: Path | str) -> PredictionFile:
     """Read a predictions file, JSON lines or a table by what its first line looks like."""
     path = Path(path)
-    content = _content(path)
-    lines = content.removeprefix(BOM).split(b"\n")
-    first = next((line for line in lines if line.strip()), b"")
-    if not first:
-        raise LongbelError(f"{path}: holds no predictions", "Was the run stopped at its start?")
-    if first.lstrip().startswith(b"{"):
-        return _read_jsonl(path, lines)
-    return _read_table(path, lines)
-
-
-def _content(path: Path) -> bytes:
-    if str(path) == "-":
-        return sys.stdin.buffer.read()
+    digest = hashlib.sha256()
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        part = path.with_name(path.name + ".part")
-        hint = (
-            f"There is an unfinished run of that name: see `longbel status {path}`."
-            if part.exists()
-            else "Give the file that `longbel link --out` wrote, or a table of the published code."
-        )
-        raise LongbelError(f"{path}: cannot be read ({error.strerror})", hint) from error
-    if content.startswith(b"\x1f\x8b"):
-        try:
-            return gzip.decompress(content)
-        except (OSError, EOFError) as error:
-            raise LongbelError(f"{path}: damaged gzip file", "Copy the file again.") from error
-    return content
+        lines = [line for line in stored.lines(str(path), hear=digest.update) if line.data.strip()]
+    except UnreadableError as error:
+        raise unreadable(path, error) from error
+    if not lines:
+        raise LongbelError(f"{path}: holds no predictions", "Was the run stopped at its start?")
+    read = _read_jsonl if lines[0].data.lstrip().startswith(b"{") else _read_table
+    return replace(read(path, lines), sha256=digest.hexdigest())
+
+
+def unreadable(path: Path, error: UnreadableError) -> LongbelError:
+    """That a predictions file cannot be read to its end."""
+    place = path if error.line is None else f"{path}:{error.line}"
+    part = Path(f"{path}.part")
+    return LongbelError(
+        f"{place}: {error.reason}",
+        f"There is an unfinished run of that name: see `longbel status {path}`."
+        if part.exists()
+        else "Give the file that `longbel link --out` wrote, or a table of the published code.",
+    )
 
 
 # JSON lines -----------------------------------------------------------------------------------
 
 
-def _read_jsonl(path: Path, lines: list[bytes]) -> PredictionFile:
+def _read_jsonl(path: Path, lines: Sequence[Line]) -> PredictionFile:
     predictions: dict[tuple[str, str], Prediction] = {}
     duplicates, differing = 0, 0
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        prediction = _from_line(line, f"{path}:{number}")
+    for line in lines:
+        prediction = prediction_of_line(line.data, f"{path}:{line.number}")
         key = (prediction.document_id, prediction.mention_id)
         if key in predictions:
             duplicates += 1
@@ -110,9 +100,10 @@ def _duplicate_notes(path: Path, what: str, duplicates: int, differing: int) -> 
     return (note,)
 
 
-def _from_line(line: bytes, place: str) -> Prediction:
+def prediction_of_line(line: bytes, place: str) -> Prediction:
+    """The record of one line of preds.jsonl; raises LongbelError that begins with `place`."""
     try:
-        record = json.loads(line)
+        record = json.loads(line.decode())
     except UnicodeDecodeError as error:
         raise LongbelError(f"{place}: not UTF-8 (byte {error.start + 1} of the line)") from error
     except RecursionError as error:
@@ -122,6 +113,8 @@ def _from_line(line: bytes, place: str) -> Prediction:
             f"{place}: not a whole JSON object (column {error.colno}: {error.msg})",
             "The line is torn or edited: run `longbel link` again, it goes on where it stopped.",
         ) from error
+    except ValueError as error:
+        raise LongbelError(f"{place}: a number has too many digits") from error
     if b"\\ud" in line.lower() and not _is_unicode(record):
         raise LongbelError(f"{place}: half of a surrogate pair, which is no character")
     if not isinstance(record, dict):
@@ -150,7 +143,7 @@ def _prediction(record: dict[str, Any]) -> Prediction:
     gold = record.get("gold_concept_code")
     candidates = [
         Candidate(
-            int(beam.get("rank", position)),
+            _json_rank(beam.get("rank", position)),
             normalized_code(_text(beam["pred_concept_code"])),
             _text(beam.get("pred_concept_name") or ""),
             _number(beam.get("beam_score")),
@@ -159,8 +152,8 @@ def _prediction(record: dict[str, Any]) -> Prediction:
         if beam["pred_concept_code"] is not None
     ]
     candidates.sort(key=_rank)
-    if candidates and candidates[0].rank < 1:
-        raise ValueError("ranks start at 1")
+    if len({candidate.rank for candidate in candidates}) < len(candidates):
+        raise ValueError("two candidates have the same rank")
     return Prediction(
         document_id=_text(record["document_id"]),
         mention_id=_text(record["mention_id"]),
@@ -189,12 +182,25 @@ def _text(value: Any) -> str:
     raise TypeError(type(value).__name__)
 
 
+def _json_rank(value: Any) -> int:
+    # bool is an int to Python; it is no rank.
+    if type(value) is not int:
+        raise TypeError(type(value).__name__)
+    if value < 1:
+        raise ValueError("ranks start at 1")
+    return value
+
+
 def _rank(candidate: Candidate) -> int:
     return candidate.rank
 
 
 def _number(value: Any) -> float:
-    return math.nan if value is None or value == "" else float(value)
+    """A score; NaN where it is unknown."""
+    number = math.nan if value is None or value == "" else float(value)
+    if math.isinf(number):
+        raise ValueError("a score is finite")
+    return number
 
 
 # Tables of the published code -----------------------------------------------------------------
@@ -230,7 +236,7 @@ class _Row(NamedTuple):
     score: float
 
 
-def _read_table(path: Path, lines: list[bytes]) -> PredictionFile:
+def _read_table(path: Path, lines: Sequence[Line]) -> PredictionFile:
     rows = _fields(path, lines)
     _, header = next(rows)
     columns = _columns(path, header)
@@ -251,6 +257,12 @@ def _read_table(path: Path, lines: list[bytes]) -> PredictionFile:
             mention = (row.document, row.mention_id)
         elif has_spans:
             mention = (row.document, row.span, row.group)
+        elif row.rank > 1:
+            raise LongbelError(
+                f"{path}:{number}: rank {row.rank} of an unknown mention",
+                "A table of several candidates a mention needs a column of mention ids "
+                f"({', '.join(COLUMNS['mention_id'])}) or of spans (start_span, end_span).",
+            )
         else:
             mention = (row.document, number)
         if (*mention, row.rank) in ranks:
@@ -274,16 +286,14 @@ def _read_table(path: Path, lines: list[bytes]) -> PredictionFile:
     return PredictionFile(path, predictions, tuple(notes), has_documents, has_ids)
 
 
-def _fields(path: Path, lines: list[bytes]) -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of each line that is not empty; quotes are ordinary characters."""
-    for number, line in enumerate(lines, start=1):
-        stripped = line.removesuffix(b"\r")
-        if not stripped.strip():
-            continue
+def _fields(path: Path, lines: Sequence[Line]) -> Iterator[tuple[int, list[str]]]:
+    """Line number and fields of each line; quotes are ordinary characters."""
+    for _, number, data in lines:
         try:
-            yield number, [_unquoted(field) for field in stripped.decode().split("\t")]
+            text = data.removesuffix(b"\r").decode()
         except UnicodeDecodeError as error:
             raise LongbelError(f"{path}:{number}: not UTF-8 (byte {error.start + 1})") from error
+        yield number, [_unquoted(field) for field in text.split("\t")]
 
 
 def _unquoted(field: str) -> str:

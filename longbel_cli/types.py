@@ -5,6 +5,7 @@ Offsets are Unicode code points of the document, end-exclusive.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -101,6 +102,11 @@ class Candidate(NamedTuple):
     score: float
 
 
+def score_json(score: float) -> float | None:
+    """A score as files have it: 6 decimals, null for NaN, which JSON cannot say."""
+    return None if math.isnan(score) else round(score, 6)
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What the model answered for one mention, best candidate first (possibly none)."""
@@ -115,7 +121,7 @@ class Prediction:
     review: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object of one line of preds.jsonl; scores have 6 decimals."""
+        """The JSON object of one line of preds.jsonl."""
         top = self.candidates[0] if self.candidates else None
         line: dict[str, Any] = {
             "document_id": self.document_id,
@@ -125,13 +131,13 @@ class Prediction:
             "spans": [list(span) for span in self.spans],
             "pred_concept_code": top.concept_code if top else None,
             "pred_concept_name": top.concept_name if top else None,
-            "beam_score": round(top.score, 6) if top else None,
+            "beam_score": score_json(top.score) if top else None,
             "beams": [
                 {
                     "rank": candidate.rank,
                     "pred_concept_code": candidate.concept_code,
                     "pred_concept_name": candidate.concept_name,
-                    "beam_score": round(candidate.score, 6),
+                    "beam_score": score_json(candidate.score),
                 }
                 for candidate in self.candidates
             ],

@@ -51,6 +51,9 @@ def lines(*records: dict[str, Any]) -> str:
         ("B+A", "A+B"),
         (" B + A ", "A+B"),
         ("HP:2+HP:10", "HP:10+HP:2"),
+        ("A+", "A"),
+        ("A+A", "A"),
+        (" + ", ""),
     ],
 )
 def test_parts_of_composite_codes_are_sorted(code: str, expected: str) -> None:
@@ -110,6 +113,13 @@ def test_duplicates_are_left_out_and_said(tmp_path: Path) -> None:
         (lines({**LINE, "spans": [[1]]}), "p.jsonl:1: a value of the wrong type"),
         (lines({**LINE, "beams": "C1"}), "p.jsonl:1: a value of the wrong type"),
         (lines({**LINE, "beams": [{**LINE["beams"][0], "rank": 0}]}), "p.jsonl:1: a value of the"),
+        (lines({**LINE, "beams": LINE["beams"][:1] * 2}), "p.jsonl:1: a value of the wrong type"),
+        (lines({**LINE, "beams": [{**LINE["beams"][0], "rank": "1"}]}), "p.jsonl:1: a value of"),
+        (lines({**LINE, "beams": [{**LINE["beams"][0], "rank": 1.5}]}), "p.jsonl:1: a value of"),
+        (lines({**LINE, "beams": [{**LINE["beams"][0], "rank": True}]}), "p.jsonl:1: a value of"),
+        (lines(LINE).replace("0.1}", "Infinity}"), "p.jsonl:1: a value of the wrong type"),
+        (lines(LINE).replace("0.1}", "1e400}"), "p.jsonl:1: a value of the wrong type"),
+        (lines(LINE).replace("0.1}", "1" * 5000 + "}"), "p.jsonl:1: a number has too many digits"),
         (lines({**LINE, "mention_id": None}), "p.jsonl:1: a value of the wrong type"),
         (lines({**LINE, "spans": [[0, 1e400]]}), "p.jsonl:1: a value of the wrong type"),
         (lines(LINE).replace("fever", "\\ud800"), "p.jsonl:1: half of a surrogate pair"),
@@ -117,7 +127,8 @@ def test_duplicates_are_left_out_and_said(tmp_path: Path) -> None:
         (b'{"document_id": "\xff"}', "p.jsonl:1: not UTF-8"),
         ("", "p.jsonl: holds no predictions"),
         ("\n \n", "p.jsonl: holds no predictions"),
-        (b"\x1f\x8b\x08torn", "p.jsonl: damaged gzip"),
+        (gzip.compress(lines(LINE).encode())[:-20] + b"x" * 20, "p.jsonl: the gzip data is dama"),
+        (b"\x1f\x8b\x08torn", "p.jsonl: the gzip data is damaged or cut short"),
     ],
 )
 def test_bad_lines_name_their_place(tmp_path: Path, content: str | bytes, message: str) -> None:
@@ -125,6 +136,20 @@ def test_bad_lines_name_their_place(tmp_path: Path, content: str | bytes, messag
         read_predictions(written(tmp_path / "p.jsonl", content))
     assert message in str(caught.value)
     assert caught.value.exit_code == 3
+
+
+def test_an_unknown_score_is_written_as_null(tmp_path: Path) -> None:
+    record = {**LINE, "beams": [{**LINE["beams"][0], "beam_score": None}]}
+    file = read_predictions(written(tmp_path / "p.jsonl", lines(record)))
+    line = file.predictions[0].to_json()
+    assert math.isnan(file.predictions[0].candidates[0].score)
+    assert line["beam_score"] is None and line["beams"][0]["beam_score"] is None
+
+
+def test_a_folder_is_no_predictions_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LongbelError, match=r"\.: the file cannot be read"):
+        read_predictions(".")
 
 
 def test_a_missing_file_points_to_an_unfinished_run(tmp_path: Path) -> None:
@@ -249,6 +274,11 @@ def test_a_table_without_documents_says_so(tmp_path: Path) -> None:
         (HEADER + "f\td\tT\t0\t5\tD\tC\tN\tC\t1\t1\tbest\n", "p.tsv:2: rank, score or span"),
         (HEADER + "f\td\tT\t0\t5\tD\tC\tN\tC\t1\t1\t1.5\n", "p.tsv:2: rank, score or span"),
         (HEADER + "f\td\tT\t0\t5\tD\tC\tN\tC\t1\t1\t0\n", "p.tsv:2: rank, score or span"),
+        (HEADER + "f\td\tT\t0\t5\tD\tC\tN\tC\t1\tinf\t1\n", "p.tsv:2: rank, score or span"),
+        (
+            "code\tPredicted_code\tlabel\tfilename\trank\nC\tC\tD\tf\t1\nC\tB\tD\tf\t2\n",
+            "p.tsv:3: rank 2 of an unknown mention",
+        ),
     ],
 )
 def test_bad_tables_name_their_place(tmp_path: Path, content: str, message: str) -> None:

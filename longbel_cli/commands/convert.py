@@ -42,7 +42,7 @@ def convert(
     """
     from longbel_cli.corpora import WRITERS, Corpus
     from longbel_cli.corpora.converting import convert as write_converted
-    from longbel_cli.corpora.predictions import PredictionFile
+    from longbel_cli.corpora.predictions import PredictionIndex
 
     left_out: list[Problem] = []
 
@@ -54,7 +54,7 @@ def convert(
         print(f"warning: {problem.message}", file=sys.stderr)
 
     report = write_converted(
-        PredictionFile(preds),
+        PredictionIndex(preds),
         Corpus(corpus, format, warn).read_whole(leave_out),
         WRITERS[to.value],
         out,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.predictions import PredictionFile
+from longbel_cli.corpora.predictions import PredictionIndex
 from longbel_cli.corpora.records import OnProblem, Problem, Read
 from longbel_cli.corpora.writing import Answer, Writer, answers_of, new_folder, note
 
@@ -23,7 +23,7 @@ class ConvertReport:
 
 
 def convert(
-    predictions: PredictionFile,
+    predictions: PredictionIndex,
     corpus: Iterable[Read],
     make_writer: Callable[[Path, str, OnProblem], Writer],
     out: Path,
@@ -61,7 +61,7 @@ def convert(
 
 
 def _joined(
-    predictions: PredictionFile, read: Read, report: ConvertReport, on_warning: OnProblem
+    predictions: PredictionIndex, read: Read, report: ConvertReport, on_warning: OnProblem
 ) -> dict[str, tuple[Answer, ...]]:
     mentions = {mention.id: mention for mention in read.document.mentions}
     answers: dict[str, tuple[Answer, ...]] = {}
@@ -82,7 +82,7 @@ def _joined(
 
 
 def _tell_lost(
-    predictions: PredictionFile, waiting: set[str], report: ConvertReport, on_warning: OnProblem
+    predictions: PredictionIndex, waiting: set[str], report: ConvertReport, on_warning: OnProblem
 ) -> None:
     for document_id in sorted(waiting):
         count = sum(1 for _ in predictions.of(document_id))

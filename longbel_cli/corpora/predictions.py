@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from kb_builder.errors import LongbelError
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.records import UnreadableError
+from longbel_cli.predictions import prediction_of_line, unreadable
 from longbel_cli.types import Prediction
 
 
-class PredictionFile:
-    """A preds.jsonl whose lines are found by document id; documents may stand in any order."""
+class PredictionIndex:
+    """A preds.jsonl whose lines are found by document id; documents may stand in any order.
+
+    Each line is read as scoring reads it; LongbelError names the first that cannot be.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -25,10 +28,8 @@ class PredictionFile:
         self._runs: dict[str, list[list[int]]] = defaultdict(list)
         self.lines = 0
         last = None
-        for line, value in self._values(0, 1):
-            document_id = value.get("document_id")
-            if not isinstance(document_id, str):
-                raise self._broken(line.number, "it has no document_id")
+        for line, prediction in self._predictions(0, 1):
+            document_id = prediction.document_id
             if document_id == last:
                 self._runs[document_id][-1][2] += 1
             else:
@@ -44,30 +45,18 @@ class PredictionFile:
     def of(self, document_id: str) -> Iterator[Prediction]:
         """The predictions of a document."""
         for offset, number, count in self._runs.get(document_id, ()):
-            for line, value in self._values(offset, number):
-                try:
-                    yield Prediction.from_json(value)
-                except (KeyError, TypeError, AttributeError):
-                    raise self._broken(line.number, "a key is missing or malformed") from None
-                count -= 1
-                if not count:
-                    break
+            for _, prediction in islice(self._predictions(offset, number), count):
+                yield prediction
 
-    def _values(self, offset: int, number: int) -> Iterator[tuple[stored.Line, dict[str, Any]]]:
+    def _predictions(self, offset: int, number: int) -> Iterator[tuple[stored.Line, Prediction]]:
         try:
             for line in stored.lines(str(self.path), offset, number):
-                if not line.data.strip():
-                    continue
-                text = stored.decoded(line.data, "the line", line.offset)
-                value = stored.json_value(text, line.number)
-                if not isinstance(value, dict):
-                    raise self._broken(line.number, "it is no JSON object")
-                yield line, value
+                if line.data.strip():
+                    place = f"{self.path}:{line.number}"
+                    yield line, prediction_of_line(line.data, place)
         except UnreadableError as error:
-            raise self._broken(error.line, error.reason) from None
+            raise unreadable(self.path, error) from error
 
-    def _broken(self, line: int | None, reason: str) -> LongbelError:
-        place = str(self.path) if line is None else f"{self.path}:{line}"
-        return LongbelError(
-            f"{place}: {reason}", "A predictions file is what `longbel link --out` writes."
-        )
+
+# The name that training still calls it by.
+PredictionFile = PredictionIndex

@@ -13,7 +13,7 @@ import json
 import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -82,10 +82,16 @@ class Line(NamedTuple):
     data: bytes
 
 
-def lines(path: str, offset: int = 0, number: int = 1) -> Iterator[Line]:
+def lines(
+    path: str,
+    offset: int = 0,
+    number: int = 1,
+    hear: Callable[[bytes], object] = lambda data: None,
+) -> Iterator[Line]:
     """The lines of a file from a byte offset, which must be the start of line `number`.
 
-    A byte order mark at the start of the file is left out of the first line.
+    A byte order mark at the start of the file is left out of the first line. `hear` is given
+    every byte as it was read.
     """
     with opened(path) as handle:
         if offset:
@@ -97,6 +103,7 @@ def lines(path: str, offset: int = 0, number: int = 1) -> Iterator[Line]:
                     "the rest of the file is left out",
                     number,
                 )
+            hear(data)
             line = data.removesuffix(b"\n")
             yield Line(offset, number, line.removeprefix(BOM) if offset == 0 else line)
             offset += len(data)
