@@ -18,7 +18,7 @@ from longbel_cli.linker import NAME, Linker, LinkOptions
 from longbel_cli.runs.files import read_json
 from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.layout import Layout
-from longbel_cli.signature import fusion_record
+from longbel_cli.signature import fusion_record_path
 from longbel_cli.types import Document, Prediction
 
 
@@ -208,7 +208,7 @@ class LinkedRun:
 
 def _refuse_fused(predictions: Path) -> None:
     """A fused candidate was no model's answer to one prompt."""
-    record = read_json(fusion_record(predictions))
+    record = read_json(fusion_record_path(predictions))
     if record is not None:
         names = ", ".join(system["name"] for system in record["fusion"]["systems"])
         raise LongbelError(

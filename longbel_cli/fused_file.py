@@ -6,7 +6,6 @@ file can say what it is a score of.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
+from longbel_cli.drafts import draft_of
 from longbel_cli.fusion import Fused, FusionOptions, fuse
 from longbel_cli.predictions import PredictionFile, distinct_names, read_predictions
-from longbel_cli.signature import UNKNOWN, RunFacts, run_facts
-from longbel_cli.signature import fusion_record as record_path
+from longbel_cli.signature import KEYS, UNKNOWN, RunFacts, fusion_record_path, run_facts
 from longbel_cli.version import package_version
 
 
@@ -58,17 +57,13 @@ def fuse_files(
                 f"{file.path}: fusion needs document and mention ids, the table has none of one",
                 "Mentions are matched by id.",
             )
-    part = out.with_name(out.name + ".part")
-    try:
-        fused = fuse([file.predictions for file in files], options)
-        count = _write(_marked(fused, min_score), part)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
     record = fusion_record(files, options, [run_facts(path) for path in paths])
-    beside = record_path(out)
-    beside.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    part.replace(out)
+    fused = fuse([file.predictions for file in files], options)
+    with draft_of(out) as draft:
+        count = _write(_marked(fused, min_score), draft)
+        with draft_of(fusion_record_path(out)) as beside:
+            text = json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
+            beside.write_text(text + "\n", encoding="utf-8")
     say(f"fused {len(files)} predictions of {count} mentions into {out}")
     return count
 
@@ -86,7 +81,8 @@ def _write(all_fused: Iterable[Fused], path: Path) -> int:
     count = 0
     with path.open("w", encoding="utf-8", newline="\n") as stream:
         for fused in all_fused:
-            stream.write(json.dumps(fused.to_json(), ensure_ascii=False) + "\n")
+            line = json.dumps(fused.to_json(), ensure_ascii=False, allow_nan=False)
+            stream.write(line + "\n")
             count += 1
         stream.flush()
         os.fsync(stream.fileno())
@@ -96,13 +92,17 @@ def _write(all_fused: Iterable[Fused], path: Path) -> int:
 def fusion_record(
     files: Sequence[PredictionFile], options: FusionOptions, facts: Sequence[RunFacts]
 ) -> dict[str, Any]:
-    """What was fused, with the keys that `signature.run_facts` reads."""
+    """What was fused; its configuration has the keys of a run's, for `signature.run_facts`."""
+    combined = RunFacts(
+        kb=_common(fact.kb for fact in facts),
+        model="+".join(dict.fromkeys(fact.model for fact in facts)),
+        beams=_common(fact.beams for fact in facts),
+        context_format="+".join(dict.fromkeys(fact.context_format for fact in facts)),
+        version=package_version("longbel"),
+        linker="+".join(dict.fromkeys(fact.linker for fact in facts)),
+    )
     return {
-        "kb_signature": _common(fact.kb for fact in facts),
-        "model_hash": "+".join(dict.fromkeys(fact.model for fact in facts)),
-        "beams": _common(fact.beams for fact in facts),
-        "context_format": "+".join(dict.fromkeys(fact.context_format for fact in facts)),
-        "version": package_version("longbel"),
+        "configuration": {key: getattr(combined, field) for field, key in KEYS.items()},
         "fusion": {
             "k": options.k,
             "limit": options.limit,
@@ -110,7 +110,7 @@ def fusion_record(
             "systems": [
                 {
                     "name": name,
-                    "sha256": hashlib.sha256(file.path.read_bytes()).hexdigest(),
+                    "sha256": file.sha256,
                     "weight": weight,
                     "run": fact.to_json(),
                 }

@@ -120,7 +120,8 @@ def page_writer(
 
     Documents without an explained mention get no page.
     """
-    from longbel_cli.render import page_name, write_page
+    from longbel_cli.pages import write_page
+    from longbel_cli.render import html_page, page_name
 
     folder.mkdir(parents=True, exist_ok=True)
     explain = saliency_maps(linker, options)
@@ -130,6 +131,7 @@ def page_writer(
             explain(documents, predictions), key=lambda explanation: id(explanation.document)
         ):
             explanations = list(of_document)
-            write_page(explanations, folder / page_name(explanations[0].document.id))
+            name = page_name(explanations[0].document.id)
+            write_page(html_page(explanations), folder / name)
 
     return write

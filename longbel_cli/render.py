@@ -1,28 +1,25 @@
 """Explanations as HTML: one self-contained page, or a notebook's fragment.
 
-Knows no model. All document text goes through autoescaping or JSON; nothing is loaded from
-outside the page.
+Knows no model.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
+import math
 import re
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import pairwise
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from longbel_cli.explanation import Attribution, Explanation, Weight
+from longbel_cli.pages import rendered, rendered_page
+from longbel_cli.shading import Shading, heading, memory_rows, pieces, score_text, visible
 from longbel_cli.types import Document, Span
 
-TEMPLATES = Path(__file__).parent / "templates"
 _LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _TOP = len(_LEVELS) - 1
 _MIDDLE = len(_LEVELS) // 2
@@ -31,29 +28,7 @@ _FRAGMENT_FOR, _FRAGMENT_AGAINST = "217,95,2", "33,113,181"
 
 def html_page(explanations: Sequence[Explanation], title: str = "Why this concept") -> str:
     """One self-contained page for explanations of any documents and mentions."""
-    from markupsafe import Markup
-
-    style = (TEMPLATES / "explain.css").read_text(encoding="utf-8")
-    script = (TEMPLATES / "explain.js").read_text(encoding="utf-8")
-    return (
-        _environment()
-        .get_template("explain.html")
-        .render(
-            title=title,
-            style=Markup(style),
-            script=Markup(script),
-            style_hash=_csp_hash(style),
-            script_hash=_csp_hash(script),
-            data=page_data(explanations),
-        )
-    )
-
-
-def write_page(explanations: Sequence[Explanation], path: Path) -> None:
-    """Write the page; a failure leaves no half of it under that name."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(html_page(explanations), encoding="utf-8")
-    partial.replace(path)
+    return rendered_page("explain", title=title, data=page_data(explanations))
 
 
 def page_name(document_id: str) -> str:
@@ -61,19 +36,6 @@ def page_name(document_id: str) -> str:
     readable = re.sub(r"[^A-Za-z0-9]+", "-", document_id).strip("-")[:60] or "document"
     digest = hashlib.sha256(document_id.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     return f"{readable}-{digest}.html"
-
-
-def _environment() -> Any:
-    import jinja2
-
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-
-
-def _csp_hash(content: str) -> str:
-    digest = hashlib.sha256(content.encode("utf-8")).digest()
-    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
 def page_data(explanations: Sequence[Explanation]) -> dict[str, Any]:
@@ -139,7 +101,10 @@ def _mention_data(explanation: Explanation, document: _DocumentWords) -> dict[st
         "group": prediction.semantic_group,
         "spans": places.of(explanation.mention.spans),
         "gold": prediction.gold_concept_code,
-        "candidates": [list(candidate) for candidate in prediction.candidates],
+        "candidates": [
+            [rank, code, name, None if math.isnan(score) else score]
+            for rank, code, name, score in prediction.candidates
+        ],
         "memory": [
             {
                 "id": entry.mention_id,
@@ -223,41 +188,25 @@ class _Places:
                 yield [number, int(units[start - passage.start]), int(units[end - passage.start])]
 
 
-def visible(text: str) -> str:
-    """`text` with controls and bidirectional overrides spelled out, so that none takes effect."""
-    return "".join(_spelled(char) if _is_control(char) else char for char in text)
-
-
-def _is_control(char: str) -> bool:
-    if char in "\n\t":
-        return False
-    return unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") or char in _BIDI_CONTROLS
-
-
-_BIDI_CONTROLS = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
-
-
-def _spelled(char: str) -> str:
-    return f"<U+{ord(char):04X}>"
-
-
 def html_fragment(explanation: Explanation) -> str:
     """A notebook's view: static, each attribution one under the other, readable on any theme."""
     blocks = [_fragment_block(explanation, attribution) for attribution in explanation.attributions]
-    return (
-        _environment()
-        .get_template("fragment.html")
-        .render(
-            mention=visible(explanation.prediction.mention),
-            group=visible(explanation.prediction.semantic_group),
-            candidates=[
-                (candidate.rank, visible(candidate.concept_code), visible(candidate.concept_name),
-                 f"{candidate.score:.4f}")
-                for candidate in explanation.prediction.candidates
-            ],
-            blocks=blocks,
-        )
-    )  # fmt: skip
+    prediction = explanation.prediction
+    return rendered(
+        "fragment.html",
+        mention=visible(prediction.mention),
+        group=visible(prediction.semantic_group),
+        candidates=[
+            (
+                candidate.rank,
+                visible(candidate.concept_code),
+                visible(candidate.concept_name),
+                score_text(candidate.score),
+            )
+            for candidate in prediction.candidates
+        ],
+        blocks=blocks,
+    )
 
 
 def display_saliency_map(explanation: Explanation) -> None:
@@ -299,85 +248,3 @@ def _fragment_style(strength: float, is_mention: bool) -> str:
         colour = _FRAGMENT_AGAINST if strength < 0 else _FRAGMENT_FOR
         style += f"background:rgba({colour},{abs(strength) * 0.75:.2f});"
     return style
-
-
-class Shading:
-    """Weights against the largest of them (by default of the words), from -1 to 1.
-
-    Ablation and contrasts have directions by nature, below 0 is against; other maps show
-    strength.
-    """
-
-    def __init__(self, attribution: Attribution, weights: Sequence[Weight] | None = None) -> None:
-        self._directed = attribution.method == "ablation" or attribution.versus is not None
-        values = map(self._value, attribution.words if weights is None else weights)
-        self._largest = max(map(abs, values), default=0.0) or 1.0
-
-    def _value(self, weight: Weight) -> float:
-        return weight.signed if self._directed and weight.signed is not None else weight.score
-
-    def of(self, weight: Weight | None) -> float:
-        return 0.0 if weight is None else self._value(weight) / self._largest
-
-    def number(self, weight: Weight) -> str:
-        """The weight itself, with a sign where it has a direction."""
-        directed = self._directed and weight.signed is not None
-        return f"{self._value(weight):+.3f}" if directed else f"{weight.score:.3g}"
-
-
-def heading(attribution: Attribution) -> str:
-    subject = f"candidate {attribution.rank}"
-    if attribution.versus is not None:
-        subject += f" rather than {attribution.versus}"
-    return f"{attribution.method}, {subject}"
-
-
-class Piece(NamedTuple):
-    """A stretch of document text: a word with its weight, or what stands between words."""
-
-    offset: int | None  # None for the joint between passages
-    text: str
-    weight: Weight | None
-    is_mention: bool
-
-
-def pieces(explanation: Explanation, attribution: Attribution) -> Iterator[Piece]:
-    """The document's text in order, cut at words and at the mention's fragments."""
-    document = explanation.document
-    inside = np.zeros(len(document.text) + 1, dtype=bool)
-    for span in explanation.mention.spans:
-        inside[span.start : span.end] = True
-
-    def cut(start: int, end: int, weight: Weight | None) -> Iterator[Piece]:
-        if start >= end:
-            return
-        edges = np.flatnonzero(inside[start + 1 : end] != inside[start : end - 1]) + start + 1
-        for first, last in pairwise([start, *edges.tolist(), end]):
-            yield Piece(first, document.text[first:last], weight, bool(inside[first]))
-
-    words = iter(attribution.words)
-    word = next(words, None)
-    for number, passage in enumerate(document.passages):
-        if number:
-            yield Piece(None, "\n", None, False)
-        position = passage.start
-        while word is not None and word.span is not None and word.span.start < passage.end:
-            yield from cut(position, word.span.start, None)
-            yield from cut(*word.span, word)
-            position = word.span.end
-            word = next(words, None)
-        yield from cut(position, passage.end, None)
-
-
-def memory_rows(explanation: Explanation, attribution: Attribution) -> list[tuple[str, ...]]:
-    """Of each memory line: mention, names, weight, and the weight against the largest."""
-    shading = Shading(attribution, attribution.memory)
-    return [
-        (
-            visible(entry.line.mention),
-            visible(" <+> ".join(entry.line.names)),
-            shading.number(weight),
-            f"{shading.of(weight):.0%}",
-        )
-        for entry, weight in zip(explanation.memory, attribution.memory, strict=True)
-    ]

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from longbel_cli.gold import ScoredMention
 
@@ -19,18 +18,14 @@ UNKNOWN = "unknown"
 SHORT_HASH = 12
 MODEL = "longbel"  # the linker that goes without saying
 
-# field -> places in run.json, or in a section of it, that may hold it; the first present counts
-PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "kb": (("kb", "signature"), ("kb_signature",), ("kb_hash",), ("kb", "hash"), ("kb",)),
-    "model": (("model", "hash"), ("model_hash",), ("model", "sha256"), ("model",)),
-    "beams": (("beams",), ("options", "beams"), ("n_beams",), ("decoding", "beams")),
-    "context_format": (
-        ("context_format",),
-        ("options", "context_format"),
-        ("model", "context_format"),
-    ),
-    "version": (("longbel version",), ("packages", "longbel"), ("version",)),
-    "linker": (("linker",),),
+# field -> key of the configuration in run.json, which a fusion's record has too
+KEYS = {
+    "kb": "kb",
+    "model": "model",
+    "beams": "beams",
+    "context_format": "context_format",
+    "version": "longbel version",
+    "linker": "linker",
 }
 
 
@@ -49,34 +44,34 @@ class RunFacts:
         return asdict(self)
 
 
-def fusion_record(predictions: Path) -> Path:
+def fusion_record_path(predictions: Path) -> Path:
     """Where the record of what was fused lies, beside a fused predictions file."""
     return predictions.with_name(predictions.name + ".fusion.json")
+
+
+# The name that `longbel link` still calls it by.
+fusion_record = fusion_record_path
 
 
 def run_facts(predictions: Path) -> RunFacts:
     """Read the facts beside a predictions file; a missing or odd file leaves `unknown`."""
     for path in (
         predictions.with_name(predictions.name + ".run") / "run.json",
-        fusion_record(predictions),
+        fusion_record_path(predictions),
     ):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        if isinstance(record, dict):
-            return RunFacts(**{field: _find(record, field) for field in PLACES})
+        configuration = record.get("configuration") if isinstance(record, dict) else None
+        if isinstance(configuration, dict):
+            return RunFacts(**{field: _told(configuration.get(key)) for field, key in KEYS.items()})
     return RunFacts()
 
 
-def _find(record: dict[str, Any], field: str) -> str:
-    for section in (record, *(part for part in record.values() if isinstance(part, dict))):
-        for place in PLACES[field]:
-            value: Any = section
-            for key in place:
-                value = value.get(key) if isinstance(value, dict) else None
-            if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
-                return short(str(value))
+def _told(value: object) -> str:
+    if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+        return short(str(value))
     return UNKNOWN
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from longbel_cli.explanation import Attribution, Explanation
-from longbel_cli.render import Shading, heading, memory_rows, pieces, visible
+from longbel_cli.shading import Shading, heading, memory_rows, pieces, score_text, visible
 
 # Backgrounds from faint to strong: yellow to brown for support, blues for opposition.
 _FOR = (230, 223, 222, 215, 208, 166, 130)
@@ -28,7 +28,7 @@ def ansi(explanation: Explanation, colour: bool = True) -> str:
     ]
     for candidate in prediction.candidates:
         lines.append(
-            f"  {candidate.rank}  {candidate.score:.4f}  "
+            f"  {candidate.rank}  {score_text(candidate.score)}  "
             f"{visible(candidate.concept_code)}  {visible(candidate.concept_name)}"
         )
     for attribution in explanation.attributions:

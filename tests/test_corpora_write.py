@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kb_builder.errors import LongbelError
 from longbel_cli.app import main
 from longbel_cli.corpora import WRITERS, Corpus, Problem, read_corpus
-from longbel_cli.corpora.writing import Answer, answers_of, gold_answers, safe_path
+from longbel_cli.corpora.writing import Answer, answers_of, safe_path
 from longbel_cli.types import Candidate, Document, Prediction, Span
 from tests.nasty.cases import BRAT_CASES, CASES, Case, code, entity, lines, page, passage
 
@@ -29,6 +29,15 @@ def stored(files: Mapping[str, bytes], folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return folder
+
+
+def gold_answers(document: Document) -> dict[str, tuple[Answer, ...]]:
+    """The corpus's own codes as answers, the mention standing for the name."""
+    return {
+        mention.id: tuple(Answer(code, mention.text) for code in mention.gold)
+        for mention in document.mentions
+        if mention.gold is not None
+    }
 
 
 def rewritten(
@@ -421,6 +430,35 @@ def test_convert_to_bigbio_reads_back_as_gold(
     assert [mention.gold for mention in document.mentions] == [("C1", "C2"), None]
 
 
+def test_convert_reads_predictions_as_score_does(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beam = {"rank": 1, "pred_concept_code": 42, "pred_concept_name": None, "beam_score": None}
+    about = {"document_id": "a/x", "semantic_group": "Disorders"}
+    records = [
+        {**about, "mention_id": "T1", "spans": [["0", "5"]], "beams": [beam]},
+        {**about, "mention_id": "T2", "spans": [[10, 15]], "pred_concept_code": None},
+    ]
+    preds = tmp_path / "preds.jsonl"
+    preds.write_text("".join(json.dumps(record) + "\n" for record in records))
+    out = tmp_path / "out"
+    assert run("convert", preds, corpus, "--to", "bigbio", "--out", out,
+               monkeypatch=monkeypatch) == 0  # fmt: skip
+    (document,) = read_corpus([out])
+    assert [mention.gold for mention in document.mentions] == [("42",), None]
+
+
+def test_convert_leaves_the_data_of_an_unfinished_run_alone(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preds, growing = tmp_path / "preds.jsonl", tmp_path / "out.part"
+    preds.write_text(predicted("a/x", "T1", 0, 5, "C1"))
+    growing.write_text("linked so far")
+    assert run("convert", preds, corpus, "--to", "brat", "--out", tmp_path / "out",
+               monkeypatch=monkeypatch) == 0  # fmt: skip
+    assert growing.read_text() == "linked so far"
+
+
 def test_convert_tells_predictions_without_a_place(
     corpus: Path,
     tmp_path: Path,
@@ -461,10 +499,11 @@ def test_convert_leaves_with_5_where_the_corpus_is_not_whole(
     ("preds", "reason"),
     [
         (predicted("z", "T1", 0, 5, "C1"), "none of its 1 predictions belongs"),
-        ('{"document_id": "a/x"}\n', "preds.jsonl:1: a key is missing"),
-        ('{"mention_id": "T1"}\n', "preds.jsonl:1: it has no document_id"),
-        ("[1]\n", "preds.jsonl:1: it is no JSON object"),
-        ('{"document_id": "a/x", \n', "preds.jsonl:1: broken JSON"),
+        ('{"document_id": "a/x"}\n', "preds.jsonl:1: key 'pred_concept_code' is missing"),
+        ('{"mention_id": "T1", "beams": []}\n', "preds.jsonl:1: key 'document_id' is missing"),
+        (predicted("a/x", "T1", 0, 5, "\ud800"), "preds.jsonl:1: half of a surrogate pair"),
+        ("[1]\n", "preds.jsonl:1: a prediction must be a JSON object"),
+        ('{"document_id": "a/x", \n', "preds.jsonl:1: not a whole JSON object"),
         (None, "preds.jsonl: the file cannot be read (No such file or directory)"),
     ],
 )
@@ -482,8 +521,7 @@ def test_convert_refuses_and_writes_nothing(
     assert run("convert", tmp_path / "preds.jsonl", corpus, "--to", "brat", "--out", out,
                monkeypatch=monkeypatch) == 3  # fmt: skip
     assert reason in capsys.readouterr().err
-    assert not out.exists()
-    assert not (tmp_path / "out.part").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name not in ("corpus", "preds.jsonl")]
 
 
 def test_convert_never_writes_over_anything(

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from longbel_cli.explanation import Explanation
-from longbel_cli.render import write_page
+from longbel_cli.pages import write_page
+from longbel_cli.render import html_page
 from longbel_cli.types import Span
 from tests.chromium import Chromium, find_chromium
 from tests.explain_cases import TEXT, make_case, mention_of
@@ -33,7 +34,7 @@ def browser():
 
 def write(explanations: list[Explanation], folder: Path) -> Path:
     page = folder / "page.html"
-    write_page(explanations, page)
+    write_page(html_page(explanations), page)
     return page
 
 

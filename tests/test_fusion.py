@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import math
 from pathlib import Path
@@ -196,8 +198,8 @@ def test_a_fused_file_reads_back_with_its_sources(tmp_path: Path) -> None:
         run = tmp_path / f"{name}.jsonl.run"
         run.mkdir()
         kb = f"kb of {name}"
-        facts = {"kb_signature": kb, "model_hash": name, "beams": 5, "context_format": context}
-        (run / "run.json").write_text(json.dumps({"results": facts}))
+        facts = {"kb": kb, "model": name, "beams": 5, "context_format": context}
+        (run / "run.json").write_text(json.dumps({"configuration": facts}))
     out = tmp_path / "fused.jsonl"
     notes: list[str] = []
     assert fuse_files([one, two], out, say=notes.append) == 1
@@ -211,7 +213,27 @@ def test_a_fused_file_reads_back_with_its_sources(tmp_path: Path) -> None:
     facts = run_facts(out)
     assert (facts.kb, facts.model, facts.beams) == ("mixed", "one+two", "5")
     assert facts.context_format == "short+hybrid_long"
-    assert not list(tmp_path.glob("*.part"))
+    assert len(list(tmp_path.iterdir())) == 6  # two files with their runs, one with its record
+
+
+def test_what_is_fused_may_come_on_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(one.read_bytes())))
+    out = tmp_path / "fused.jsonl"
+    assert fuse_files([one, Path("-")], out, say=lambda note: None) == 1
+    record = json.loads((tmp_path / "fused.jsonl.fusion.json").read_text())
+    hashes = [system["sha256"] for system in record["fusion"]["systems"]]
+    assert hashes == [hashlib.sha256(one.read_bytes()).hexdigest()] * 2
+
+
+def test_the_data_of_an_unfinished_run_are_left_alone(tmp_path: Path) -> None:
+    one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
+    growing = tmp_path / "fused.jsonl.part"
+    growing.write_text("linked so far")
+    fuse_files([one, one], tmp_path / "fused.jsonl", say=lambda note: None)
+    assert growing.read_text() == "linked so far"
 
 
 def test_an_existing_file_is_not_overwritten_unasked(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import html
 import json
+import math
 import re
 import sys
 from dataclasses import replace
@@ -14,9 +15,9 @@ import pytest
 
 from longbel_cli.cases import Case
 from longbel_cli.explanation import Explanation, MemoryEntry, Weight
+from longbel_cli.pages import TEMPLATES, write_page
 from longbel_cli.prompts import PROMPT_FORMATS, DocumentPrompts, MemoryLine
 from longbel_cli.render import (
-    TEMPLATES,
     display_saliency_map,
     html_fragment,
     html_page,
@@ -24,8 +25,6 @@ from longbel_cli.render import (
     page_name,
     signed_levels,
     strength_levels,
-    visible,
-    write_page,
 )
 from longbel_cli.saliency_sums import (
     attribute,
@@ -33,6 +32,7 @@ from longbel_cli.saliency_sums import (
     document_sentences,
     plain_sentences,
 )
+from longbel_cli.shading import visible
 from longbel_cli.terminal import ansi
 from longbel_cli.types import Document, Passage, Span
 from tests.explain_cases import TEXT, make_case, mention_of, prediction_of
@@ -223,8 +223,20 @@ def test_page_names_are_safe_and_distinct(document_id, readable):
     assert page_name(document_id + "x") != name
 
 
+def test_a_candidate_without_a_score_is_null_in_the_page_and_a_dash_elsewhere():
+    case = make_case()
+    unknown = tuple(one._replace(score=math.nan) for one in case.prediction.candidates)
+    explanation = explanation_of(
+        replace(case, prediction=replace(case.prediction, candidates=unknown))
+    )
+    (shown, *_) = embedded(html_page([explanation]))["mentions"]
+    assert {score for *_, score in shown["candidates"]} == {None}
+    assert "</code> –</li>" in html_fragment(explanation)
+    assert "  1  –  " in ansi(explanation)
+
+
 def test_a_page_is_written_whole(tmp_path):
-    write_page([explanation_of(make_case())], tmp_path / "page.html")
+    write_page(html_page([explanation_of(make_case())]), tmp_path / "page.html")
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
     assert embedded((tmp_path / "page.html").read_text("utf-8"))["documents"][0]["id"] == "doc"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,31 @@ def test_a_report_is_written_beside_the_table(longbel: Any, preds: Path, tmp_pat
     assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+def test_a_report_replaces_nothing_but_a_report(longbel: Any, preds: Path, tmp_path: Path) -> None:
+    before = preds.read_bytes()
+    outcome = longbel("score", preds, "--report", preds)
+    assert outcome.code == 4
+    assert f"{preds}: is there already and is no page" in outcome.err
+    assert preds.read_bytes() == before
+    report, growing = tmp_path / "report.html", tmp_path / "report.html.part"
+    growing.write_text("another's")
+    report.write_text("<!DOCTYPE html><title>of last week</title>")
+    assert longbel("score", preds, "--report", report).code == 0
+    assert "last week" not in report.read_text(encoding="utf-8")
+    assert growing.read_text() == "another's"
+
+
+def test_json_has_no_numbers_that_json_lacks(longbel: Any, tmp_path: Path) -> None:
+    rows = (prediction("a:0", "X", gold="X", scores=(math.nan,)), prediction("a:1", gold="Y"))
+    path = write_predictions(tmp_path / "p.jsonl", *rows)
+    outcome = longbel("score", path, "--json", "--target-precision", "0.9")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    json.loads(outcome.out, parse_constant=refuse)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -181,6 +207,7 @@ def test_a_report_is_written_beside_the_table(longbel: Any, preds: Path, tmp_pat
         (["--kb", "/nowhere/kb"], 3, "/nowhere/kb"),
         (["--paired", "/nowhere/p.jsonl"], 3, "/nowhere/p.jsonl"),
         (["--report", "/nowhere/report.html"], 3, "cannot be written"),
+        (["--report", "/"], 2, "/: a folder; a page is one file"),
     ],
 )
 def test_wrong_calls(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,26 +21,19 @@ def test_the_line() -> None:
     assert "|match:any|" in signature(FACTS, "g1", (1,), 1000, 42, "any", "0.1.0")
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        {"kb_signature": "k", "model_hash": "m", "beams": 5, "context_format": "long"},
-        {"results": {"kb": "k", "model": "m", "beams": 5, "context_format": "long"}},
-        {
-            "kb": {"signature": "k"},
-            "model": {"hash": "m"},
-            "options": {"beams": 5, "context_format": "long"},
-        },
-    ],
-)
-def test_facts_of_a_run(tmp_path: Path, record: dict[str, Any]) -> None:
+def test_facts_of_a_run(tmp_path: Path) -> None:
     run = tmp_path / "p.jsonl.run"
     run.mkdir()
+    configuration = {"kb": "k", "model": "m", "beams": 5, "context_format": "long"}
+    record = {"configuration": {**configuration, "longbel version": "1", "linker": "tfidf"}}
     (run / "run.json").write_text(json.dumps(record))
-    assert run_facts(tmp_path / "p.jsonl") == RunFacts("k", "m", "5", "long", "unknown")
+    assert run_facts(tmp_path / "p.jsonl") == RunFacts("k", "m", "5", "long", "1", "tfidf")
 
 
-@pytest.mark.parametrize("content", [None, "torn {", "[]", '{"kb": null, "beams": true}'])
+@pytest.mark.parametrize(
+    "content",
+    [None, "torn {", "[]", '{"configuration": {"kb": null, "beams": true}}', '{"kb": "k"}'],
+)
 def test_what_is_not_known_is_unknown(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         run = tmp_path / "p.jsonl.run"
@@ -53,8 +45,8 @@ def test_what_is_not_known_is_unknown(tmp_path: Path, content: str | None) -> No
 def test_long_hashes_are_cut_and_bars_end_no_field(tmp_path: Path) -> None:
     run = tmp_path / "p.jsonl.run"
     run.mkdir()
-    record = {"kb_signature": "sha256:" + "0123456789abcdef" * 4, "model": "a|b"}
-    (run / "run.json").write_text(json.dumps(record))
+    configuration = {"kb": "sha256:" + "0123456789abcdef" * 4, "model": "a|b"}
+    (run / "run.json").write_text(json.dumps({"configuration": configuration}))
     facts = run_facts(tmp_path / "p.jsonl")
     assert (facts.kb, facts.model) == ("0123456789ab", "a/b")
 

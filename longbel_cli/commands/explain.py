@@ -141,13 +141,10 @@ def _check_output(out: Path | None, ansi: bool, json_: bool) -> None:
         raise LongbelError("nowhere to explain to", "Say --out PAGE, --ansi or --json.", 2)
     if (ansi and json_) or (str(out) == "-" and (ansi or json_)):
         raise LongbelError("only one of --ansi, --json and --out - can go to stdout", exit_code=2)
-    if out is not None and str(out) != "-" and out.exists():
-        with out.open("rb") as file:
-            ours = file.read(15) == b"<!DOCTYPE html>"
-        if not ours:
-            raise LongbelError(
-                f"{out}: is there already and is no page", "Choose another name for --out.", 4
-            )
+    if out is not None and str(out) != "-":
+        from longbel_cli.pages import check_page_path
+
+        check_page_path(out)
 
 
 def _print(explanation: Any, ansi: bool, json_: bool) -> None:
@@ -162,12 +159,14 @@ def _print(explanation: Any, ansi: bool, json_: bool) -> None:
 
 
 def _write(made: list[Any], out: Path) -> None:
-    from longbel_cli.render import html_page, write_page
+    from longbel_cli.pages import write_page
+    from longbel_cli.render import html_page
 
+    page = html_page(made)
     if str(out) == "-":
-        sys.stdout.write(html_page(made))
+        sys.stdout.write(page)
     else:
-        write_page(made, out)
+        write_page(page, out)
 
 
 def _tell(made: list[Any], chosen: int, out: Path | None) -> None:

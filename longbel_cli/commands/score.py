@@ -87,13 +87,18 @@ def score(
         options=ScoreOptions(_ks(k), n_boot, seed, gold_match),
     )
     shown, writer = _partitions(by, request), _writer(table)
+    if report is not None:
+        from longbel_cli.pages import check_page_path
+
+        check_page_path(report)
     evaluation = evaluate_files(request, _silent if quiet else _say)
     if report is not None:
         from longbel_cli.score_report import write_report
 
         write_report(evaluation, report)
     if as_json:
-        typer.echo(json.dumps(evaluation.to_json(), ensure_ascii=False, indent=2))
+        found = evaluation.to_json()
+        typer.echo(json.dumps(found, ensure_ascii=False, indent=2, allow_nan=False))
     else:
         typer.echo(writer(_tables(evaluation, shown, table), _footer(evaluation, table)), nl=False)
 

@@ -15,7 +15,8 @@ from typing import NamedTuple, Protocol
 
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora.records import OnProblem, Problem, Read
-from longbel_cli.types import Document, Mention, Prediction
+from longbel_cli.drafts import draft_name
+from longbel_cli.types import Mention, Prediction
 
 
 class Answer(NamedTuple):
@@ -47,15 +48,6 @@ def answers_of(prediction: Prediction) -> tuple[Answer, ...]:
     codes = dict.fromkeys(code for code in best.concept_code.split("+") if code)
     # Codes are sorted, names in the order of the answer: which is whose is not on record.
     return tuple(Answer(code, best.concept_name) for code in codes)
-
-
-def gold_answers(document: Document) -> dict[str, tuple[Answer, ...]]:
-    """The corpus's own codes as answers, the mention standing for the name."""
-    return {
-        mention.id: tuple(Answer(code, mention.text) for code in mention.gold)
-        for mention in document.mentions
-        if mention.gold is not None
-    }
 
 
 def one_line(text: str) -> str:
@@ -110,18 +102,15 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise LongbelError(
             f"{out}: something is there already", "Give another --out, or remove it.", exit_code=4
         )
-    partial = out.with_name(f"{out.name}.part")
-    if partial.is_symlink() or partial.is_file():
-        partial.unlink()
-    shutil.rmtree(partial, ignore_errors=True)
+    draft = draft_name(out)
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        partial.rename(out)
+        draft.mkdir(parents=True)
+        yield draft
+        draft.rename(out)
     except OSError as error:
         raise LongbelError(f"{out}: cannot be written ({error.strerror})") from None
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def note(read: Read, mention: Mention | None, reason: str) -> Problem:

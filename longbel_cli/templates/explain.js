@@ -18,6 +18,7 @@
     return element;
   };
   const percent = (share) => (share > 0 && share < 0.01 ? "< 1 %" : Math.round(share * 100) + " %");
+  const fixed = (value, digits) => (value === null ? "–" : value.toFixed(digits));
   const signedNumber = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(3);
   const subjectOf = (map) => map.rank + (map.versus === null ? "" : "/" + map.versus);
   const subjectName = (map) => map.versus === null ? "Candidate " + map.rank : map.rank + " rather than " + map.versus;
@@ -189,8 +190,8 @@
       if (mention.gold === code) concept.append(" ", make("span", "tag", "✓ gold"));
       if (rank === map.rank) concept.append(" ", make("span", "tag", "explained"));
       if (rank === map.versus) concept.append(" ", make("span", "tag", "compared with"));
-      concept.append(bar(score, "plain"));
-      row.append(make("td", "", String(rank)), concept, make("td", "number", score.toFixed(4)));
+      if (score !== null) concept.append(bar(score, "plain"));
+      row.append(make("td", "", String(rank)), concept, make("td", "number", fixed(score, 4)));
       return row;
     }));
     if (mention.gold !== null && !mention.candidates.some(([, code]) => code === mention.gold)) {
@@ -273,7 +274,7 @@
     const rows = [[map.versus === null ? "Log-probability" : "Lead in log-probability per token", map.objective.toFixed(4)]];
     if (map.score !== null) {
       const recorded = current().candidates.find(([rank]) => rank === map.rank)[3];
-      rows.push(["Score recorded when linked", recorded.toFixed(4)], ["Score as explained", map.score.toFixed(4)]);
+      rows.push(["Score recorded when linked", fixed(recorded, 4)], ["Score as explained", map.score.toFixed(4)]);
     }
     if (map.change !== null) rows.push(["Change from the baseline", signedNumber(map.change)]);
     if (map.delta !== null) rows.push(["Completeness error", signedNumber(map.delta)]);
@@ -376,7 +377,7 @@
       button.type = "button";
       button.dataset.mention = String(number);
       const mark = mention.gold === null ? "" : mention.gold === top?.[1] ? " ✓" : " ✗";
-      button.append(written("bdi", "", mention.text), make("span", "score", (top ? top[3].toFixed(2) : "–") + mark));
+      button.append(written("bdi", "", mention.text), make("span", "score", (top ? fixed(top[3], 2) : "–") + mark));
       button.append(written("bdi", "name", top ? top[2] : "no candidate"));
       button.addEventListener("click", () => choose(number, true));
       item.dataset.find = [mention.text, mention.id, data.documents[of].id, ...(top || []).slice(1, 3)].join(" ").toLowerCase();
