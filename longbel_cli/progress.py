@@ -9,6 +9,18 @@ from types import TracebackType
 _LOG_SECONDS = 30.0
 
 
+def duration_text(seconds: float) -> str:
+    """`3 h 12 min`, `4 min`, `20 s`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    hours, minutes = divmod(minutes, 60)
+    if not hours:
+        return f"{minutes} min"
+    days, hours_left = divmod(hours, 24)
+    return f"{days} d {hours_left} h" if days else f"{hours} h {minutes} min"
+
+
 class Progress:
     """Counts units of work; a context manager. `total` may be unknown."""
 
@@ -37,7 +49,7 @@ class Progress:
         rate = self._done / seconds if seconds else 0.0
         left = ""
         if self._total is not None and rate:
-            left = f", about {(self._total - self._done) / rate / 60:.0f} min left"
+            left = f", about {duration_text(max(self._total - self._done, 0) / rate)} left"
         print(
             f"longbel {self._task}: {self._done}{of} {self._unit}s, {rate:.2f}/s{left}",
             file=sys.stderr,

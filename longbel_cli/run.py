@@ -70,6 +70,7 @@ __all__ = [
     "merge_run",
     "open_run",
     "parse_duration",
+    "set_run_aside",
     "shard_of",
     "spool",
 ]
@@ -87,21 +88,29 @@ class _Kept:
 
     settings: dict[str, Any]
     inputs: Inputs
-    launch: str | None
+    free: dict[str, Any]
 
     @classmethod
     def read(cls, layout: Layout) -> _Kept | None:
-        content = read_json(layout.configuration)
-        if content is None:
+        try:
+            content = json.loads(layout.configuration.read_bytes())
+            form = content["format"]
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        if content.get("format") != FORMAT:
+        except (ValueError, TypeError, KeyError) as error:
             raise LongbelError(
-                f"{layout.configuration}: format {content.get('format')}, not {FORMAT}",
+                f"{layout.configuration} is damaged",
+                "Put it back, or start over with --restart (keeps the old run aside).",
+                exit_code=4,
+            ) from error
+        if form != FORMAT:
+            raise LongbelError(
+                f"{layout.configuration}: format {form}, not {FORMAT}",
                 "It was written by another version of longbel. Start over with --restart.",
                 exit_code=4,
             )
         inputs = Inputs.load(layout.inputs)
-        return cls(content["configuration"], inputs, content["launch"])
+        return cls(content["configuration"], inputs, content["free"])
 
 
 class Run:
@@ -119,6 +128,7 @@ class Run:
         claim: claims.Claim | None = None,
         inputs: Inputs | None = None,
         paths: Sequence[Path] = (),
+        mentions_total: int | None = None,
     ) -> None:
         self.layout = layout
         self.shard = shard
@@ -130,6 +140,7 @@ class Run:
         self._claim = claim
         self._inputs = inputs
         self._paths = paths
+        self._mentions_total = mentions_total
         self._window_began = time.monotonic()
 
     def __enter__(self) -> Run:
@@ -147,6 +158,16 @@ class Run:
     def last_note(self) -> dict[str, Any]:
         """The note of the window that this shard committed last, in this or an earlier process."""
         return self.records[-1].note if self.records else {}
+
+    @property
+    def mentions_left(self) -> int | None:
+        """About how many mentions this shard still has to link; None where nobody counted."""
+        if self._mentions_total is None:
+            return None
+        own = sum(record.mentions for record in self.records)
+        done = sum(entry.record.mentions for entry in committed(self.layout))
+        share = self._mentions_total // self.shard.count
+        return max(min(share - own, self._mentions_total - done), 0)
 
     def pending(self, source: Source) -> Iterator[Window]:
         """This shard's windows that nobody has committed yet, in corpus order.
@@ -409,10 +430,14 @@ class _Opening:
         return False
 
     def _restart(self) -> bool:
-        kept = _Kept.read(self.layout) if self.layout.configuration.exists() else None
-        if kept is not None and repeats_restart(kept.launch, self.shard):
+        kept = read_json(self.layout.configuration)  # of whatever format
+        if kept is not None and repeats_restart(kept.get("launch"), self.shard):
             self.notify("--restart: done before by this same job; going on")
             return False
+        return self.set_aside()
+
+    def set_aside(self) -> bool:
+        """Move a run and its result to a folder of another name; whether there was one."""
         names = (self.layout.out, self.layout.part, self.layout.configuration)
         if not any(path.exists() for path in names):
             return False
@@ -511,6 +536,7 @@ class _Opening:
             claim=claim,
             inputs=kept.inputs,
             paths=self.configuration.inputs,
+            mentions_total=kept.free.get("mentions"),
         )
 
     def _begin(self) -> _Kept:
@@ -539,6 +565,16 @@ class _Opening:
                 exit_code=4,
             )
         return kept
+
+
+def set_run_aside(out: Path, inputs: Sequence[Path] = (), notify: Notify = _silent) -> None:
+    """Keep a run and its result elsewhere (`OUT.run.1`), so that something else can take its place;
+    LongbelError where a living process writes it. Those of `inputs` that lie in its folder stay."""
+    configuration = RunConfiguration({}, inputs)
+    layout, files = Layout(out), Files()
+    opening = _Opening(layout, configuration, Shard(), files, notify, claims.STALE_SECONDS)
+    with _setup_lock(layout, files):
+        opening.set_aside()
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from kb_builder.errors import LongbelError
+from longbel_cli.progress import duration_text
 from longbel_cli.run import merge_run
-from longbel_cli.runs.progress import duration_text, progress_text, read_progress
+from longbel_cli.runs.status import read_status, status_text
 from tests.run_driver import Driver, Reference
 
 pytest_plugins = ("tests.run_fixtures",)
@@ -110,18 +111,24 @@ def test_changed_input_is_refused(out: Path, reference: Reference) -> None:
     assert reference.is_at(out)
 
 
+def test_a_table_of_inputs_that_is_gone(out: Path) -> None:
+    (run_folder(out) / "inputs.jsonl").unlink()
+    error = refusal(out)
+    assert error.exit_code == 4 and "inputs.jsonl" in error.message
+
+
 def test_no_run_at_all(folder: Path) -> None:
     with pytest.raises(LongbelError, match="there is no run"):
         merge_run(folder / "nothing.jsonl")
     with pytest.raises(LongbelError, match="there is no run"):
-        read_progress(folder / "nothing.jsonl")
+        read_status(folder / "nothing.jsonl")
 
 
 def test_status_from_begin_to_end(folder: Path, driver: Driver, reference: Reference) -> None:
     out = folder / "out.jsonl"
     assert driver.run(reference.corpus, out, "--shard", "1/2") == 0
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    half = read_progress(out)
+    half = read_status(out)
     assert (half.state, half.windows, half.windows_total) == ("stopped", 3, 6)
     assert half.mentions_total == len(reference.predictions.splitlines())
     assert 0 < half.mentions < half.mentions_total
@@ -130,28 +137,28 @@ def test_status_from_begin_to_end(folder: Path, driver: Driver, reference: Refer
     ]
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert driver.run(reference.corpus, out, "--shard", "2/2") == 0
-    assert read_progress(out).state == "to be merged"
+    assert read_status(out).state == "to be merged"
     merge_run(out)
-    done = read_progress(out)
+    done = read_status(out)
     assert (done.state, done.windows, done.mentions) == ("finished", 6, half.mentions_total)
     assert (done.quarantined, done.quarantined_documents) == (3, 3)
     assert [shard.windows for shard in done.shards] == [3, 3]
-    assert "finished" in progress_text(done)
+    assert "finished" in status_text(done)
 
 
 def test_status_of_a_living_run(folder: Path, driver: Driver, reference: Reference) -> None:
     out = folder / "out.jsonl"
     pid = driver.start(reference.corpus, out, "--sleep", 0.05)
-    progress = None
-    while progress is None or not progress.mentions:
+    found = None
+    while found is None or not found.mentions:
         try:
-            progress = read_progress(out)
+            found = read_status(out)
         except LongbelError:
             continue
-    assert progress.state == "running"
-    assert progress.mentions_per_second is not None
-    assert progress.seconds_left is not None
-    assert f"process {pid} on " in progress_text(progress)
+    assert found.state == "running"
+    assert found.mentions_per_second is not None
+    assert found.seconds_left is not None
+    assert f"process {pid} on " in status_text(found)
     assert driver.wait() == 0
 
 

@@ -7,17 +7,36 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kb_builder.errors import LongbelError
-from longbel_cli.run import Auto, Bounds, Files, Run, RunConfiguration, Shard, open_run, spool
+from longbel_cli.run import (
+    Auto,
+    Bounds,
+    Files,
+    Run,
+    RunConfiguration,
+    Shard,
+    merge_run,
+    open_run,
+    set_run_aside,
+    spool,
+)
 from longbel_cli.runs.configuration import difference
 from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.windows import OnProblem, Position
 from longbel_cli.types import Document
-from tests.run_driver import Driver, Reference, predictions, read_documents, write_corpus
+from tests.run_driver import (
+    Driver,
+    Reference,
+    count_mentions,
+    predictions,
+    read_documents,
+    write_corpus,
+)
 
 pytest_plugins = ("tests.run_fixtures",)
 
@@ -163,6 +182,48 @@ def test_restart_keeps_the_old_run_aside(folder: Path, corpus: Path) -> None:
     assert (aside / "out.jsonl.part").exists()
     assert json.loads((aside / "run.json").read_text())["configuration"]["beams"] == 2
     assert out.read_bytes() == first
+
+
+@pytest.mark.parametrize("content", ["", "{half", "[]", "{}", '{"format": 99}'])
+def test_a_damaged_configuration_is_refused_and_kept_aside(
+    folder: Path, corpus: Path, content: str
+) -> None:
+    out = folder / "out.jsonl"
+    whole_run(out, corpus)
+    (folder / "out.jsonl.run" / "run.json").write_text(content)
+    for refused in (lambda: open_run(out, configuration(corpus)), lambda: merge_run(out)):
+        with pytest.raises(LongbelError, match=r"run\.json") as raised:
+            refused()
+        assert raised.value.exit_code == 4
+    with open_run(out, configuration(corpus), restart=True) as run:
+        link(run, corpus)
+    assert (folder / "out.jsonl.run.1" / "run.json").read_text() == content
+
+
+def test_what_is_left_to_a_shard(folder: Path, corpus: Path) -> None:
+    """Its share less what it has linked, and no more than is left to all."""
+    counted = replace(configuration(corpus), free={"mentions": count_mentions(corpus)})
+    with open_run(folder / "uncounted.jsonl", configuration(corpus)) as run:
+        assert run.mentions_left is None
+    with open_run(folder / "out.jsonl", counted, Shard(1, 2)) as run:
+        assert run.mentions_left == count_mentions(corpus) // 2
+        link(run, corpus, 1)
+        assert run.mentions_left == count_mentions(corpus) // 2 - run.records[0].mentions
+    with open_run(folder / "out.jsonl", configuration(corpus)) as run:
+        assert run.mentions_left == count_mentions(corpus) - sum(
+            json.loads(line)["mentions"]
+            for line in (folder / "out.jsonl.run").joinpath("ledger-00001-of-00002.jsonl").open()
+        )
+
+
+def test_a_run_set_aside_leaves_its_spooled_input(folder: Path, corpus: Path) -> None:
+    out = folder / "out.jsonl"
+    spooled = spool(io.BytesIO(corpus.read_bytes()), out)
+    whole = whole_run(out, spooled)
+    set_run_aside(out, [spooled])
+    assert (folder / "out.jsonl.run.1" / "out.jsonl").read_bytes() == whole
+    assert not out.exists() and not (folder / "out.jsonl.run" / "run.json").exists()
+    assert spooled.read_bytes() == corpus.read_bytes()
 
 
 def test_restart_where_nothing_is_begins(folder: Path, corpus: Path) -> None:

@@ -17,7 +17,7 @@ def status(
     """Show windows done, rate, time left, quarantined documents and living processes."""
     import json
 
-    from longbel_cli.runs.progress import progress_text, read_progress
+    from longbel_cli.runs.status import read_status, status_text
 
-    progress = read_progress(out)
-    typer.echo(json.dumps(progress.to_json()) if json_output else progress_text(progress))
+    found = read_status(out)
+    typer.echo(json.dumps(found.to_json()) if json_output else status_text(found))

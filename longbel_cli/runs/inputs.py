@@ -85,8 +85,14 @@ class Inputs:
 
     @classmethod
     def load(cls, table: Path) -> Inputs:
-        with table.open(encoding="utf-8") as lines:
-            return cls([InputFile(**json.loads(line)) for line in lines])
+        """The files that a run's table names; LongbelError where there is no such table."""
+        try:
+            with table.open(encoding="utf-8") as lines:
+                return cls([InputFile(**json.loads(line)) for line in lines])
+        except (FileNotFoundError, ValueError, TypeError) as error:
+            raise LongbelError(
+                f"{table} is gone or damaged", "Put it back, or start over with --restart.", 4
+            ) from error
 
     def to_lines(self) -> bytes:
         lines = (json.dumps(asdict(file), ensure_ascii=False) for file in self.files)

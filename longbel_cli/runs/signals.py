@@ -86,11 +86,6 @@ class StopSignals:
         if time.time() >= self._deadline:
             raise Stopped(self._deadline_reason, STOPPED)
 
-    @property
-    def seconds_left(self) -> float:
-        """Until the deadline; infinite without one."""
-        return self._deadline - time.time()
-
     def _install(self) -> None:
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)

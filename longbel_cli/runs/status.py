@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
+from longbel_cli.progress import duration_text
 from longbel_cli.runs import claim as claims
 from longbel_cli.runs.files import read_json
 from longbel_cli.runs.layout import Layout
@@ -20,7 +21,7 @@ _RECENT_WINDOWS = 20
 
 
 @dataclass(frozen=True)
-class ShardProgress:
+class ShardStatus:
     """One shard's stream. `writer` names its latest process; `attempts` counts its starts."""
 
     shard: str
@@ -34,7 +35,7 @@ class ShardProgress:
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunStatus:
     """A run as a whole. Totals are None while they are not known.
 
     `state`: `finished`; `running` (some process is alive); `to be merged` (all windows are in,
@@ -53,14 +54,14 @@ class Progress:
     quarantined_documents: int
     mentions_per_second: float | None
     seconds_left: float | None
-    shards: tuple[ShardProgress, ...]
+    shards: tuple[ShardStatus, ...]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def read_progress(out: Path) -> Progress:
-    """The progress of the run whose result is `out`; LongbelError if there is no such run."""
+def read_status(out: Path) -> RunStatus:
+    """The status of the run whose result is `out`; LongbelError if there is no such run."""
     layout = Layout(out)
     configuration = read_json(layout.configuration)
     if configuration is None:
@@ -84,7 +85,7 @@ def read_progress(out: Path) -> Progress:
     left = None
     if rate and known.get("mentions") is not None:
         left = max(0.0, (known["mentions"] - mentions) / rate)
-    return Progress(
+    return RunStatus(
         out=str(out),
         state=_state(shards, total is not None and not gaps(placed, total)),
         windows=len(records),
@@ -105,14 +106,14 @@ def _distinct(placed: Sequence[Placed]) -> list[Placed]:
     return list({entry.record.window: entry for entry in placed}.values())
 
 
-def _state(shards: Sequence[ShardProgress], complete: bool) -> str:
+def _state(shards: Sequence[ShardStatus], complete: bool) -> str:
     if any(shard.alive for shard in shards):
         return "running"
     return "to be merged" if complete else "stopped"
 
 
-def _finished(out: Path, finished: Finished, shards: tuple[ShardProgress, ...]) -> Progress:
-    return Progress(
+def _finished(out: Path, finished: Finished, shards: tuple[ShardStatus, ...]) -> RunStatus:
+    return RunStatus(
         out=str(out),
         state="finished",
         windows=finished.windows,
@@ -134,14 +135,14 @@ def _shard_names(layout: Layout) -> list[str]:
     return sorted(names.union(claims.claimed_streams(layout.claims)))
 
 
-def _shard(layout: Layout, name: str, merged: bool) -> ShardProgress:
+def _shard(layout: Layout, name: str, merged: bool) -> ShardStatus:
     number, holder = claims.newest_claim(layout.claims, name)
     paths = next((paths for paths in layout.streams() if paths.name == name), None)
     records = read_ledger(paths, merged)[0] if paths else []
     recent = records[-_RECENT_WINDOWS:]
     seconds = sum(record.seconds for record in recent)
     mentions = sum(record.mentions for record in recent)
-    return ShardProgress(
+    return ShardStatus(
         shard=name,
         alive=holder is not None and claims.seems_alive(layout.claims, holder, number),
         writer=str(holder) if holder else None,
@@ -157,39 +158,27 @@ def _moment(unix_time: float) -> str:
     return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="seconds")
 
 
-def duration_text(seconds: float) -> str:
-    """`3 h 12 min`, `4 min`, `20 s`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    hours, minutes = divmod(minutes, 60)
-    if not hours:
-        return f"{minutes} min"
-    days, hours_left = divmod(hours, 24)
-    return f"{days} d {hours_left} h" if days else f"{hours} h {minutes} min"
-
-
-def progress_text(progress: Progress) -> str:
+def status_text(status: RunStatus) -> str:
     """The lines that `longbel status` prints."""
     counts = (
-        ("windows", progress.windows, progress.windows_total),
-        ("documents", progress.documents, progress.documents_total),
-        ("mentions", progress.mentions, progress.mentions_total),
+        ("windows", status.windows, status.windows_total),
+        ("documents", status.documents, status.documents_total),
+        ("mentions", status.mentions, status.mentions_total),
     )
-    lines = [f"{progress.out}: {progress.state}"]
+    lines = [f"{status.out}: {status.state}"]
     for label, done, total in counts:
         share = f" of {total:,} ({done / total:.1%})" if total else ""
         lines.append(f"  {label:<12}{done:,}{share}")
     lines.append(
-        f"  {'quarantined':<12}{progress.quarantined_documents:,} documents; "
-        f"{progress.quarantined:,} records in errors.jsonl"
+        f"  {'quarantined':<12}{status.quarantined_documents:,} documents; "
+        f"{status.quarantined:,} records in errors.jsonl"
     )
-    if progress.mentions_per_second:
+    if status.mentions_per_second:
         left = ""
-        if progress.seconds_left is not None:
-            left = f", about {duration_text(progress.seconds_left)} left"
-        lines.append(f"  {'rate':<12}{progress.mentions_per_second:.2f} mentions/s{left}")
-    for shard in progress.shards:
+        if status.seconds_left is not None:
+            left = f", about {duration_text(status.seconds_left)} left"
+        lines.append(f"  {'rate':<12}{status.mentions_per_second:.2f} mentions/s{left}")
+    for shard in status.shards:
         state = "alive" if shard.alive else "not running"
         lines.append(
             f"  shard {shard.shard}: {shard.windows:,} windows, started {shard.attempts} times, "
