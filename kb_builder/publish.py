@@ -23,8 +23,8 @@ class Draft:
     """
 
     def __init__(self, final: Path, overwrite: bool) -> None:
-        self.final = final
-        self.draft = final.parent / f".{final.name}.{os.getpid()}.partial"
+        self.final = final.resolve()  # `.` has no name to put a draft beside
+        self.draft = self.final.parent / f".{self.final.name}.{os.getpid()}.partial"
         self.overwrite = overwrite
         self._refuse_or_go_on()
 
@@ -65,15 +65,8 @@ class Draft:
             shutil.rmtree(self.draft, ignore_errors=True)
 
     def _publish(self) -> None:
-        for path in self.draft.rglob("*"):
-            if path.is_file():
-                _flush(path)
         self._refuse_or_go_on()  # the name may have been taken meanwhile
-        if self.final.exists():
-            _exchange(self.draft, self.final)  # the old one is deleted as the draft
-        else:
-            self.draft.rename(self.final)
-        _flush(self.final.parent)
+        put_in_place(self.draft, self.final)  # the old one is deleted as the draft
 
     def _failed(self, error: OSError) -> LongbelError:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error)
@@ -83,6 +76,18 @@ class Draft:
             if full
             else "Nothing was left behind.",
         )
+
+
+def put_in_place(new: Path, final: Path) -> None:
+    """Give the directory `new` the name `final`; what had it is at `new` afterwards."""
+    for path in new.rglob("*"):
+        if path.is_file():
+            _flush(path)
+    if final.exists():
+        _exchange(new, final)
+    else:
+        new.rename(final)
+    _flush(final.parent)
 
 
 def _flush(path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from kb_builder.publish import put_in_place
 from longbel_cli.training.folder import CARD_FILE
 from longbel_cli.training.options import TrainOptions
 from longbel_cli.training.start import describe
@@ -27,7 +28,8 @@ def publish(
 ) -> None:
     """The model folder, whole or not at all, with `facts` in its card.
 
-    Keeps a README.md that lies there already. The model is left in the type it is saved in.
+    It takes the place of what is at `out`, but a README.md that lies there is kept. The model is
+    left in the type it is saved in.
     """
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -40,11 +42,10 @@ def publish(
     readme = out / "README.md"
     if readme.exists():
         shutil.copy(readme, part / "README.md")
-    if out.exists():
-        shutil.rmtree(out)
     for file in part.iterdir():
         file.chmod(0o644)  # safetensors writes for its owner alone
-    part.rename(out)
+    put_in_place(part, out)
+    shutil.rmtree(part, ignore_errors=True)
 
 
 def _dtype(options: TrainOptions) -> str:
