@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longbel_cli.training.folder import RunFolder
+from longbel_cli.training.identity import Identity, Inputs
 from longbel_cli.training.options import Computing, TrainOptions, Watch
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ __all__ = ["Computing", "Outcome", "TrainOptions", "Watch", "train"]
 
 
 class Outcome(Enum):
-    """How a call of `train` ended."""
+    """How a call of `train` ended; FINISHED_IN_PART where something of a corpus was left out."""
 
     FINISHED = "finished"
+    FINISHED_IN_PART = "finished in part"
     STOPPED = "stopped"
     ALREADY_FINISHED = "already finished"
 
@@ -47,10 +49,12 @@ def train(
     """
     options.check()
     computing.check()
-    folder = RunFolder(out)
-    if not restart and not overwrite and folder.holds_result_of(options):
+    identity = Identity(options, Inputs.read(options))
+    folder = RunFolder(out.resolve())
+    if not restart and not overwrite and folder.holds_result_of(identity):
+        folder.settle(identity)
         return Outcome.ALREADY_FINISHED
-    folder.refuse_foreign(options, restart, overwrite)
+    folder.refuse_foreign(identity, restart, overwrite)
     if options.lora:
         from longbel_cli.training.lora import require_peft
 
@@ -60,11 +64,11 @@ def train(
     with joined(computing.device) as processes:
         if not processes.first:
             watch = Watch(should_stop=watch.should_stop)
-        return _train(options, folder, computing, processes, watch, restart)
+        return _train(identity, folder, computing, processes, watch, restart)
 
 
 def _train(
-    options: TrainOptions,
+    identity: Identity,
     folder: RunFolder,
     computing: Computing,
     processes: Processes,
@@ -77,15 +81,16 @@ def _train(
     from longbel_cli.training.folds import deal, predicted_names
     from longbel_cli.training.validation import draw_sample
 
+    options = identity.options
     knowledge_base = KnowledgeBase.open(options.kb)
-    corpus = _corpus(options, knowledge_base, watch.tell)
+    corpus, left_out = _corpus(options, knowledge_base, watch.tell)
     sample = draw_sample(options, knowledge_base.groups, watch.tell)
     splitter_of(options)
     if options.folds is not None:
         deal(corpus.documents, options.folds, options.seed)
     processes.wait()  # all have looked at what is there
     if processes.first:
-        folder.claim(options, restart)
+        folder.claim(identity, restart)
     start = _start(options, computing, folder, processes, corpus, watch.tell)
     setting = Setting(options, computing, processes, watch, knowledge_base, start)
     if options.folds is not None:
@@ -98,14 +103,17 @@ def _train(
     if fitted is None:
         return Outcome.STOPPED
     if processes.first:
-        _publish(setting, fitted, folder)
+        _publish(setting, fitted, folder, identity)
     processes.wait()
+    if left_out or (sample is not None and sample.left_out):
+        return Outcome.FINISHED_IN_PART
     return Outcome.FINISHED
 
 
 def _corpus(
     options: TrainOptions, knowledge_base: KnowledgeBase, tell: Callable[[str], None]
-) -> Corpus:
+) -> tuple[Corpus, int]:
+    """What is trained on, and how much of the corpora was left out."""
     from longbel_cli.training.corpus import Corpus, gold_documents
     from longbel_cli.training.lexicon import read_lexicon
 
@@ -119,7 +127,7 @@ def _corpus(
             f"{len(corpus.documents)} documents, {corpus.n_trainable} of {corpus.n_mentions} "
             "mentions have a target in the knowledge base"
         )
-    return corpus
+    return corpus, len(left_out)
 
 
 def _start(
@@ -144,13 +152,13 @@ def _start(
     return start
 
 
-def _publish(setting: Setting, fitted: Fitted, folder: RunFolder) -> None:
+def _publish(setting: Setting, fitted: Fitted, folder: RunFolder, identity: Identity) -> None:
     """OUT holds the best model where there was a validation, and `OUT.run/last` the last."""
     from longbel_cli.training.publish import publish
     from longbel_cli.training.state import BestWeights
 
     options, tokenizer = setting.options, setting.start.checkpoint.tokenizer
-    facts = _facts(setting, fitted, folder)
+    facts = {"inputs": asdict(identity.inputs), **_facts(setting, fitted, folder)}
     model = fitted.trained.merged()
     found = fitted.validation
     if found is not None:

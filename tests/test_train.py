@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,6 +182,104 @@ def test_what_an_older_version_began_goes_on(options, tmp_path):
     assert train(options, out) is Outcome.FINISHED
 
 
+@pytest.mark.parametrize(
+    ("held", "overwrite", "message"),
+    [
+        (("notes.txt", "README.md"), True, "no model"),
+        (("notes.txt",), False, "there already"),
+        (("config.json", "README.md"), False, "there already"),
+        (("config.json", "README.md"), True, None),
+        (("longbel_training.json",), True, None),
+        (("README.md",), True, None),
+        ((), False, None),
+    ],
+)
+def test_what_may_be_replaced(options, tmp_path, held, overwrite, message):
+    """Told before the training, not after it."""
+    out, steps = tmp_path / "model", []
+    out.mkdir()
+    for name in held:
+        (out / name).write_text("{}")
+    watch = Watch(on_step=steps.append)
+    if message is None:
+        train(replace(options, steps=1), out, watch=watch, overwrite=overwrite)
+        assert (out / "model.safetensors").exists()
+        assert not (out / "notes.txt").exists()
+        assert not (tmp_path / "model.part").exists()
+        return
+    with pytest.raises(LongbelError, match=message) as caught:
+        train(options, out, watch=watch, overwrite=overwrite)
+    assert caught.value.exit_code == 4
+    assert not steps
+    assert sorted(path.name for path in out.iterdir()) == sorted(held)
+
+
+def test_a_model_in_the_working_directory(options, tmp_path, monkeypatch):
+    out = tmp_path / "model"
+    out.mkdir()
+    monkeypatch.chdir(out)
+    assert train(replace(options, steps=1), Path()) is Outcome.FINISHED
+    assert (out / "config.json").exists()
+    assert (tmp_path / "model.run" / "finished.json").exists()
+
+
+def stopped(options, out):
+    with pytest.raises(KilledError):
+        train(options, out, watch=Watch(on_step=kill_at(2)))
+
+
+def edit(path, old, new):
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("corpus.jsonl", "a cough", "one cough", r"other options \(the content of corpora\)"),
+        ("kb/kb.json", '"signature": "', '"signature": "0', r"\(the content of kb\)"),
+    ],
+)
+def test_contents_tell_a_training_by(options, tmp_path, kb_folder, file, old, new, message):
+    """Of what it reads, whatever lies under the same paths; a path alone may change."""
+    options = replace(options, kb=str(shutil.copytree(kb_folder, tmp_path / "kb")), steps=3)
+    whole, begun = tmp_path / "whole", tmp_path / "begun"
+    train(options, whole)
+    stopped(options, begun)
+    moved = shutil.copytree(tmp_path / "kb", tmp_path / "moved")
+    assert train(replace(options, kb=str(moved)), whole) is Outcome.ALREADY_FINISHED
+    edit(tmp_path / file, old, new)
+    with pytest.raises(LongbelError, match=message):
+        train(options, begun)
+    with pytest.raises(LongbelError, match="there already"):
+        train(options, whole)
+
+
+@pytest.mark.parametrize("name", ["options.json", "state.safetensors"])
+def test_a_damaged_state_is_told(options, tmp_path, name):
+    out = tmp_path / "model"
+    with pytest.raises(KilledError):
+        train(options, out, Computing(save_every=1), Watch(on_step=kill_at(3)))
+    (tmp_path / "model.run" / name).write_bytes(b"")
+    with pytest.raises(LongbelError, match=name) as caught:
+        train(options, out)
+    assert caught.value.exit_code == 3
+    assert "--restart" in caught.value.hint
+
+
+def test_a_finished_training_is_no_hindrance(options, tmp_path):
+    out = tmp_path / "model"
+    train(replace(options, steps=1), out)
+    assert train(replace(options, steps=2), out, overwrite=True) is Outcome.FINISHED
+    assert len(losses(out)) == 2
+    # Killed when the model was out, and nothing else.
+    finished = tmp_path / "model.run" / "finished.json"
+    finished.unlink()
+    (tmp_path / "model.run" / "state.safetensors").touch()
+    assert train(replace(options, steps=2), out) is Outcome.ALREADY_FINISHED
+    assert finished.exists()
+    assert not (tmp_path / "model.run" / "state.safetensors").exists()
+
+
 def test_a_finished_training_leaves_nothing_to_go_on_from(options, tmp_path):
     """With --overwrite it is done anew, from its first step."""
     out = tmp_path / "model"
@@ -209,6 +309,7 @@ def command(*arguments: object):
         (("--fresh", "nano", "--synthetic", 3, "--memory", "predicted"), "needs --folds K"),
         (("--fresh", "nano", "--synthetic", 3, "--lora"), "--lora"),
         (("--fresh", "nano", "--synthetic", 3, "--accumulate", 0), "--accumulate"),
+        (("--fresh", "nano", "--synthetic", 3, "--threads", 0), "--threads"),
         (("--fresh", "nano", "--synthetic", 3, "--validate-every", 0), "--validate-every"),
     ],
 )
@@ -252,6 +353,17 @@ def test_the_command_trains_with_robust_memory(kb_folder, model_folder, corpus, 
         "memory": "predicted", "validate": [str(corpus)], "validate_every": 1,
     }  # fmt: skip
     assert (tmp_path / "m.run" / "fold-2" / "model" / "model.safetensors").exists()
+
+
+def test_what_is_left_out_shows_in_the_exit_code(kb_folder, corpus, tmp_path):
+    edit(corpus, '"type": "T047"', '"type": "Unheard of"')
+    result = command(
+        corpus, "--fresh", "nano", "--kb", kb_folder, "--out", tmp_path / "m", "--steps", 1,
+        "--unknown-group", "skip", "--device", "cpu",
+    )  # fmt: skip
+    assert result.exit_code == 5
+    assert "1 documents or mentions left out" in result.stderr
+    assert (tmp_path / "m" / "config.json").exists()
 
 
 def test_a_corpus_without_gold_in_the_knowledge_base(kb_folder, corpus, tmp_path):

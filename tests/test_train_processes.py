@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,15 +103,19 @@ def curve(out: Path) -> list[float]:
     return [line["loss"] for line in log_lines(out) if "loss" in line]
 
 
-def together(processes: int, *arguments: object) -> None:
-    """The command as torchrun starts it."""
+def together(
+    processes: int, *arguments: object, program: Sequence[str] = ("-m", "longbel_cli")
+) -> str:
+    """What the command says on stderr, as torchrun starts it."""
+    words = ("train", *map(str, arguments))
     launch = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     done = subprocess.run(
-        [sys.executable, "-m", *launch, "-m", "longbel_cli", "train", *map(str, arguments)],
+        [sys.executable, "-m", *launch, *program, *words],
         cwd=ROOT, capture_output=True, text=True, timeout=250,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
 
 
 def test_two_processes_train_as_one(kb_folder, model_folder, tmp_path):
@@ -139,6 +144,46 @@ def test_two_processes_train_as_one(kb_folder, model_folder, tmp_path):
     assert [card["computing"]["processes"] for card in cards] == [1, 2]
     assert cards[0]["options"] == cards[1]["options"]
     assert cards[0]["out_of_fold"] == cards[1]["out_of_fold"]
+
+
+# The first process alone is asked to stop, when it has asked itself so often. Exit codes go to a
+# file each: torchrun would end the others when one leaves with an error.
+STOPPING = """
+import os, sys
+from pathlib import Path
+from longbel_cli.app import main
+from longbel_cli.run import StopSignals
+
+folder, often = Path(sys.argv.pop(1)), int(sys.argv.pop(1))
+left = iter(range(often))
+if os.environ["RANK"] == "0":
+    StopSignals.requested = property(lambda self: next(left, None) is None)
+try:
+    main()
+except SystemExit as leaving:
+    (folder / os.environ["RANK"]).write_text(str(leaving.code or 0))
+"""
+
+
+@pytest.mark.slow
+def test_a_stop_of_one_process_stops_all_and_they_go_on(kb_folder, model_folder, tmp_path):
+    """Asked in a fold's training, then while the fold is predicted."""
+    corpus = write_corpus(tmp_path / "corpus.jsonl", WITH_MEMORY)
+    out, script = tmp_path / "m", tmp_path / "stopping.py"
+    script.write_text(STOPPING)
+    given = (
+        corpus, "--kb", kb_folder, "--base", model_folder, "--steps", 2, "--tokens-per-batch", 400,
+        "--folds", 2, "--out", out, "--device", "cpu",
+    )  # fmt: skip
+    fold = tmp_path / "m.run" / "fold-1"
+    for trained in (False, True):
+        said = together(2, *given, program=(str(script), str(tmp_path), "1"))
+        assert [(tmp_path / rank).read_text() for rank in "01"] == ["75", "75"]
+        assert "finished" not in said
+        assert (fold / "model").exists() == trained
+        assert not (fold / "preds.jsonl").exists()
+    assert "finished" in together(2, *given)
+    assert len(curve(out)) == 2
 
 
 def test_processes_on_one_device_are_refused(monkeypatch):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from longbel_cli.training.loop import Step
 
 _LOG_SECONDS = 30.0
+_LEFT_OUT = 5
 
 
 def train(
@@ -204,12 +205,16 @@ def train(
     """Train a model to link: fine-tune a base, or make a small new one.
 
     Loss is on the completion only. The same command after a stop or a kill goes on where it was.
+    Exit code 5: trained, but part of a corpus was left out; `longbel check` lists it.
     Under `accelerate launch` or torchrun several GPUs share each step.
     """
-    from longbel_cli.run import StopSignals, parse_duration
+    from kb_builder.errors import LongbelError
+    from longbel_cli.run import Stopped, StopSignals, parse_duration
+    from longbel_cli.runs.signals import STOPPED
     from longbel_cli.sample_paths import sample
     from longbel_cli.train import Computing, Outcome, TrainOptions, Watch
     from longbel_cli.train import train as run_training
+    from longbel_cli.training.folder import RunFolder
 
     logging.basicConfig(format="longbel: %(message)s", level=logging.WARNING)
     # Of several processes the first one speaks.
@@ -237,9 +242,9 @@ def train(
         lora_alpha=lora_alpha,
     )  # fmt: skip
     computing = Computing(device, save_every, accumulate, checkpointing, keep_folds)
-    options.check()
-    computing.check()
     if threads is not None:
+        if threads < 1:
+            raise LongbelError(f"--threads {threads}: give at least 1", exit_code=2)
         import torch
 
         torch.set_num_threads(threads)
@@ -249,10 +254,13 @@ def train(
         outcome = run_training(options, out, computing, watch, restart, overwrite)
         if outcome is Outcome.STOPPED:
             stop.check()
+            raise Stopped("another process of this training was asked to", STOPPED)
     if outcome is Outcome.ALREADY_FINISHED:
         tell(f"{out}: already finished, nothing to do")
-    else:
-        tell(f"{out}: finished; losses in {out}.run/log.jsonl")
+        return
+    tell(f"{out}: finished; losses in {RunFolder(out.resolve()).final.log}")
+    if outcome is Outcome.FINISHED_IN_PART:
+        raise typer.Exit(_LEFT_OUT)
 
 
 class _Teller:

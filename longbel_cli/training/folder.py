@@ -1,6 +1,6 @@
 """The folder `OUT.run`: where a training keeps what it goes on from, and whose it is.
 
-options.json         the options, to know the training by
+options.json         options and contents of the inputs, to know the training by
 start/               tokenizer and weights before the first step
 state.safetensors    the state of the unfinished training
 best.safetensors     the weights that validated best so far
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.training.options import TrainOptions, changed, plain
+from longbel_cli.training.identity import Identity
 
 CARD_FILE = "longbel_training.json"
 
@@ -85,19 +85,23 @@ class RunFolder:
     def _finished(self) -> Path:
         return self.path / "finished.json"
 
-    def holds_result_of(self, options: TrainOptions) -> bool:
-        """Whether `out` is the finished model of a training with these options."""
-        card = self.out / CARD_FILE
-        return card.is_file() and not changed(options, _json(card)["options"])
+    def holds_result_of(self, identity: Identity) -> bool:
+        """Whether `out` is the finished model of this training."""
+        file = self.out / CARD_FILE
+        if not file.is_file():
+            return False
+        card = _json(file, "Replace the model with --overwrite.")
+        return "options" in card and not identity.changed(
+            {**card["options"], "inputs": card.get("inputs")}
+        )
 
-    def refuse_foreign(self, options: TrainOptions, restart: bool, overwrite: bool) -> None:
+    def refuse_foreign(self, identity: Identity, restart: bool, overwrite: bool) -> None:
         """LongbelError (exit code 4) where something is there that is not this training's."""
-        if self.out.exists() and not overwrite:
-            raise LongbelError(
-                f"{self.out} is there already", "Give another --out, or --overwrite.", exit_code=4
-            )
+        self._refuse_out(overwrite)
+        if self._finished.exists():
+            return  # `claim` drops what it left
         if self._options.exists():
-            differing = [] if restart else changed(options, _json(self._options))
+            differing = [] if restart else identity.changed(self._kept())
             if differing:
                 raise LongbelError(
                     f"{self.path} holds a training with other options ({', '.join(differing)})",
@@ -109,13 +113,40 @@ class RunFolder:
                 f"{self.path} is there and is no training", "Give another --out.", exit_code=4
             )
 
-    def claim(self, options: TrainOptions, restart: bool) -> None:
-        """Make the folder, with the options in it. What a finished training left there goes."""
+    def _refuse_out(self, overwrite: bool) -> None:
+        """Nothing is deleted that is not a model, however long ago it was asked for."""
+        if not self.out.exists():
+            return
+        held = {path.name for path in self.out.iterdir()} if self.out.is_dir() else {""}
+        if not held:
+            return
+        if not overwrite:
+            raise LongbelError(
+                f"{self.out} is there already", "Give another --out, or --overwrite.", exit_code=4
+            )
+        if held != {"README.md"} and not held & {"config.json", CARD_FILE}:
+            raise LongbelError(
+                f"{self.out} is there and is no model", "Give another --out.", exit_code=4
+            )
+
+    def claim(self, identity: Identity, restart: bool) -> None:
+        """Make the folder, with the identity in it. What a finished training left there goes."""
         if self.path.exists() and (restart or self._finished.exists()):
             shutil.rmtree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(plain(options), indent=2, sort_keys=True)
-        self._options.write_text(text, encoding="utf-8")
+        part = self._options.with_name(self._options.name + ".part")
+        text = json.dumps(identity.record(), indent=2, sort_keys=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(self._options)
+
+    def settle(self, identity: Identity) -> None:
+        """Finish what a kill between the model and the end of its training left."""
+        unfinished = self._options.exists() and not self._finished.exists()
+        if unfinished and not identity.changed(self._kept()):
+            self.finish()
+
+    def _kept(self) -> dict[str, Any]:
+        return _json(self._options, "Start anew with --restart.")
 
     def finish(self) -> None:
         """Drop what nobody needs once the model is out."""
@@ -125,5 +156,11 @@ class RunFolder:
         self.final.best.unlink(missing_ok=True)
 
 
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _json(path: Path, hint: str) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LongbelError(f"{path}: damaged, it is no JSON", hint) from error
+    if not isinstance(found, dict):
+        raise LongbelError(f"{path}: damaged, it is no JSON object", hint)
+    return found

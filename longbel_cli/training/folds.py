@@ -22,6 +22,7 @@ from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions, LinkJob
 from longbel_cli.linker import Linker, LinkOptions
 from longbel_cli.prompts import COMPOSITE
 from longbel_cli.run import Shard, Stopped, StopSignals, merge_run
+from longbel_cli.runs.signals import STOPPED
 from longbel_cli.runs.windows import OnProblem, Position, Source
 from longbel_cli.training.corpus import Corpus, TrainingDocument
 from longbel_cli.training.examples import Names
@@ -35,7 +36,6 @@ from longbel_cli.types import Document, Prediction
 _CPU_TOKENS_IN_FLIGHT = 8_192
 # Documents committed together: small enough to be shared out to several processes.
 _WINDOW = 16
-_STOPPED = 75
 
 
 def deal(documents: Sequence[TrainingDocument], k: int, seed: int) -> list[list[TrainingDocument]]:
@@ -129,11 +129,13 @@ def _predict(
         quiet=setting.watch.quiet,
     )
     reader = FoldReader([one.document for one in held_out], setting)
+    stopped = False
     try:
         LinkJob(linker, reader, job).run([label], _Asked(setting.watch.should_stop), _unheard)
     except Stopped:
+        stopped = True
+    if processes.any(stopped, torch.device(device)):  # waits for all
         return False
-    processes.wait()
     if processes.first and processes.count > 1:
         merge_run(files.predictions)
     processes.wait()
@@ -171,7 +173,7 @@ class _Asked(StopSignals):
 
     def check(self) -> None:
         if self._should_stop():
-            raise Stopped("the training was asked to stop", _STOPPED)
+            raise Stopped("the training was asked to stop", STOPPED)
 
 
 def _unheard(message: str) -> None:

@@ -6,8 +6,8 @@ Loads nothing heavy: the command line checks options before anything else happen
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from kb_builder.errors import LongbelError
@@ -187,15 +187,6 @@ def plain(options: TrainOptions) -> dict[str, Any]:
     """The options as JSON gives them back."""
     found: dict[str, Any] = json.loads(json.dumps(asdict(options)))
     return found
-
-
-def changed(options: TrainOptions, kept: Mapping[str, Any]) -> list[str]:
-    """The options that differ from those kept as JSON; what an older version did not keep had
-    its default."""
-    defaults = plain(TrainOptions(kb=""))
-    known = {**defaults, **kept}
-    mine = plain(options)
-    return [field.name for field in fields(options) if mine[field.name] != known[field.name]]
 
 
 def _refuse(*rules: tuple[bool, str]) -> None:

@@ -59,16 +59,12 @@ class StateFile:
         """Put a saved state into model and optimiser; (0, None) where there is none."""
         if not self.path.exists():
             return 0, None
+        where = read_note(self.path)
         try:
-            with safe_open(self.path, framework="pt") as file:
-                where = json.loads(file.metadata()["longbel"])
-                with torch.no_grad():
-                    self._fill(file, model, optimizer)
+            with safe_open(self.path, framework="pt") as file, torch.no_grad():
+                self._fill(file, model, optimizer)
         except Exception as error:
-            raise LongbelError(
-                f"{self.path}: the saved state cannot be used ({type(error).__name__})",
-                "Start anew with --restart.",
-            ) from error
+            raise _unusable(self.path, error) from error
         return int(where["step"]), Place(*where["place"])
 
     def _fill(self, file: Any, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> None:
@@ -107,10 +103,20 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, note: Mapping[str, 
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """The note of such a file."""
-    with safe_open(path, framework="pt") as file:
-        note: dict[str, Any] = json.loads(file.metadata()["longbel"])
+    """The note of such a file; LongbelError where it is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            note: dict[str, Any] = json.loads(file.metadata()["longbel"])
+    except Exception as error:
+        raise _unusable(path, error) from error
     return note
+
+
+def _unusable(path: Path, error: Exception) -> LongbelError:
+    return LongbelError(
+        f"{path}: the saved state cannot be used ({type(error).__name__})",
+        "Start anew with --restart.",
+    )
 
 
 @dataclass(frozen=True)

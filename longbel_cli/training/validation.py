@@ -47,10 +47,12 @@ class _StoppedError(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """The documents that are validated on, and how many of their mentions count."""
+    """The documents that are validated on, how many of their mentions count, and how many
+    documents or mentions of the corpora were left out."""
 
     documents: tuple[Document, ...]
     mentions: int
+    left_out: int
 
 
 def counts(mention: Mention) -> bool:
@@ -96,7 +98,7 @@ def draw_sample(
     if left_out:
         tell(f"{len(left_out)} documents or mentions of --validate left out")
     tell(f"validating on {len(drawn)} of {len(documents)} documents, {mentions} mentions")
-    return Sample(tuple(drawn), mentions)
+    return Sample(tuple(drawn), mentions, len(left_out))
 
 
 class Validator:

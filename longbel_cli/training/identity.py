@@ -1,0 +1,80 @@
+"""What a training is known by: its options, and the contents of what it reads.
+
+A training goes on, or is already finished, where both are the same. Paths say nothing: a
+knowledge base may be rebuilt and a corpus edited where it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from longbel_cli.training.options import TrainOptions, plain
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Contents: a knowledge base's signature, and the hash of each corpus's files in order."""
+
+    kb: str
+    corpora: tuple[str, ...]
+    validate: tuple[str, ...]
+
+    @classmethod
+    def read(cls, options: TrainOptions) -> Inputs:
+        """Read every file of the corpora; LongbelError where something is missing."""
+        from kb_builder.store import KnowledgeBase
+
+        return cls(
+            KnowledgeBase.open(options.kb).signature,
+            _hashes(options.corpora, options.corpus_format),
+            _hashes(options.validate, options.corpus_format),
+        )
+
+
+def _hashes(paths: Sequence[str], form: str) -> tuple[str, ...]:
+    from longbel_cli.corpora import Corpus
+    from longbel_cli.runs import inputs
+    from longbel_cli.runs.corpus_source import input_files
+
+    def files(path: str) -> list[Path]:
+        return input_files(Corpus([path], form))
+
+    return tuple(inputs.Inputs.read(files(path)).summary()["sha256"] for path in paths)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose a training is."""
+
+    options: TrainOptions
+    inputs: Inputs
+
+    def record(self) -> dict[str, Any]:
+        """As `options.json` keeps it."""
+        return {**plain(self.options), "inputs": asdict(self.inputs)}
+
+    def changed(self, kept: Mapping[str, Any]) -> list[str]:
+        """What differs from a record; what an older version did not keep had its default.
+
+        It kept no contents: then paths are compared.
+        """
+        known = {**plain(TrainOptions(kb="")), **kept}
+        mine = plain(self.options)
+        contents = known.get("inputs") or {}
+        differing = [
+            field.name
+            for field in fields(self.options)
+            if field.name not in contents and mine[field.name] != known[field.name]
+        ]
+        return differing + [
+            f"the content of {name}"
+            for name, content in asdict(self.inputs).items()
+            if name in contents and contents[name] != _as_json(content)
+        ]
+
+
+def _as_json(content: str | tuple[str, ...]) -> str | list[str]:
+    return content if isinstance(content, str) else list(content)
