@@ -67,6 +67,7 @@ def test_a_clean_corpus(
         "longest_document": 31,
         "discontinuous_mentions": 1,
         "mentions_with_gold": 2,
+        "mentions_with_no_code": 0,
         "mentions_with_composite_gold": 1,
         "formats": {"bigbio": 1, "brat": 1},
         "types": {"DISO": 3, "T184": 1},
@@ -166,6 +167,18 @@ def test_types_and_codes_against_a_knowledge_base(
     assert found["unmapped_types"] == {}
     # T1 has C1, which is there; T2 has C1 and C2, which is not.
     assert (found["mentions_with_gold_in_kb"], found["gold_codes_not_in_kb"]) == (1, 1)
+
+
+def test_what_has_no_code_is_counted_apart_from_what_the_knowledge_base_lacks(
+    kb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes = ("C1", "NO_CODE", "C1+NO_CODE", "-1", "-", "")
+    mentions = [entity(f"T{number}", normalized=code(name)) for number, name in enumerate(codes)]
+    (tmp_path / "c.jsonl").write_bytes(lines(page(*mentions)))
+    assert run("check", tmp_path / "c.jsonl", "--kb", kb, "--json", monkeypatch=monkeypatch) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["mentions_with_gold"], found["mentions_with_no_code"]) == (1, 2)
+    assert (found["mentions_with_gold_in_kb"], found["gold_codes_not_in_kb"]) == (1, 0)
 
 
 def test_types_without_a_group_are_all_listed(

@@ -110,6 +110,7 @@ def _print_table(found: Survey) -> None:
         ("  discontinuous", found.discontinuous),
         ("  with gold codes", found.with_gold),
         ("  with several gold codes", found.composite_gold),
+        ("  annotated as NO_CODE", found.no_code),
         *(() if found.gold_in_kb is None else (("  with gold in the KB", found.gold_in_kb),)),
         ("documents left out", found.quarantined_documents),
         ("mentions left out", found.quarantined_mentions),

@@ -13,6 +13,7 @@ from typing import Any
 
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.check import settle
+from longbel_cli.corpora.codes import gold_codes
 from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
@@ -205,15 +206,15 @@ def _add_mention(entity: Any, draft: Draft) -> str | None:
         entity_type = ",".join(entity_type)
     if not isinstance(entity_type, str) or not entity_type:
         return "it has no type"
-    gold = _gold(entity.get("normalized"))
-    if gold is None:
+    names = _gold_names(entity.get("normalized"))
+    if names is None:
         return "its normalized must be a list of objects with db_id"
     if len(texts) != len(spans):
         draft.warnings.append(
             Remark(f"it has {len(texts)} texts and {len(spans)} pairs of offsets", mention_id)
         )
     draft.mentions.append(
-        Mention(mention_id, spans, " ".join(texts), entity_type, entity_type, gold or None)
+        Mention(mention_id, spans, " ".join(texts), entity_type, entity_type, gold_codes(*names))
     )
     return None
 
@@ -243,13 +244,13 @@ def _spans(value: Any) -> tuple[Span, ...] | None:
     return tuple(spans)
 
 
-def _gold(normalized: Any) -> tuple[str, ...] | None:
-    """The codes, sorted, each once; empty where the corpus says nothing; None if malformed."""
+def _gold_names(normalized: Any) -> list[str] | None:
+    """What the corpus gives as codes, perhaps nothing; None if malformed."""
     if normalized is None:
-        return ()
+        return []
     if not isinstance(normalized, list):
         return None
-    codes: set[str] = set()
+    names: list[str] = []
     for entry in normalized:
         if not isinstance(entry, dict):
             return None
@@ -259,8 +260,8 @@ def _gold(normalized: Any) -> tuple[str, ...] | None:
         name = identifier(code)
         if name is None:
             return None
-        codes.update(part.strip() for part in name.split("+"))
-    return tuple(sorted(code for code in codes if code))
+        names.append(name)
+    return names
 
 
 def _kind(value: Any) -> str:

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.bigbio import identifier, is_whole_json, json_lines
-from longbel_cli.corpora.codes import split_codes
+from longbel_cli.corpora.codes import gold_codes
 from longbel_cli.corpora.records import (
     STDIN,
     CorpusFile,
@@ -133,11 +133,9 @@ def _add_mention(annotation: Any, draft: Draft) -> str | None:
     entity_type = infons.get("type", "")
     if not entity_type:
         return "it has no type (infon `type`)"
-    gold = next((split_codes(infons[key]) for key in _CODE_INFONS if key in infons), ())
+    gold = next((gold_codes(infons[key]) for key in _CODE_INFONS if key in infons), None)
     line = _number(annotation.get("line"))
-    draft.mentions.append(
-        Mention(mention_id, spans, text, entity_type, entity_type, gold or None, line)
-    )
+    draft.mentions.append(Mention(mention_id, spans, text, entity_type, entity_type, gold, line))
     return None
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.check import fits
+from longbel_cli.corpora.codes import gold_codes
 from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
@@ -38,6 +39,7 @@ _BETWEEN_CODES = re.compile(r"[\s+,;|]+")
 # No document has offsets of more digits; int() refuses thousands of them.
 _PAIR = r"[0-9]{1,12} +[0-9]{1,12}"
 _T_BODY = re.compile(rf"(\S+) +({_PAIR}(?: *; *{_PAIR})*) *")
+_T_ID = re.compile(r"T[0-9]+")
 _N_BODY = re.compile(r"(\S+) +(\S+) +(\S.*)")
 _OTHER_LINES = "EARM*#"
 
@@ -139,8 +141,7 @@ class Annotations:
         """The mentions in file order; N lines are the gold, else notes that are codes."""
         made = []
         for named in self.named:
-            codes = self.references.get(named.id) or self.notes.get(named.id)
-            gold = tuple(sorted(set(codes))) if codes else None
+            gold = gold_codes(*(self.references.get(named.id) or self.notes.get(named.id) or ()))
             made.append(
                 Mention(
                     named.id, named.spans, named.text, named.entity_type, named.entity_type, gold,
@@ -154,7 +155,9 @@ class Annotations:
         body = _T_BODY.fullmatch(columns[1]) if len(columns) == 3 else None
         if body is None:
             reason = "a T line needs three columns: id, `TYPE start end[;start end]`, text"
-            self.faults.append(Remark(reason, columns[0].split(" ", 1)[0], number))
+            # The line may be the rest of a broken one: what is no id is text.
+            word = re.split(r"[ \t]", line, maxsplit=1)[0]
+            self.faults.append(Remark(reason, word if _T_ID.fullmatch(word) else None, number))
             return
         spans = tuple(
             Span(*(int(offset) for offset in part.split())) for part in body[2].split(";")
@@ -174,7 +177,7 @@ class Annotations:
         if not code:
             self.warnings.append(Remark("this N line has an empty code", None, number))
             return
-        self.references[body[2]].extend(_split_codes(code))
+        self.references[body[2]].append(code)
         targets.append((body[2], number))
 
     def _add_note(self, line: str) -> None:
@@ -189,13 +192,9 @@ class Annotations:
     def _note_strays(self, targets: list[tuple[str, int]]) -> None:
         known = {named.id for named in self.named} | {fault.mention_id for fault in self.faults}
         for target, number in targets:
-            if target not in known and target.startswith("T"):
+            if target not in known and _T_ID.fullmatch(target):
                 reason = f"this N line refers to {target}, which no T line defines"
                 self.warnings.append(Remark(reason, None, number))
-
-
-def _split_codes(code: str) -> list[str]:
-    return [part.strip() for part in code.split("+") if part.strip()]
 
 
 class Writer:

@@ -27,13 +27,14 @@ _SEVERAL = re.compile(r"[|+;,]")
 _NOTHING = frozenset(("", "-", "-1", "None", "null"))
 
 
-def split_codes(text: str) -> tuple[str, ...]:
-    """The codes of a PubTator or BioC field, sorted, each once, without database prefixes.
+def gold_codes(*texts: str) -> tuple[str, ...] | None:
+    """The gold of a mention, sorted, each code once, without database prefixes.
 
-    Codes are separated by `|`, `+`, `;` or `,`; `-` and `-1` are none.
+    Codes are separated by `|`, `+`, `;` or `,`. A text of nothing, `-`, `-1`, `None` or `null`
+    says nothing; None where all do.
     """
-    codes = {_without_database(part.strip()) for part in _SEVERAL.split(text)}
-    return tuple(sorted(codes - _NOTHING))
+    parts = {_without_database(part.strip()) for text in texts for part in _SEVERAL.split(text)}
+    return tuple(sorted(parts - _NOTHING)) or None
 
 
 def _without_database(code: str) -> str:

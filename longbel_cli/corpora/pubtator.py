@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from longbel_cli.corpora import stored
-from longbel_cli.corpora.codes import split_codes
+from longbel_cli.corpora.codes import gold_codes
 from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
@@ -139,7 +139,7 @@ def _add_mention(document_id: str, line: Line, mention_id: str, draft: Draft) ->
     if not entity_type:
         fault("it has no type")
         return
-    gold = split_codes(fields[5]) if len(fields) > 5 else ()
+    gold = gold_codes(*fields[5:6])
     draft.mentions.append(
         Mention(
             mention_id,
@@ -147,7 +147,7 @@ def _add_mention(document_id: str, line: Line, mention_id: str, draft: Draft) ->
             fields[3],
             entity_type,
             entity_type,
-            gold or None,
+            gold,
             line.number,
         )
     )

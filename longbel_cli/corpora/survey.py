@@ -10,6 +10,7 @@ from typing import Any
 from longbel_cli.corpora import Corpus
 from longbel_cli.corpora.records import OnProblem, Problem
 from longbel_cli.corpora.resolve import TypeResolver
+from longbel_cli.gold import is_no_code
 from longbel_cli.types import Document
 
 HasCode = Callable[[str], bool]
@@ -17,7 +18,10 @@ HasCode = Callable[[str], bool]
 
 @dataclass
 class Survey:
-    """Counts over a whole corpus. `unmapped_types` is filled where groups are known."""
+    """Counts over a whole corpus. `unmapped_types` is filled where groups are known.
+
+    A mention whose gold is NO_CODE counts as `no_code` and not as `with_gold`, as in scoring.
+    """
 
     documents: int = 0
     mentions: int = 0
@@ -25,6 +29,7 @@ class Survey:
     longest_document: int = 0
     discontinuous: int = 0
     with_gold: int = 0
+    no_code: int = 0
     composite_gold: int = 0
     left_out: list[Problem] = field(default_factory=list)
     noted: list[Problem] = field(default_factory=list)
@@ -57,6 +62,7 @@ class Survey:
             "longest_document": self.longest_document,
             "discontinuous_mentions": self.discontinuous,
             "mentions_with_gold": self.with_gold,
+            "mentions_with_no_code": self.no_code,
             "mentions_with_composite_gold": self.composite_gold,
             "formats": dict(self.formats.most_common()),
             "types": dict(self.types.most_common()),
@@ -82,12 +88,19 @@ class Survey:
         for mention in document.mentions:
             self.types[mention.entity_type] += 1
             self.discontinuous += len(mention.spans) > 1
-            self.with_gold += mention.gold is not None
-            self.composite_gold += mention.gold is not None and len(mention.gold) > 1
-            if has_code is not None and mention.gold is not None:
-                lacking = [code for code in mention.gold if not has_code(code)]
-                self.gold_codes_lacking.update(lacking)
-                self.gold_in_kb = (self.gold_in_kb or 0) + (0 if lacking else 1)
+            if mention.gold is not None:
+                self._add_gold(mention.gold, has_code)
+
+    def _add_gold(self, gold: tuple[str, ...], has_code: HasCode | None) -> None:
+        if any(map(is_no_code, gold)):
+            self.no_code += 1
+            return
+        self.with_gold += 1
+        self.composite_gold += len(gold) > 1
+        if has_code is not None:
+            lacking = [code for code in gold if not has_code(code)]
+            self.gold_codes_lacking.update(lacking)
+            self.gold_in_kb = (self.gold_in_kb or 0) + (0 if lacking else 1)
 
 
 def survey(
