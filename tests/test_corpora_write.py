@@ -459,6 +459,16 @@ def test_convert_leaves_the_data_of_an_unfinished_run_alone(
     assert growing.read_text() == "linked so far"
 
 
+def test_pubtator_keeps_its_relations(tmp_path: Path) -> None:
+    relation, mention = b"7\tCID\tD1\tD2 \xff\r\n", b"7\t0\t5\tFever\tDisease\tD1\n"
+    text = b"7|t|Fever\n7|a|a\tb\tc\td\n"
+    source = stored({"c.pubtator": text + relation + mention}, tmp_path / "source")
+    written = rewritten(source, "pubtator", tmp_path / "out") / "corpus.pubtator"
+    assert written.read_bytes() == (
+        b"7|t|Fever\n7|a|a b c d\n" + mention + relation.replace(b"\r", b"") + b"\n"
+    )
+
+
 def test_convert_tells_predictions_without_a_place(
     corpus: Path,
     tmp_path: Path,

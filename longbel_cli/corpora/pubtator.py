@@ -1,7 +1,7 @@
 """PubTator: `id|t|title`, `id|a|abstract`, and one tab-separated line a mention; read and written.
 
 Title and abstract are joined by one character, whatever ends the title's line. Relation lines are
-passed over.
+kept by the writer and not interpreted.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.codes import gold_codes
@@ -32,6 +33,16 @@ _TEXT = re.compile(rb"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
 _OFFSET = re.compile(r"-?[0-9]{1,12}")
 _TITLE, _ABSTRACT = b"t", b"a"
 _PASSAGE_TYPES = {_TITLE: "title", _ABSTRACT: "abstract"}
+
+
+class Block(NamedTuple):
+    """The lines of a document."""
+
+    lines: tuple[Line, ...]
+
+    @property
+    def relations(self) -> Iterator[bytes]:
+        return (line.data for line in self.lines if _is_relation(line.data))
 
 
 def read(file: CorpusFile, start: Position) -> Iterator[Item]:
@@ -76,7 +87,8 @@ def _item(block: list[Line]) -> Item:
         return unreadable(first.offset, first.number, error.reason)
     if not document_id:
         return unreadable(first.offset, first.number, "the document has an empty id")
-    return Item(first.offset, first.number, document_id, partial(_build, document_id, block))
+    raw = Block(tuple(block))
+    return Item(first.offset, first.number, document_id, partial(_build, document_id, block), raw)
 
 
 def _build(document_id: str, block: list[Line]) -> Draft:
@@ -114,7 +126,11 @@ def _build(document_id: str, block: list[Line]) -> Draft:
 def _is_relation(data: bytes) -> bool:
     """`id<TAB>TYPE<TAB>code<TAB>code`: four or five fields whose second is no number."""
     fields = data.split(b"\t")
-    return len(fields) in (4, 5) and not fields[1].strip().lstrip(b"-").isdigit()
+    return (
+        len(fields) in (4, 5)
+        and not _TEXT.match(data)
+        and not fields[1].strip().lstrip(b"-").isdigit()
+    )
 
 
 def _add_mention(document_id: str, line: Line, mention_id: str, draft: Draft) -> None:
@@ -157,11 +173,12 @@ class Writer:
     """`corpus.pubtator`: the first passage as title, what follows as abstract, offsets kept.
 
     A single passage is parted at its first line end. Line ends become blanks; a mention of several
-    fragments is written from its first character to its last.
+    fragments is written from its first character to its last. A document that came from PubTator
+    keeps its relation lines.
     """
 
     def __init__(self, folder: Path, database: str, on_warning: OnProblem) -> None:
-        self._handle = (folder / "corpus.pubtator").open("x", encoding="utf-8", newline="\n")
+        self._handle = (folder / "corpus.pubtator").open("xb")
         self._on_warning = on_warning
 
     def write(self, read: Read, answers: Answers) -> None:
@@ -171,8 +188,8 @@ class Writer:
             self._on_warning(note(read, None, "bars, tabs or line ends in its id became `_`"))
         title, abstract = _title_and_abstract(document)
         text = one_line(document.text)
-        self._handle.write(f"{document_id}|t|{one_line(title)}\n")
-        self._handle.write(f"{document_id}|a|{one_line(abstract)}\n")
+        self._write(f"{document_id}|t|{one_line(title)}")
+        self._write(f"{document_id}|a|{one_line(abstract)}")
         for mention in document.mentions:
             if len(mention.spans) > 1:
                 self._on_warning(note(read, mention, "its fragments became one stretch"))
@@ -185,8 +202,14 @@ class Writer:
                 one_line(mention.entity_type),
                 codes,
             )
-            self._handle.write("\t".join(fields) + "\n")
-        self._handle.write("\n")
+            self._write("\t".join(fields))
+        if isinstance(read.item.raw, Block):
+            for relation in read.item.raw.relations:
+                self._handle.write(relation + b"\n")
+        self._write("")
+
+    def _write(self, line: str) -> None:
+        self._handle.write(line.encode("utf-8") + b"\n")
 
     def close(self) -> None:
         self._handle.close()
