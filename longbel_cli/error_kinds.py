@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -128,7 +129,7 @@ def wrong_answers(evaluated: Evaluated, kb: KbFacts | None = None) -> list[Wrong
             continue
         case = _Case(
             mention,
-            tuple(names.get(mention.gold, ())),
+            _gold_names(mention.gold, names),
             None if np.isinf(rank) else int(rank),
             (mention.document_id, mention.gold) in right_concepts,
             kb,
@@ -138,12 +139,19 @@ def wrong_answers(evaluated: Evaluated, kb: KbFacts | None = None) -> list[Wrong
     return found
 
 
+def _gold_names(gold: str, names: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The names of a gold; of a composite one those of its parts take turns."""
+    codes = dict.fromkeys((gold, *gold.split("+")))
+    turns = zip_longest(*(names.get(code, ()) for code in codes))
+    return tuple(name for turn in turns for name in turn if name is not None)
+
+
 def _known_names(
     mentions: Sequence[ScoredMention], kb: KbFacts | None
 ) -> Mapping[str, Sequence[str]]:
     if kb is not None and kb.names_of:
         return kb.names_of
-    golds = {mention.gold for mention in mentions}
+    golds = {code for mention in mentions for code in (mention.gold, *mention.gold.split("+"))}
     names: dict[str, dict[str, None]] = {}
     for code, name in _candidate_names(mentions):
         if code in golds and name:

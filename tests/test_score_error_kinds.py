@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from longbel_cli.error_kinds import KINDS, Wrong, wrong_answers
@@ -44,6 +46,7 @@ def sort_out(*mentions: ScoredMention, kb: KbFacts | None = None) -> list[Wrong]
         (answered("LIVER", "liver", ("DM", "Diabetes")), "gold in another group"),
         (answered("DM+DM2", "diabetes", ("DM", "Diabetes")), "part of a composite"),
         (answered("DM2", "sugar", ("Q", "niddm")), "right name, wrong concept"),
+        (answered("DM+DM2", "sugar", ("Q", "niddm")), "right name, wrong concept"),
         (answered("DM2", "Sweet urine", ("Q", "Sweet  Urine")), "right name, wrong concept"),
         (answered("DM2", "sugar", ("DM", "Diabetes mellitus")), "broader"),
         (answered("DM2", "the old sugar", ("DM", "Old sugar")), "broader"),
@@ -56,6 +59,14 @@ def sort_out(*mentions: ScoredMention, kb: KbFacts | None = None) -> list[Wrong]
 def test_kinds(case: ScoredMention, kind: str) -> None:
     (found,) = sort_out(case, kb=KB)
     assert found.kind == kind
+
+
+def test_names_of_a_composite_gold_take_turns() -> None:
+    kb = replace(KB, names_of={"DM2": ("Type 2", "NIDDM"), "DM": ("Diabetes", "Sugar", "DM")})
+    (found,) = sort_out(answered("DM+DM2", "sugar", ("Q", "Gout")), kb=kb)
+    assert found.gold_names == ("Diabetes", "Type 2", "Sugar", "NIDDM", "DM")
+    (found,) = sort_out(answered("DM2", "sugar", ("Q", "Gout")), kb=kb)
+    assert found.gold_names == ("Type 2", "NIDDM")
 
 
 def test_right_answers_are_not_listed() -> None:
