@@ -6,7 +6,7 @@ use it alike. Says what had to be left out through `say`; prints nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +24,9 @@ from longbel_cli.calibration import (
 )
 from longbel_cli.comparison import Difference, compare
 from longbel_cli.gold import Joined, align, gold_inside, gold_of_corpus, gold_of_predictions, join
-from longbel_cli.metrics import Score, ScoreOptions, score
+from longbel_cli.metrics import Score, ScoreOptions, intervals_json, score
 from longbel_cli.partitions import Background
 from longbel_cli.predictions import PredictionFile, distinct_names, read_predictions
-from longbel_cli.score_tables import paired_json, score_json
 from longbel_cli.signature import UNKNOWN, RunFacts, gold_hash, run_facts, short, signature
 from longbel_cli.types import Document
 from longbel_cli.version import package_version
@@ -78,6 +77,15 @@ class System:
     score: Score
     facts: RunFacts
 
+    def to_json(self, differences: Mapping[str, Difference]) -> dict[str, Any]:
+        """A compared system: its own metrics, and the first system's lead over it."""
+        return {
+            "system": self.name,
+            "n_missing": self.score.n_missing,
+            **intervals_json(self.score.overall),
+            "difference": {metric: found.to_json() for metric, found in differences.items()},
+        }
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -101,7 +109,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
-        found = score_json(self.first.score)
+        found = self.first.score.to_json()
         found["gold_match"] = self.request.options.match
         found["calibration"] = self.calibration.to_json()
         found["risk_coverage"] = self.risk_coverage.to_json()
@@ -109,7 +117,7 @@ class Evaluation:
             found["triage"] = self.triage.to_json()
         if self.differences:
             found["paired"] = [
-                paired_json(system.name, system.score, differences)
+                system.to_json(differences)
                 for system, differences in zip(self.systems[1:], self.differences, strict=True)
             ]
         found["run"] = self.first.facts.to_json()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from kb_builder.errors import LongbelError
 from longbel_cli.predictions import PredictionFile, normalized_code
-from longbel_cli.types import Candidate, Document, Prediction, Span
+from longbel_cli.types import Candidate, Document, Prediction, Span, extent
 
 NO_CODE = "NO_CODE"
 
@@ -293,11 +293,7 @@ def _agree(predicted: tuple[Span, ...], gold: tuple[Span, ...]) -> bool:
     """Whether spans are of one mention; a table has but the start and end of a whole mention."""
     if not predicted or not gold or set(predicted) == set(gold):
         return True
-    return len(predicted) == 1 and predicted[0] == _extent(gold)
-
-
-def _extent(spans: tuple[Span, ...]) -> Span:
-    return Span(min(span.start for span in spans), max(span.end for span in spans))
+    return len(predicted) == 1 and predicted[0] == extent(gold)
 
 
 def _join_spans(
@@ -312,14 +308,14 @@ def _join_spans(
     index: dict[tuple[str, Span], list[int]] = {}
     for position, mention in enumerate(gold):
         if position not in found and mention.spans:
-            index.setdefault((mention.document_id, _extent(mention.spans)), []).append(position)
+            index.setdefault((mention.document_id, extent(mention.spans)), []).append(position)
     joined = 0
     left: list[int] = []
     for number in unmatched:
         prediction = file.predictions[number]
         positions: list[int] = []
         if prediction.spans:
-            positions = index.get((prediction.document_id, _extent(prediction.spans)), [])
+            positions = index.get((prediction.document_id, extent(prediction.spans)), [])
         found_at = next(
             (
                 place

@@ -94,6 +94,13 @@ class Part(NamedTuple):
     n_documents: int
     metrics: dict[str, Interval]
 
+    def to_json(self) -> dict[str, Any]:
+        return {"n": self.n, "n_documents": self.n_documents, **intervals_json(self.metrics)}
+
+
+def intervals_json(metrics: Mapping[str, Interval]) -> dict[str, Any]:
+    return {name: interval._asdict() for name, interval in metrics.items()}
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -103,6 +110,15 @@ class Coverage:
     in_group: Interval
     n_codes: int
     lacking: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "in_kb": self.in_kb._asdict(),
+            "in_group": self.in_group._asdict(),
+            "n_codes": self.n_codes,
+            "n_lacking": len(self.lacking),
+            "lacking": list(self.lacking),
+        }
 
 
 @dataclass(frozen=True)
@@ -123,6 +139,28 @@ class Score:
     n_without_gold: int
     coverage: Coverage | None = None
     evaluated: Evaluated = field(repr=False, kw_only=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """The score as `--json` gives it, but for what other modules add."""
+        found: dict[str, Any] = {
+            "n_mentions": self.n_mentions,
+            "n_documents": self.n_documents,
+            **intervals_json(self.overall),
+            "mean_candidates": self.mean_candidates,
+            "n_without_prediction": self.n_without_prediction,
+            "n_missing": self.n_missing,
+            "n_no_code": self.n_no_code,
+            "n_without_gold": self.n_without_gold,
+            "by": {
+                name: {part: values.to_json() for part, values in parts.items()}
+                for name, parts in self.by.items()
+            },
+            "consistency": {**self.consistency._asdict(), "n_pairs": self.n_pairs},
+            "cascade": {name: part.to_json() for name, part in self.cascade.items()},
+        }
+        if self.coverage is not None:
+            found["coverage"] = self.coverage.to_json()
+        return found
 
 
 def score(joined: Joined, options: ScoreOptions, background: Background | None = None) -> Score:

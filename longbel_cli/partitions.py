@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from kb_builder.text import clean
 from longbel_cli.gold import ScoredMention
+from longbel_cli.types import extent
 
 Labels = list[str | None]
 
@@ -68,12 +69,8 @@ def _concept_groups(mentions: Sequence[ScoredMention]) -> list[list[int]]:
         groups.setdefault((mention.document_id, mention.gold), []).append(position)
     for group in groups.values():
         if len(group) > 1 and all(mentions[position].spans for position in group):
-            group.sort(key=lambda position: _extent(mentions[position]))
+            group.sort(key=lambda position: extent(mentions[position].spans))
     return list(groups.values())
-
-
-def _extent(mention: ScoredMention) -> tuple[int, int]:
-    return min(span.start for span in mention.spans), max(span.end for span in mention.spans)
 
 
 # The partitions -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Lays a score out: tables of cells, as rich, markdown, LaTeX or CSV, and the JSON object.
+"""Lays a score out: tables of cells, as rich, markdown, LaTeX or CSV.
 
 A table here is a title, column names and rows of text; how it is drawn is a row of `WRITERS`.
 """
@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from longbel_cli.bootstrap import Interval
 from longbel_cli.calibration import Calibration, Triage
 from longbel_cli.comparison import Difference
-from longbel_cli.metrics import Coverage, Part, Score
-
-if TYPE_CHECKING:
-    from longbel_cli.evaluation import Evaluation
+from longbel_cli.evaluation import Evaluation
+from longbel_cli.metrics import Coverage, Score
 
 
 @dataclass(frozen=True)
@@ -30,61 +26,6 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     n_left: int = 1
-
-
-# JSON -----------------------------------------------------------------------------------------
-
-
-def interval_json(interval: Interval) -> dict[str, float | None]:
-    return interval._asdict()
-
-
-def part_json(part: Part) -> dict[str, Any]:
-    metrics = {name: interval_json(interval) for name, interval in part.metrics.items()}
-    return {"n": part.n, "n_documents": part.n_documents, **metrics}
-
-
-def coverage_json(coverage: Coverage) -> dict[str, Any]:
-    return {
-        "in_kb": interval_json(coverage.in_kb),
-        "in_group": interval_json(coverage.in_group),
-        "n_codes": coverage.n_codes,
-        "n_lacking": len(coverage.lacking),
-        "lacking": list(coverage.lacking),
-    }
-
-
-def score_json(score: Score) -> dict[str, Any]:
-    """The score as `--json` gives it, but for what other modules add."""
-    found: dict[str, Any] = {
-        "n_mentions": score.n_mentions,
-        "n_documents": score.n_documents,
-        **{name: interval_json(interval) for name, interval in score.overall.items()},
-        "mean_candidates": score.mean_candidates,
-        "n_without_prediction": score.n_without_prediction,
-        "n_missing": score.n_missing,
-        "n_no_code": score.n_no_code,
-        "n_without_gold": score.n_without_gold,
-        "by": {
-            name: {part: part_json(values) for part, values in parts.items()}
-            for name, parts in score.by.items()
-        },
-        "consistency": {**interval_json(score.consistency), "n_pairs": score.n_pairs},
-        "cascade": {name: part_json(part) for name, part in score.cascade.items()},
-    }
-    if score.coverage is not None:
-        found["coverage"] = coverage_json(score.coverage)
-    return found
-
-
-def paired_json(name: str, score: Score, differences: dict[str, Difference]) -> dict[str, Any]:
-    """A compared system: its own metrics, and the first system's lead over it."""
-    return {
-        "system": name,
-        "n_missing": score.n_missing,
-        **{metric: interval_json(interval) for metric, interval in score.overall.items()},
-        "difference": {metric: found.to_json() for metric, found in differences.items()},
-    }
 
 
 # Tables ---------------------------------------------------------------------------------------
@@ -299,27 +240,29 @@ def score_tables(evaluation: Evaluation, partitions: Sequence[str]) -> list[Tabl
     return tables
 
 
+WIDE = 200  # characters of a table that goes to a file
+
+
 # Writers --------------------------------------------------------------------------------------
 
 
 def write_rich(tables: Sequence[Table], footer: Sequence[str]) -> str:
-    """Boxes for a terminal; colours only where the terminal has them."""
+    """Boxes, as wide as the terminal or, elsewhere, as wide as they need; no colours."""
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    wide = sys.stdout.isatty() and shutil.get_terminal_size().columns
-    console = Console(file=io.StringIO(), width=wide or 200)
-    for table in tables:
-        console.print(Text(table.title))
-        drawn = RichTable()
-        for position, column in enumerate(table.columns):
-            drawn.add_column(column, justify="left" if position < table.n_left else "right")
-        for row in table.rows:
-            drawn.add_row(*(Text(cell) for cell in row))
-        console.print(drawn)
-    text = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO, see above
-    return text + "".join(f"{line}\n" for line in footer)
+    console = Console(color_system=None, width=None if sys.stdout.isatty() else WIDE)
+    with console.capture() as printed:
+        for table in tables:
+            console.print(Text(table.title))
+            drawn = RichTable()
+            for position, column in enumerate(table.columns):
+                drawn.add_column(column, justify="left" if position < table.n_left else "right")
+            for row in table.rows:
+                drawn.add_row(*(Text(cell) for cell in row))
+            console.print(drawn)
+    return printed.get() + "".join(f"{line}\n" for line in footer)
 
 
 def write_markdown(tables: Sequence[Table], footer: Sequence[str]) -> str:

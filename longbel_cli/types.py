@@ -6,6 +6,7 @@ Offsets are Unicode code points of the document, end-exclusive.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,6 +17,11 @@ class Span(NamedTuple):
 
     start: int
     end: int
+
+
+def extent(spans: Sequence[Span]) -> Span:
+    """From the first character of some spans to the last."""
+    return Span(min(span.start for span in spans), max(span.end for span in spans))
 
 
 @dataclass(frozen=True)
@@ -52,11 +58,11 @@ class Mention:
 
     @property
     def start(self) -> int:
-        return min(span.start for span in self.spans)
+        return extent(self.spans).start
 
     @property
     def end(self) -> int:
-        return max(span.end for span in self.spans)
+        return extent(self.spans).end
 
     @property
     def gold_code(self) -> str | None:

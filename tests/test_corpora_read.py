@@ -16,15 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora import (
-    Corpus,
-    Position,
-    Problem,
-    fail,
-    ignore,
-    read_corpus,
-    read_positions,
-)
+from longbel_cli.corpora import Corpus, Position, Problem, fail, ignore, read_corpus
 from longbel_cli.corpora.bigbio import documents_of
 from longbel_cli.corpora.seen import SeenIds
 from longbel_cli.types import Document
@@ -91,7 +83,7 @@ def test_reading_on_from_any_document_gives_the_same_rest(way: str, tmp_path: Pa
         back = Position(*json.loads(json.dumps(position)))
         # With what the first read knows of duplicates, from a stored set of them, and without.
         again = list(corpus.read(ignore, start=back))
-        fresh = list(read_positions([folder], on_problem=ignore, start=back))
+        fresh = list(Corpus([folder]).read(ignore, start=back))
         kept = Corpus([folder], duplicates=[tuple(place) for place in corpus.duplicates or ()])
         assert again == everything[number:]
         assert fresh == everything[number:]
@@ -119,10 +111,10 @@ def test_a_chunk_that_ends_inside_a_json_document(tmp_path: Path) -> None:
     for ascii_only in (True, False):
         path = tmp_path / f"{ascii_only}.json"
         path.write_text(json.dumps(pages, ensure_ascii=ascii_only), encoding="utf-8")
-        found = list(read_positions([path]))
+        found = list(Corpus([path]).read())
         assert [document.id for _, document in found] == [f"é{number}" for number in range(60)]
         position, document = found[41]
-        assert next(read_positions([path], start=position)) == (position, document)
+        assert next(Corpus([path]).read(start=position)) == (position, document)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,6 @@ __all__ = [
     "fail",
     "ignore",
     "read_corpus",
-    "read_positions",
 ]
 
 # A reader takes a file and where to start, and yields its documents in order.
@@ -195,20 +194,6 @@ def read_corpus(
     on_warning: OnProblem = ignore,
 ) -> Iterator[Document]:
     """The documents of a corpus, streaming; see the module's docstring."""
-    for _, document in read_positions(
-        paths, format, on_problem, start=start, on_warning=on_warning
-    ):
-        yield document
-
-
-def read_positions(
-    paths: Sequence[Path | str],
-    format: str = "auto",
-    on_problem: OnProblem = fail,
-    *,
-    start: Position | None = None,
-    on_warning: OnProblem = ignore,
-) -> Iterator[tuple[Position, Document]]:
-    """As `read_corpus`, each document with the Position to read on from."""
     corpus = Corpus(paths, format, on_warning)
-    yield from corpus.read(on_problem, start=start, on_warning=on_warning)
+    for _, document in corpus.read(on_problem, start=start, on_warning=on_warning):
+        yield document

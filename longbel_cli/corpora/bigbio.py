@@ -6,14 +6,14 @@ Offsets are trusted as they stand: whether they fit the text is checked elsewher
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from longbel_cli.corpora import stored
 from longbel_cli.corpora.check import settle
 from longbel_cli.corpora.codes import gold_codes
+from longbel_cli.corpora.json_items import identifier, json_items
 from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
@@ -31,42 +31,18 @@ from longbel_cli.corpora.writing import Answers
 from longbel_cli.types import Document, Mention, Passage, Span
 
 ARRAYS = ("documents",)
-# From a JSON value, its offset and its line.
-ToItem = Callable[[Any, int, int | None], Item]
 
 
 def read(file: CorpusFile, start: Position) -> Iterator[Item]:
     """The documents of one file from `start` on."""
     if is_parquet(file.path):
         yield from _read_parquet(file.path, start.offset)
-    elif is_whole_json(file.path):
-        for found in stored.json_documents(file.path, ARRAYS, start.offset, start.line):
-            yield item(found.value, found.offset, found.line)
     else:
-        yield from json_lines(file.path, start, item)
+        yield from json_items(file.path, start, ARRAYS, item)
 
 
 def is_parquet(path: str) -> bool:
     return path.lower().endswith((".parquet", ".pq"))
-
-
-def is_whole_json(path: str) -> bool:
-    """Whether the name says JSON rather than JSON Lines."""
-    return path.lower().removesuffix(".gz").endswith(".json")
-
-
-def json_lines(path: str, start: Position, to_item: ToItem) -> Iterator[Item]:
-    """One document a line; blank lines are none."""
-    for line in stored.lines(path, start.offset, start.line or 1):
-        if not line.data.strip():
-            continue
-        try:
-            text = stored.decoded(line.data, "the line", line.offset)
-            value = stored.json_value(text, line.number)
-        except UnreadableError as error:
-            yield unreadable(line.offset, line.number, error.reason)
-            continue
-        yield to_item(value, line.offset, line.number)
 
 
 def _read_parquet(path: str, start: int) -> Iterator[Item]:
@@ -124,15 +100,6 @@ def documents_of(
             seen.add(found.document_id)
         if document is not None:
             yield document
-
-
-def identifier(value: Any) -> str | None:
-    """An id as text; numbers are taken, nothing or something else is None."""
-    if isinstance(value, str) and value:
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return None
 
 
 def _build(value: dict[str, Any]) -> Draft:

@@ -13,8 +13,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from longbel_cli.corpora import stored
-from longbel_cli.corpora.bigbio import identifier, is_whole_json, json_lines
 from longbel_cli.corpora.codes import gold_codes
+from longbel_cli.corpora.json_items import identifier, json_items
 from longbel_cli.corpora.records import (
     STDIN,
     CorpusFile,
@@ -39,11 +39,7 @@ _CHUNK = 1 << 16
 def read(file: CorpusFile, start: Position) -> Iterator[Item]:
     """The documents of one file from `start` on."""
     if is_json(file.path):
-        if is_whole_json(file.path):
-            for found in stored.json_documents(file.path, ARRAYS, start.offset, start.line):
-                yield item(found.value, found.offset, found.line)
-        else:
-            yield from json_lines(file.path, start, item)
+        yield from json_items(file.path, start, ARRAYS, item)
         return
     for number, (line, value) in enumerate(_xml_documents(file.path)):
         if number >= start.offset:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,11 +63,6 @@ class TypeResolver:
                 f"The knowledge base has: {', '.join(self.groups)}. Map them with --type-map "
                 "FILE (lines of `type<TAB>group`), or link with --unknown-group skip or all.",
             )
-
-
-def count_types(documents: Iterable[Document]) -> Counter[str]:
-    """How many mentions each entity type has."""
-    return Counter(mention.entity_type for document in documents for mention in document.mentions)
 
 
 def resolve_types(
