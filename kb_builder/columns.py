@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def distinct(values: np.ndarray) -> np.ndarray:
@@ -54,6 +55,14 @@ def indices_of(encoded: pa.ChunkedArray) -> np.ndarray:
     """int32[n]: the indices of a dictionary-encoded column, whose chunks share one dictionary."""
     chunks = (chunk.indices.to_numpy() for chunk in encoded.chunks)
     return np.concatenate([np.zeros(0, np.int32), *chunks])
+
+
+def sorted_texts(distinct: pa.LargeStringArray) -> tuple[pa.LargeStringArray, np.ndarray]:
+    """Distinct texts in code-point order, and int32[n]: the place of each one in it."""
+    order = pc.sort_indices(distinct).to_numpy()
+    place = np.empty(len(order), dtype=np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    return distinct.take(pa.array(order)), place
 
 
 def bytes_of(strings: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:

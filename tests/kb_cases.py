@@ -38,7 +38,7 @@ def write_release(folder: Path, conso: Iterable[str], sty: Iterable[str]) -> Pat
     """A folder with both files, written as they are."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "MRCONSO.RRF").write_bytes("".join(conso).encode("utf-8", "surrogateescape"))
-    (folder / "MRSTY.RRF").write_bytes("".join(sty).encode())
+    (folder / "MRSTY.RRF").write_bytes("".join(sty).encode("utf-8", "surrogateescape"))
     return folder
 
 

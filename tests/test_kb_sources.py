@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -101,6 +102,18 @@ def test_the_file_itself_stands_for_its_folder(tmp_path: Path) -> None:
     assert short_names(tmp_path / "kb") == EXPECTED
 
 
+@pytest.mark.parametrize("name", ["MRCONSO_small.RRF", "MRCONSO.RRF.bak", "my_MRCONSO.RRF"])
+def test_another_file_does_not_stand_for_its_folder(tmp_path: Path, name: str) -> None:
+    release = laid_out(tmp_path, "release", PLAIN | {name: CONSO[:100]})
+    with pytest.raises(LongbelError, match="no kind of source"):
+        build(release / name, tmp_path / "kb")
+
+
+def test_a_folder_may_be_called_as_the_file(tmp_path: Path) -> None:
+    build(laid_out(tmp_path, "MRCONSO_2017", PLAIN), tmp_path / "kb")
+    assert short_names(tmp_path / "kb") == EXPECTED
+
+
 BROKEN: dict[str, tuple[str, dict[str, bytes] | bytes, str]] = {
     "no MRCONSO": ("release", {"MRSTY.RRF": STY}, "no MRCONSO.RRF in it"),
     "no MRSTY": ("release", {"MRCONSO.RRF": CONSO}, "no MRSTY.RRF in it"),
@@ -113,6 +126,15 @@ BROKEN: dict[str, tuple[str, dict[str, bytes] | bytes, str]] = {
         "releases", {f"{year}/META/{name}": data for year in ("2014AA", "2017AA")
                      for name, data in PLAIN.items()},
         "MRCONSO.RRF in 2014AA/META and in 2017AA/META",
+    ),
+    "parts with a hole": (
+        "release",
+        {**{f"MRCONSO.RRF.{part}": CONSO for part in ("aa", "ac")}, "MRSTY.RRF": STY},
+        "MRCONSO.RRF is in parts, and part .ab is missing",
+    ),
+    "compressed parts without the first": (
+        "release", {"META/MRCONSO.RRF.ab.gz": gzip.compress(CONSO), "META/MRSTY.RRF": STY},
+        "part .aa is missing",
     ),
     "a pickle": ("candidate_trie.pkl", b"\x80\x04", "pickles are never read"),
     "something else": ("notes.docx", b"", "no kind of source"),
@@ -214,25 +236,31 @@ def test_unreadable_rows_are_left_out_with_file_and_line(tmp_path: Path) -> None
         conso_row("C1", "broken \udcff bytes"),
         conso_row("C1", "two").replace("|256|\n", "|256|more\n"),
         "\n",
+        conso_row("C\udcff", "Broken code"),
         conso_row("C9", "Untyped"),
         conso_row("C9", "Untyped too"),
     ]
-    sty = [sty_row("C1", "T047"), "C1|T047|\n", "C1|T000|A1|No Type|AT1||\n"]
+    sty = [
+        sty_row("C1", "T047"), "C1|T047|\n", "C1|T000|A1|No Type|AT1||\n",
+        sty_row("C\udcff", "T047"),
+    ]  # fmt: skip
     report = build(write_release(tmp_path / "release", rows, sty), tmp_path / "kb")
     assert [tuple(row) for row in report.quarantined] == [
         ("MRSTY.RRF", 2, "2 columns instead of 6"),
+        ("MRSTY.RRF", 4, "not UTF-8"),
         ("MRSTY.RRF", 3, "unknown semantic type"),
         ("MRCONSO.RRF", 2, "5 columns instead of 18"),
         ("MRCONSO.RRF", 3, "19 columns instead of 18"),
         ("MRCONSO.RRF", 5, "text after the last of 18 columns"),
         ("MRCONSO.RRF", 6, "0 columns instead of 18"),
+        ("MRCONSO.RRF", 7, "not UTF-8"),
         ("MRCONSO.RRF", 4, "not UTF-8"),
-        ("MRCONSO.RRF", 7, "concept without a semantic type"),
+        ("MRCONSO.RRF", 8, "concept without a semantic type"),
     ]
-    assert (report.n_unreadable, report.n_untyped) == (7, 1)
+    assert (report.n_unreadable, report.n_untyped) == (9, 1)
     told = (tmp_path / "kb" / "quarantine.jsonl").read_text().splitlines()
     assert json.loads(told[-1]) == {
-        "file": "MRCONSO.RRF", "line": 7, "reason": "concept without a semantic type",
+        "file": "MRCONSO.RRF", "line": 8, "reason": "concept without a semantic type",
     }  # fmt: skip
     assert short_names(tmp_path / "kb") == {"Disorders": {"One": "C1"}}
 
@@ -392,6 +420,31 @@ def test_tables_that_cannot_be_read(tmp_path: Path, name: str, data: bytes, mess
         build(laid_out(tmp_path, name, data), tmp_path / "kb")
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("code", [1.0, None], "column for the code is of type double: codes are text"),
+        ("code", [Decimal("1.50"), None], "codes are text"),
+        ("name", [["Flu"], ["Cold"]], "column for the name, of type list"),
+        ("group", [b"\xff", b"DISO"], "column for the group, of type binary"),
+    ],
+)
+def test_parquet_columns_that_are_no_text(
+    tmp_path: Path, column: str, values: list, message: str
+) -> None:
+    columns = {"code": ["1", "2"], "name": ["Flu", "Cold"], "group": ["DISO", "DISO"]}
+    pq.write_table(pa.table({**columns, column: values}), tmp_path / "t.parquet")
+    with pytest.raises(LongbelError, match=message):
+        build(tmp_path / "t.parquet", tmp_path / "kb")
+
+
+def test_parquet_codes_may_be_integers(tmp_path: Path) -> None:
+    columns = {"code": [7, 12], "name": ["Flu", "Cold"], "group": ["DISO", "DISO"]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    build(tmp_path / "t.parquet", tmp_path / "kb")
+    assert short_names(tmp_path / "kb") == {"DISO": {"Flu": "7", "Cold": "12"}}
+
+
 @pytest.mark.parametrize("separator", ["\t", ","])
 def test_rows_of_a_table_that_cannot_be_read(tmp_path: Path, separator: str) -> None:
     lines = ["code,name,group", "C1,Flu,DISO", "C1,Grippe", "C2,Cold,DISO", "C3,Lost,"]
@@ -428,6 +481,9 @@ def test_a_published_candidate_set_is_taken_as_it_stands(tmp_path: Path) -> None
         (b"{}", "not an object of groups"),
         (b'{"DISO": ["Flu"]}', "group 'DISO' is not"),
         (b'{"DISO": {"Flu": 7}}', "group 'DISO' is not"),
+        (rb'{"DISO": {"Flu \ud83e": "C1"}}', "group 'DISO' holds half of a surrogate pair"),
+        (rb'{"DISO": {"Flu": "C\udd1a"}}', "half of a surrogate pair"),
+        (rb'{"D\ud83e": {"Flu": "C1"}}', "half of a surrogate pair"),
     ],
 )
 def test_candidate_sets_that_are_none(tmp_path: Path, content: bytes, message: str) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from kb_builder.errors import LongbelError
 from kb_builder.progress import Progress
-from kb_builder.sources.archives import Release
+from kb_builder.sources.archives import Release, is_stored_as
 from kb_builder.sources.selection import BadRows, Selection
 from kb_builder.sources.tables import is_table, read_table
 from kb_builder.sources.text_to_code import is_text_to_code, read_text_to_code
@@ -27,14 +27,19 @@ class Source(NamedTuple):
 
 
 def _read_release(path: Path, selection: Selection, bad: BadRows, progress: Progress) -> Terms:
-    folder = path.parent if path.name.upper().startswith("MRCONSO") else path
+    folder = path.parent if _is_conso(path) else path
     with Release(folder) as release:
         return read_umls(release, selection, bad, progress)
 
 
 def _is_release(path: Path) -> bool:
     archive = path.suffix.lower() in (".zip", ".nlm")
-    return path.is_dir() or archive or "MRCONSO" in path.name.upper()
+    return path.is_dir() or archive or _is_conso(path)
+
+
+def _is_conso(path: Path) -> bool:
+    """A release's MRCONSO itself, which stands for the folder it lies in."""
+    return path.is_file() and is_stored_as(path.name, "MRCONSO.RRF")
 
 
 SOURCES: tuple[Source, ...] = (

@@ -63,10 +63,7 @@ class Release:
 
     def find(self, name: str) -> StoredFile | None:
         """The file `name` of the release, of several the one that lies least deep."""
-        pattern = re.compile(
-            rf"(?:.*/)?{re.escape(name)}(?P<part>\.[a-z]{{2}})?(?P<gz>\.gz)?(?P<split>\.[a-z]{{2}})?\Z",
-            re.IGNORECASE,
-        )
+        pattern = _pattern(name)
         folders: dict[tuple[int, str], list[Part]] = {}
         for part in self.parts:
             if pattern.match(part.name):
@@ -85,7 +82,19 @@ class Release:
         whole = [part for part in parts if _stem(part.name).lower() == name.lower()]
         if whole:  # an unsplit file beside its parts; plain rather than compressed
             parts = [min(whole, key=lambda part: (part.name.lower().endswith(".gz"), part.name))]
+        else:
+            self._refuse_holes(name, [_letters(pattern, part.name) for part in parts])
         return StoredFile(name, tuple(parts), self.max_bytes)
+
+    def _refuse_holes(self, name: str, letters: list[str]) -> None:
+        """Parts are `.aa`, `.ab` and so on; which one is the last is not written anywhere."""
+        for number, found in enumerate(letters):
+            expected = "".join(chr(ord("a") + place) for place in divmod(number, 26))
+            if found != expected:
+                raise LongbelError(
+                    f"{self.source}: {name} is in parts, and part .{expected} is missing",
+                    hint="Put all parts of the release there.",
+                )
 
     def _parts_of(self, source: Path) -> list[Part]:
         if source.is_dir():
@@ -146,6 +155,22 @@ class Release:
             ) from error
         copy.seek(0)
         return copy
+
+
+def is_stored_as(path: str, name: str) -> bool:
+    """Whether a stored file of that path is the file `name`, or a part of it."""
+    return _pattern(name).match(path) is not None
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    """Paths of a file: it alone or in parts, compressed or not. Group 1 or 2 is the part."""
+    part = r"(?:\.(?!gz)([a-z]{2}))?"
+    return re.compile(rf"(?:.*/)?{re.escape(name)}{part}(?:\.gz)?{part}\Z", re.IGNORECASE)
+
+
+def _letters(pattern: re.Pattern[str], path: str) -> str:
+    found = pattern.match(path)
+    return "" if found is None else (found[1] or found[2] or "").lower()
 
 
 def _stem(name: str) -> str:

@@ -14,7 +14,7 @@ from kb_builder.errors import LongbelError
 from kb_builder.progress import Progress
 from kb_builder.semantics import GROUP_NAMES, SEMANTIC_TYPES
 from kb_builder.sources.archives import StoredFile
-from kb_builder.sources.rrf import split_rows, whole_rows
+from kb_builder.sources.rrf import split_texts, whole_rows
 from kb_builder.sources.selection import BadRows, Selection
 from kb_builder.terms import ConceptGroups, ConceptTypes, tui_text
 
@@ -41,7 +41,7 @@ def read_types(file: StoredFile, selection: Selection, bad: BadRows, progress: P
     table = np.zeros(1000, dtype=bool)
     table[[int(tui[1:]) for tui in SEMANTIC_TYPES]] = True
     for block in whole_rows(file.blocks(digest), file.place):
-        rows, unreadable = split_rows(block, STY_FIELDS)
+        rows, texts, unreadable = split_texts(block, STY_FIELDS, _CUI)
         n_rows += block.n_lines
         bad.add_all(file.place, unreadable)
         number = _tui_numbers(rows.column(_TUI))
@@ -49,7 +49,7 @@ def read_types(file: StoredFile, selection: Selection, bad: BadRows, progress: P
         for row in np.flatnonzero(~known):
             bad.add(file.place, int(rows.lines[row]), "unknown semantic type")
         where = np.flatnonzero(known)
-        cuis.append(rows.column(_CUI, where).cast(pa.large_string()))
+        cuis.append(texts.take(pa.array(where)))
         tuis.append(number[where])
         chosen.append(selection.wants_types(number[where], rows.column(_STN, where)))
         progress("types", n_rows, None)

@@ -16,6 +16,7 @@ from kb_builder.errors import LongbelError
 
 _BAR, _NEWLINE, _RETURN = ord("|"), ord("\n"), ord("\r")
 MAX_ROW_BYTES = 16 << 20
+NOT_UTF8 = "not UTF-8"
 
 
 class BadRow(NamedTuple):
@@ -35,6 +36,10 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    def where(self, chosen: np.ndarray) -> Rows:
+        """The rows that are chosen (bool[n]) alone."""
+        return Rows(self.data, self.starts[chosen], self.ends[chosen], self.lines[chosen])
 
     def key(self, field: int, width: int) -> np.ndarray:
         """int32[n]: a field of at most `width` (1 to 3) bytes as one number, -1 if longer."""
@@ -124,6 +129,18 @@ def split_rows(block: Block, n_fields: int) -> tuple[Rows, list[BadRow]]:
     field_starts[:, 0] = starts
     field_starts[:, 1:] = field_ends[:, :-1] + 1
     return Rows(data, field_starts, field_ends, lines), bad
+
+
+def split_texts(
+    block: Block, n_fields: int, field: int
+) -> tuple[Rows, pa.LargeStringArray, list[BadRow]]:
+    """As `split_rows`, with `field` as text; a row in which it is not UTF-8 is a bad one."""
+    rows, bad = split_rows(block, n_fields)
+    texts, readable = as_text(rows.column(field))
+    if readable is not None:
+        bad += [BadRow(line, NOT_UTF8) for line in rows.lines[~readable].tolist()]
+        rows = rows.where(readable)
+    return rows, texts, bad
 
 
 def _bad_row(line: int, n_bars: int, n_fields: int) -> BadRow:

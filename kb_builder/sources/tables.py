@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from kb_builder.columns import sorted_texts
 from kb_builder.errors import LongbelError
 from kb_builder.progress import Progress
 from kb_builder.semantics import group_code_of
@@ -98,10 +99,8 @@ def terms_of(path: Path, table: _Table, selection: Selection, bad: BadRows) -> T
 
 def sorted_words(encoded: pa.DictionaryArray) -> tuple[pa.LargeStringArray, np.ndarray]:
     """Distinct values in code-point order, and each row's place among them."""
-    order = pc.sort_indices(encoded.dictionary).to_numpy()
-    place = np.empty(len(order), dtype=np.int32)
-    place[order] = np.arange(len(order), dtype=np.int32)
-    return encoded.dictionary.take(pa.array(order)), place[encoded.indices.to_numpy()]
+    words, place = sorted_texts(encoded.dictionary)
+    return words, place[encoded.indices.to_numpy()]
 
 
 def wanted_groups(group: pa.LargeStringArray, selection: Selection) -> np.ndarray:
@@ -235,7 +234,7 @@ def _read_csv(path: Path, bad: BadRows) -> _Table:
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise LongbelError(f"{path}: not a CSV file in UTF-8 ({type(error).__name__})") from error
     places = _places(table.column_names, path)
-    columns = {name: _text(table.column(place)) for name, place in places.items()}
+    columns = {name: _text(table.column(place), path, name) for name, place in places.items()}
     lines = np.setdiff1d(np.arange(2, 2 + len(table) + len(skipped)), skipped)
     return _Table(columns, lines, digest)
 
@@ -248,17 +247,31 @@ def _read_parquet(path: Path, bad: BadRows) -> _Table:
         table = file.read(columns=[names[place] for place in places.values()])
     except (pa.ArrowInvalid, OSError) as error:
         raise LongbelError(f"{path}: not a Parquet file ({type(error).__name__})") from error
-    columns = {name: _text(table.column(names[place])) for name, place in places.items()}
+    columns = {
+        name: _text(table.column(names[place]), path, name) for name, place in places.items()
+    }
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return _Table(columns, np.arange(1, len(table) + 1), digest)
 
 
-def _text(column: pa.ChunkedArray) -> pa.LargeStringArray:
+def _text(column: pa.ChunkedArray, path: Path, name: str) -> pa.LargeStringArray:
     """A column of whatever type as text, nothing as the empty text."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    text = pc.fill_null(column.cast(pa.large_string()), "")
+    kind = column.type
+    if name == "code" and (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        raise LongbelError(
+            f"{path}: the column for the code is of type {kind}: codes are text",
+            hint="Write the column as string or integer.",
+        )
+    try:
+        text = pc.fill_null(column.cast(pa.large_string()), "")
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise LongbelError(
+            f"{path}: the column for the {name}, of type {kind}, is no text",
+            hint="Write the column as string.",
+        ) from error
     return pa.concat_arrays(text.chunks) if text.num_chunks else pa.array([], pa.large_string())
 
 

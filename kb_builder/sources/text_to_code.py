@@ -80,7 +80,22 @@ def _checked(entries: object, group: str, file: Path) -> dict[str, str]:
             f"{file}: group {group!r} is not an object of names and codes",
             hint="Expected {group: {name: code}} with codes as text.",
         )
+    for text in (group, *entries, *entries.values()):
+        if not _is_whole(text):
+            raise LongbelError(
+                f"{file}: a name or code of group {group!r} holds half of a surrogate pair",
+                hint="Such text can be no UTF-8: mend the file.",
+            )
     return entries
+
+
+def _is_whole(text: str) -> bool:
+    """JSON may write half of a pair of surrogates, which no encoding has."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_text_to_code(path: Path) -> bool:

@@ -21,7 +21,7 @@ from kb_builder.progress import Progress
 from kb_builder.sources.archives import Release, StoredFile
 from kb_builder.sources.mrfiles import check_against_mrfiles
 from kb_builder.sources.mrsty import STY_FIELDS, Types, read_types
-from kb_builder.sources.rrf import BadRow, Block, as_text, split_rows, whole_rows
+from kb_builder.sources.rrf import NOT_UTF8, BadRow, Block, as_text, split_texts, whole_rows
 from kb_builder.sources.selection import BadRows, Selection
 from kb_builder.terms import (
     NOT_A_TITLE,
@@ -89,7 +89,7 @@ class _Atoms(NamedTuple):
 
 
 def _read_block(block: Block, selection: Selection) -> _Atoms:
-    rows, bad = split_rows(block, _CONSO_FIELDS)
+    rows, cuis, bad = split_texts(block, _CONSO_FIELDS, _CUI)
     language = rows.key(_LAT, 3)
     mth = rows.equals(_SAB, b"MTH")
     usable = np.ones(len(rows), dtype=bool)
@@ -113,11 +113,11 @@ def _read_block(block: Block, selection: Selection) -> _Atoms:
     taken = np.flatnonzero(listed | may_be_title)
     raw, readable = as_text(rows.column(_STR, taken))
     if readable is not None:
-        bad += [BadRow(int(rows.lines[row]), "not UTF-8") for row in taken[~readable]]
+        bad += [BadRow(int(rows.lines[row]), NOT_UTF8) for row in taken[~readable]]
         taken = taken[readable]
     encoded = raw.dictionary_encode()
     string, strings = encoded.indices.to_numpy(), encoded.dictionary
-    cui = rows.column(_CUI).cast(pa.large_string()).dictionary_encode()
+    cui = cuis.dictionary_encode()
     cui_index = cui.indices.to_numpy()
     cui_line = np.zeros(len(cui.dictionary), dtype=np.int64)
     cui_line[cui_index[::-1]] = rows.lines[::-1]
