@@ -12,7 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kb_builder.claims import NOBODY, RULE_NUMBER, Audit, AuditRows, Claims, claims_of, joined
-from kb_builder.columns import distinct, indices_of, is_in, pairs, runs, starts_of_runs, used
+from kb_builder.columns import (
+    distinct,
+    indices_of,
+    is_in,
+    pairs,
+    runs,
+    sorted_texts,
+    starts_of_runs,
+    used,
+)
 from kb_builder.letters import all_caps_column, lower_column
 from kb_builder.terms import Terms, Titles
 from kb_builder.tidy import tidy_column
@@ -85,10 +94,7 @@ def _number_texts(terms: Terms) -> tuple[pa.LargeStringArray, np.ndarray, _Prefe
     every = pa.chunked_array([*terms.strings.chunks, titles.string], pa.large_string())
     encoded = every.dictionary_encode()
     texts = encoded.chunk(0).dictionary if len(every) else titles.string
-    order = pc.sort_indices(texts).to_numpy()
-    strings = texts.take(pa.array(order))
-    place = np.empty(len(order), dtype=np.int32)
-    place[order] = np.arange(len(order), dtype=np.int32)
+    strings, place = sorted_texts(texts)
     number = place[indices_of(encoded)]
     n_names = len(number) - len(titles.string)
     preferred = _Preferred(

@@ -60,7 +60,7 @@ def _decisions(audit: pa.Table, text: str, group: str | None, by_code: bool) -> 
     if by_code:
         chosen = pc.equal(audit["code"], text)
     else:
-        chosen = pc.equal(pc.utf8_lower(audit["name"]), text.lower())
+        chosen = pc.equal(pc.utf8_lower(audit["name"]), pc.utf8_lower(pa.scalar(text)))
     if group is not None:
         chosen = pc.and_(chosen, pc.equal(audit["group"].cast(pa.string()), group))
     return audit.filter(chosen)

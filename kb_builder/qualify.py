@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kb_builder.claims import AuditRows, Claims, joined
-from kb_builder.columns import pairs
+from kb_builder.columns import pairs, sorted_texts
 from kb_builder.disambiguate import Names
 from kb_builder.terms import ConceptTypes, Terms
 
@@ -42,7 +42,7 @@ def _forms(names: Names, wanted: Claims, terms: Terms) -> Iterator[list[str]]:
         title = int(names.title[concept])
         qualifiers = [] if title < 0 else [names.strings[title].as_py()]
         qualifiers = [qualifier for qualifier in qualifiers if qualifier != text]
-        qualifiers += types.named_group_of(concept, terms.groups[group])[:1]
+        qualifiers += types.names_in_group(concept, terms.groups[group])[:1]
         qualifiers.append(terms.codes[concept].as_py())
         yield [f"{text} ({qualifier})" for qualifier in qualifiers]
 
@@ -77,9 +77,7 @@ def _with_names(names: Names, wanted: Claims, chosen: list[str], audit: AuditRow
     """`names` with the claims of `wanted` kept under the texts `chosen`; all texts renumbered."""
     texts = pa.concat_arrays([names.strings, pa.array(chosen, pa.large_string())])
     encoded = texts.dictionary_encode()
-    order = pc.sort_indices(encoded.dictionary).to_numpy()
-    place = np.empty(len(order), dtype=np.int32)
-    place[order] = np.arange(len(order), dtype=np.int32)
+    strings, place = sorted_texts(encoded.dictionary)
     renumbered = place[encoded.indices.to_numpy()]
     old, new = renumbered[: len(names.strings)], renumbered[len(names.strings) :]
     audit.add(wanted, "qualified", wanted.concept)
@@ -88,7 +86,7 @@ def _with_names(names: Names, wanted: Claims, chosen: list[str], audit: AuditRow
     kept = joined(kept, wanted._replace(name=new)).by_name()
     title = np.where(names.title >= 0, old[names.title], -1)
     return Names(
-        strings=encoded.dictionary.take(pa.array(order)),
+        strings=strings,
         kept=kept,
         preferred=title[kept.concept] == kept.name,
         title=title,

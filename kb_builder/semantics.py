@@ -239,11 +239,6 @@ PRESETS: dict[str, Preset] = {
 }  # fmt: skip
 
 
-def group_name(code: str) -> str:
-    """The name of a group code, `DISO` to `Disorders`."""
-    return GROUP_NAMES[code]
-
-
 def group_of_tui(tui: str) -> str | None:
     """The name of the group that a semantic type belongs to; None for an unknown TUI."""
     kind = SEMANTIC_TYPES.get(tui)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from kb_builder.errors import LongbelError
-from kb_builder.tables_on_disk import open_table
+from kb_builder.tables_on_disk import BUILD_AGAIN, open_table, read_stored
 from kb_builder.trie import Trie, build_trie
 from kb_builder.trie_files import cache_folder, is_writable, load_trie, locked, save_trie
 from kb_builder.types import Term
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from kb_builder.tokenization import AnswerTokenizer
 
 FORMAT_VERSION = 1
+_DESCRIPTION = ("source", "options", "signature", "licence", "counts", "groups", "languages")
+_DESCRIPTION_OF_GROUP = ("name", "names", "concepts", "languages")
 MAX_ANSWER_TOKENS = 128
 _LOG = logging.getLogger("longbel")
 
@@ -65,18 +67,7 @@ class KnowledgeBase:
                 f"{path}: no knowledge base (it has no kb.json)",
                 hint="`longbel build-kb SOURCE --out KB` makes one.",
             )
-        try:
-            info = json.loads(file.read_text(encoding="utf-8"))
-            version = info["format_version"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise LongbelError(
-                f"{file}: not the description of a knowledge base", hint="Build it again."
-            ) from error
-        if version != FORMAT_VERSION:
-            raise LongbelError(
-                f"{file}: format version {version}; this program reads {FORMAT_VERSION}",
-                hint="Build the knowledge base again with this version of longbel.",
-            )
+        info = _described(file)
         base = cls(path, info, open_table(path, "names"), open_table(path, "concepts"))
         if len(base._concept) != base._group_first[-1]:
             raise LongbelError(
@@ -167,7 +158,7 @@ class KnowledgeBase:
     def search(self, text: str, group: str | None = None) -> dict[str, np.ndarray]:
         """Rows by how their names match `text`: exact, case-folded, prefix; each row once."""
         rows = range(self.n_names) if group is None else self.rows_of_group(group)
-        folded = text.casefold()
+        folded = pc.utf8_lower(pa.scalar(text)).as_py()  # as the names are
         same, begins = [], []
         step = 1 << 18
         for start in range(rows.start, rows.stop, step):
@@ -187,7 +178,7 @@ class KnowledgeBase:
 
     def audit(self) -> pa.Table:
         """What became of names that were dropped or given to another concept."""
-        return pq.read_table(self.path / "audit.parquet", memory_map=True)
+        return read_stored(self.path / "audit.parquet")
 
     def trie(self, tokenizer: Tokenizer) -> Trie:
         """The trie of all groups for this tokenizer; built and kept where there is none yet."""
@@ -242,20 +233,36 @@ class KnowledgeBase:
         return trie
 
 
+def _described(file: Path) -> dict[str, Any]:
+    """What `kb.json` says, with all that is asked of it."""
+    try:
+        info: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        version = info["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LongbelError(
+            f"{file}: not the description of a knowledge base", hint=BUILD_AGAIN
+        ) from error
+    if version != FORMAT_VERSION:
+        raise LongbelError(
+            f"{file}: format version {version}; this program reads {FORMAT_VERSION}",
+            hint="Build the knowledge base again with this version of longbel.",
+        )
+    lacking = [key for key in _DESCRIPTION if key not in info]
+    for group in info.get("groups", ()):
+        lacking += [f"{key} of a group" for key in _DESCRIPTION_OF_GROUP if key not in group]
+    if lacking:
+        raise LongbelError(f"{file}: it does not say {', '.join(lacking)}", hint=BUILD_AGAIN)
+    return info
+
+
 def _where(mask: pa.Array) -> np.ndarray:
     return np.flatnonzero(mask.to_numpy(zero_copy_only=False))
 
 
 def _find(column: pa.ChunkedArray, text: str, low: int, high: int) -> int | None:
-    """The position of `text` among sorted strings, by bisection."""
-    stop = high
-    while low < high:
-        middle = (low + high) // 2
-        if column[middle].as_py() < text:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low < stop and column[low].as_py() == text else None
+    """The position of `text` among strings that are sorted from `low` to `high`."""
+    at = bisect_left(column, text, low, high, key=lambda value: value.as_py())
+    return at if at < high and column[at].as_py() == text else None
 
 
 def _numpy(column: pa.ChunkedArray) -> np.ndarray:

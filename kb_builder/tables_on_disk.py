@@ -9,26 +9,33 @@ import pyarrow.parquet as pq
 
 from kb_builder.errors import LongbelError
 
+BUILD_AGAIN = "Build the knowledge base again."
+
 
 def open_table(folder: Path, name: str) -> pa.Table:
     """A table by memory map; from Parquet where the mapped copy is missing."""
     mapped = folder / f"{name}.arrow"
     if mapped.is_file():
         return read_mapped(mapped)
-    stored = folder / f"{name}.parquet"
-    if not stored.is_file():
-        raise LongbelError(f"{folder}: {name}.parquet is missing", hint="Build it again.")
-    return pq.read_table(stored).combine_chunks()
+    return read_stored(folder / f"{name}.parquet").combine_chunks()
 
 
-def read_mapped(path: Path) -> pa.Table:
+def read_stored(path: Path, hint: str = BUILD_AGAIN) -> pa.Table:
+    """A Parquet file as a table."""
+    if not path.is_file():
+        raise LongbelError(f"{path.parent}: {path.name} is missing", hint=hint)
+    try:
+        return pq.read_table(path, memory_map=True)
+    except (pa.ArrowException, OSError) as error:
+        raise LongbelError(f"{path}: damaged ({type(error).__name__})", hint=hint) from error
+
+
+def read_mapped(path: Path, hint: str = BUILD_AGAIN) -> pa.Table:
     """An Arrow file as a table over mapped memory."""
     try:
         return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise LongbelError(
-            f"{path}: damaged ({type(error).__name__})", hint="Build the knowledge base again."
-        ) from error
+    except (pa.ArrowException, OSError) as error:
+        raise LongbelError(f"{path}: damaged ({type(error).__name__})", hint=hint) from error
 
 
 def write_mapped(table: pa.Table, path: Path) -> None:

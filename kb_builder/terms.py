@@ -67,12 +67,7 @@ class ConceptTypes(NamedTuple):
     concept: np.ndarray  # int32
     tui: np.ndarray  # int16, the number of the TUI
 
-    def names_of(self, concept: int) -> list[str]:
-        """The names of a concept's types, by TUI."""
-        low, high = np.searchsorted(self.concept, [concept, concept + 1])
-        return [SEMANTIC_TYPES[tui_text(number)].name for number in self.tui[low:high]]
-
-    def named_group_of(self, concept: int, group: str) -> list[str]:
+    def names_in_group(self, concept: int, group: str) -> list[str]:
         """The names of a concept's types that belong to `group`, by TUI."""
         low, high = np.searchsorted(self.concept, [concept, concept + 1])
         tuis = [tui_text(number) for number in self.tui[low:high]]

@@ -68,14 +68,6 @@ class Trie:
         return sum(getattr(self, name).nbytes for name in self.ARRAYS)
 
     @cached_property
-    def tail_last(self) -> np.ndarray:
-        """bool[T]: whether the token is the last of its tail."""
-        last = np.zeros(len(self.tail_token), dtype=bool)
-        filled = self.tail_start[1:] > self.tail_start[:-1]
-        last[self.tail_start[1:][filled] - 1] = True
-        return last
-
-    @cached_property
     def _leaf_of_block(self) -> np.ndarray:
         """The leaf that holds every 32nd tail token, so that finding a leaf looks at few."""
         at = np.arange(0, len(self.tail_token) + _BLOCK, _BLOCK, dtype=np.int64)

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kb_builder.errors import LongbelError
-from kb_builder.tables_on_disk import read_mapped, write_mapped
+from kb_builder.tables_on_disk import read_mapped, read_stored, write_mapped
 from kb_builder.trie import Trie
 
 TRIE_FORMAT_VERSION = 1
+_DELETE = "Delete the file; the trie is built again when it is needed."
 _LOG = logging.getLogger("longbel")
 
 
@@ -57,22 +58,23 @@ def load_trie(folder: Path, digest: str, signature: str) -> Trie | None:
     """The trie of a tokenizer from a folder, None where it has none."""
     mapped, stored = folder / f"{digest}.arrow", folder / f"{digest}.parquet"
     if mapped.is_file():
-        path, table = mapped, read_mapped(mapped)
+        path, table = mapped, read_mapped(mapped, _DELETE)
     elif stored.is_file():
-        path, table = stored, pq.read_table(stored)
+        path, table = stored, read_stored(stored, _DELETE)
     else:
         return None
     meta = json.loads((table.schema.metadata or {}).get(b"longbel", b"{}"))
+    version = meta.get("format_version")
+    if version != TRIE_FORMAT_VERSION:
+        raise LongbelError(
+            f"{path}: trie format {version}; this program reads {TRIE_FORMAT_VERSION}", _DELETE
+        )
     if meta.get("tokenizer_hash") != digest:
         raise LongbelError(
-            f"{path}: made for tokenizer {meta.get('tokenizer_hash')}, not {digest}",
-            hint="Delete the file; the trie is built again when it is needed.",
+            f"{path}: made for tokenizer {meta.get('tokenizer_hash')}, not {digest}", _DELETE
         )
     if meta.get("kb_signature") != signature:
-        raise LongbelError(
-            f"{path}: made for another knowledge base",
-            hint="Delete the file; the trie is built again when it is needed.",
-        )
+        raise LongbelError(f"{path}: made for another knowledge base", _DELETE)
     arrays = {name: table[name].chunk(0).values.to_numpy() for name in Trie.ARRAYS}
     return Trie(
         roots=meta["roots"],

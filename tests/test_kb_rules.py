@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kb_builder.claims import RULES
 from kb_builder.disambiguate import Names, disambiguate
 from kb_builder.errors import LongbelError
+from kb_builder.semantics import PRESETS
 from kb_builder.sources import read_terms
 from kb_builder.sources.selection import BadRows, selection_of
 from kb_builder.terms import Terms
@@ -106,7 +107,7 @@ def test_tidying_a_column_is_tidying_each(strings: list[str]) -> None:
     assert column.to_pylist() == [kb_oracle.tidied(string) for string in strings]
 
 
-# One release of 39 atoms for every rule and option. Comments say what each row is there for.
+# One release of 40 atoms for every rule and option. Comments say what each row is there for.
 C = conso_row
 CONSO = [
     # Diabetes: a name of its own; also claims "Sugar disease" with C0000002.
@@ -156,9 +157,11 @@ CONSO = [
     C("C0000013", "Migraine", lat="ITA", tty="PN", sab="MDRITA"),
     C("C0000013", "AURA"),
     C("C0000013", "(NOS)"),
-    # C0000014 has a type that no preset takes, C0000015 none at all (see TYPES).
+    # C0000014 has a type that medmentions-st21pv does not take, C0000016 one of a group that
+    # quaero does not take, C0000015 none at all (see TYPES).
     C("C0000014", "Hospital [building]", ts="P"),
     C("C0000015", "Nowhere", ts="P"),
+    C("C0000016", "Hospital", ts="P"),
 ]
 TYPES = [
     *(sty_row(f"C{number:07d}", "T047", "B2.2.1.2.1") for number in (1, 2, 3, 4, 5, 6, 9, 10)),
@@ -167,6 +170,7 @@ TYPES = [
     sty_row("C0000007", "T125", "A1.4.1.1.3.2"),
     sty_row("C0000008", "T061", "B1.3.1.3"),
     sty_row("C0000014", "T073", "A1.3"),
+    sty_row("C0000016", "T092", "A2.7"),
 ]
 assert len(CONSO) <= 40
 
@@ -194,6 +198,7 @@ EXPECTED = {
     CHEM: {"Insulin": "C0000007", "Insulin therapy": "C0000007"},
     PROC: {"Insulin therapy": "C0000007", "Insulin injection": "C0000008"},
     "Objects": {"Hospital (building)": "C0000014"},
+    "Organizations": {"Hospital": "C0000016"},
 }
 
 
@@ -248,7 +253,8 @@ OPTIONS = [
      {PROC: EXPECTED[PROC] | {"Insulin": "C0000007"}, "Objects": EXPECTED["Objects"]}),
     ({"semantic_types": ("T125",)}, {CHEM: EXPECTED[CHEM]}),
     ({"semantic_types": ("Hormone",)}, {CHEM: EXPECTED[CHEM]}),
-    ({"preset": "quaero"}, EXPECTED),
+    ({"preset": "quaero"},
+     {group: names for group, names in EXPECTED.items() if group != "Organizations"}),
     ({"preset": "medmentions-st21pv"},
      {group: names for group, names in EXPECTED.items() if group != "Objects"}),
     # The type stands for the title where that is no different; both names of C0000004 come back.
@@ -270,6 +276,19 @@ def test_every_rule_and_option_by_hand(
 ) -> None:
     build(release, tmp_path / "kb", **options)
     assert short_names(tmp_path / "kb") == expected
+
+
+def test_every_type_of_a_preset_and_its_neighbours(tmp_path: Path) -> None:
+    """A concept of each tree prefix, and of types beside and above them."""
+    prefixes = PRESETS["medmentions-st21pv"].tree_prefixes
+    others = ("A1", "A1.1", "A1.1.1", "A1.3", "A1.4", "A2.1", "A2.3", "A2.6.2", "A2.9", "B1.3",
+              "B2.2", "B2.2.2")  # fmt: skip
+    trees = [*prefixes, *(f"{prefix}.1.2" for prefix in prefixes), *others]
+    conso = [C(f"C{number:03d}", f"Of {tree}") for number, tree in enumerate(trees)]
+    sty = [sty_row(f"C{number:03d}", "T047", tree) for number, tree in enumerate(trees)]
+    folder = write_release(tmp_path / "release", conso, sty)
+    build(folder, tmp_path / "kb", preset="medmentions-st21pv")
+    assert set(short_names(tmp_path / "kb")[DISO]) == {f"Of {tree}" for tree in trees[:42]}
 
 
 def test_audit_by_hand(release: Path, tmp_path: Path) -> None:
@@ -296,7 +315,7 @@ def test_audit_by_hand(release: Path, tmp_path: Path) -> None:
     counts = report.info["counts"]
     assert counts["concepts_without_a_name"] == 1
     assert counts["concepts_without_a_type"] == report.n_untyped == 1
-    assert (counts["unambiguous"], counts["only-nameless"], counts["smallest-code"]) == (20, 1, 2)
+    assert (counts["unambiguous"], counts["only-nameless"], counts["smallest-code"]) == (21, 1, 2)
     assert (counts["ambiguous_names"], counts["ambiguous_dropped"]) == (5, 2)
     assert counts["titles_added"] == 2
 

@@ -10,7 +10,7 @@ from kb_builder.semantics import (
     GROUP_NAMES,
     PRESETS,
     SEMANTIC_TYPES,
-    group_name,
+    Preset,
     group_of_tui,
     resolve_group,
 )
@@ -59,11 +59,20 @@ def test_resolve_group(text: str, groups: tuple[str, ...], group: str | None) ->
 def test_the_table() -> None:
     assert len(SEMANTIC_TYPES) == 127
     assert len(GROUP_NAMES) == 15
-    assert group_name("GENE") == "Genes & Molecular Sequences"
     assert group_of_tui("T184") == "Disorders"
     assert group_of_tui("T000") is None
-    assert len(PRESETS["quaero"].group_codes) == 10
-    assert len(PRESETS["medmentions-st21pv"].tree_prefixes) == 21
+
+
+def test_the_presets_are_the_published_ones() -> None:
+    groups = "ANAT CHEM DEVI DISO GEOG LIVB OBJC PHEN PHYS PROC"
+    trees = (
+        "A1.1.4 A1.1.2 A1.2 A2.1.4.1 A1.4.2 A2.2 B2.3 B2.2.1 B1.3.1 B1.3.2 A1.3.1 A2.1.5 A2.6.1 "
+        "A2.7 A2.9.1 A2.9.2 A1.4.1 A1.4.3 A2.4 A2.3.1 A1.1.3"
+    )
+    assert {
+        "quaero": Preset(group_codes=tuple(groups.split())),
+        "medmentions-st21pv": Preset(tree_prefixes=tuple(trees.split())),
+    } == PRESETS
 
 
 def test_the_table_is_the_published_one() -> None:

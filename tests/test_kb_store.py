@@ -241,15 +241,63 @@ def test_many_processes_may_ask_for_a_missing_trie_at_once(
         (lambda kb: (kb / "kb.json").write_text("{"), "not the description"),
         (lambda kb: (kb / "kb.json").write_text("[]"), "not the description"),
         (lambda kb: (kb / "kb.json").write_text('{"format_version": 99}'), "format version 99"),
+        (
+            lambda kb: (kb / "kb.json").write_text('{"format_version": 1}'),
+            "not say source, options",
+        ),
+        (lambda kb: say_less(kb / "kb.json", "languages"), "not say languages"),
         (lambda kb: (kb / "names.arrow").write_bytes(b"ARROW1"), "damaged"),
         (lambda kb: [path.unlink() for path in kb.glob("names.*")], "names.parquet is missing"),
+        (lambda kb: parquet_alone(kb, "names", 200), "names.parquet: damaged"),
+        (lambda kb: parquet_alone(kb, "concepts", 0), "concepts.parquet: damaged"),
     ],
 )
 def test_damaged_knowledge_bases(kb: Path, tmp_path: Path, damage, message: str) -> None:
     copy = shutil.copytree(kb, tmp_path / "kb")
     damage(copy)
-    with pytest.raises(LongbelError, match=message):
+    with pytest.raises(LongbelError, match=message) as told:
         KnowledgeBase.open(copy)
+    assert told.value.exit_code == 3
+
+
+def say_less(file: Path, key: str) -> None:
+    info = json.loads(file.read_text(encoding="utf-8"))
+    del info[key]
+    file.write_text(json.dumps(info), encoding="utf-8")
+
+
+def parquet_alone(kb: Path, name: str, size: int) -> None:
+    """The table without its mapped copy, and of that so many bytes."""
+    (kb / f"{name}.arrow").unlink()
+    with (kb / f"{name}.parquet").open("r+b") as file:
+        file.truncate(size)
+
+
+def test_a_damaged_audit(kb: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(kb, tmp_path / "kb")
+    with (copy / "audit.parquet").open("r+b") as file:
+        file.truncate(100)
+    with pytest.raises(LongbelError, match="audit.parquet: damaged"):
+        look_up(KnowledgeBase.open(copy), "cold")
+    (copy / "audit.parquet").unlink()
+    with pytest.raises(LongbelError, match="audit.parquet is missing"):
+        look_up(KnowledgeBase.open(copy), "cold")
+
+
+def test_damaged_tries(kb: Path, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    copy = shutil.copytree(kb, tmp_path / "kb")
+    KnowledgeBase.open(copy).trie(tokenizer)
+    stored = copy / "tries" / f"{tokenizer_hash(tokenizer)}.parquet"
+    whole = pq.read_table(stored)
+    stored.with_suffix(".arrow").unlink()
+    meta = json.loads(whole.schema.metadata[b"longbel"]) | {"format_version": 99}
+    pq.write_table(whole.replace_schema_metadata({"longbel": json.dumps(meta)}), stored)
+    with pytest.raises(LongbelError, match="trie format 99; this program reads 1"):
+        KnowledgeBase.open(copy).trie(tokenizer)
+    stored.write_bytes(stored.read_bytes()[:300])
+    with pytest.raises(LongbelError, match="damaged") as told:
+        KnowledgeBase.open(copy).trie(tokenizer)
+    assert "Delete the file" in told.value.hint
 
 
 # How it appears -----------------------------------------------------------------------------
@@ -277,10 +325,26 @@ def test_what_is_no_knowledge_base_is_never_replaced(release: Path, tmp_path: Pa
     assert (tmp_path / "kb" / "thesis.txt").read_text() == "three years of work"
 
 
-def test_an_empty_folder_is_as_good_as_none(release: Path, tmp_path: Path) -> None:
+def test_an_empty_folder_is_as_good_as_none(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "kb").mkdir()
     build(release, tmp_path / "kb")
     assert KnowledgeBase.open(tmp_path / "kb").n_names == 6
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    build(release, Path())
+    assert KnowledgeBase.open(tmp_path / "here").n_names == 6
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "kb"]
+
+
+def test_a_letter_that_case_folding_makes_two(tmp_path: Path) -> None:
+    table = tmp_path / "t.tsv"
+    table.write_text("code\tname\tgroup\nC1\tWeiße Zone\tDISO\n", encoding="utf-8")
+    build(table, tmp_path / "kb")
+    base = KnowledgeBase.open(tmp_path / "kb")
+    for text, match in (("weiße zone", "case-folded"), ("WEIẞE", "prefix"), ("weiß", "prefix")):
+        assert [hit["match"] for hit in look_up(base, text)["names"]] == [match]
 
 
 @pytest.mark.parametrize("step", ["_write", "_write_audit", "_add_trie"])

@@ -53,7 +53,6 @@ def test_a_trie_by_hand() -> None:
     assert trie.leaf_row.tolist() == [3, 4, 0, 1, 2]
     assert trie.tail_start.tolist() == [0, 2, 4, 4, 5, 7]
     assert trie.tail_token.tolist() == [6, 7, 1, 2, 3, 4, 5]
-    assert trie.tail_last.tolist() == [False, True, False, True, True, False, True]
     assert trie.children(0).tokens.tolist() == [1, 6]
     assert trie.children(0).nodes.tolist() == [3, 5 + 0]
     assert trie.children(3).tokens.tolist() == [END, 2]
