@@ -277,10 +277,10 @@ def test_a_damaged_audit(kb: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(kb, tmp_path / "kb")
     with (copy / "audit.parquet").open("r+b") as file:
         file.truncate(100)
-    with pytest.raises(LongbelError, match="audit.parquet: damaged"):
+    with pytest.raises(LongbelError, match=r"audit\.parquet: damaged"):
         look_up(KnowledgeBase.open(copy), "cold")
     (copy / "audit.parquet").unlink()
-    with pytest.raises(LongbelError, match="audit.parquet is missing"):
+    with pytest.raises(LongbelError, match=r"audit\.parquet is missing"):
         look_up(KnowledgeBase.open(copy), "cold")
 
 
