@@ -6,7 +6,6 @@ Command modules import nothing heavy at their top, so that `--help` is instant.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 from typing import Annotated
@@ -66,11 +65,9 @@ def _global_options(
 
 
 for _name, _module, _function in COMMANDS:
-    if importlib.util.find_spec(f"longbel_cli.commands.{_module}"):
-        _loaded = importlib.import_module(f"longbel_cli.commands.{_module}")
-        app.command(_name)(getattr(_loaded, _function))
-if importlib.util.find_spec("longbel_cli.commands.kb"):
-    app.add_typer(importlib.import_module("longbel_cli.commands.kb").app, name="kb")
+    _loaded = importlib.import_module(f"longbel_cli.commands.{_module}")
+    app.command(_name)(getattr(_loaded, _function))
+app.add_typer(importlib.import_module("longbel_cli.commands.kb").app, name="kb")
 
 
 def main() -> None:
@@ -88,6 +85,10 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("LONGBEL_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.errno is not None:  # the system's own words
+            file = "" if error.filename is None else f"{error.filename}: "
+            print(f"longbel: error: {file}{error.strerror}", file=sys.stderr)
+            sys.exit(3)
         # The message of a foreign exception may quote its input: name its type and place alone.
         place = error.__traceback__
         while place is not None and place.tb_next is not None:
