@@ -11,8 +11,8 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -21,22 +21,30 @@ from typing import Any
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import Corpus, Problem, fail, ignore
 from longbel_cli.corpora.resolve import TypeResolver, resolve_types
-from longbel_cli.linking import EntityLinker, OnPrompt, PageWriter
+from longbel_cli.linking import EntityLinker, OnPrompt, PageWriter, WindowEngine
 from longbel_cli.progress import Progress
-from longbel_cli.prompts import Prompt
+from longbel_cli.prompt_file import PromptFile
 from longbel_cli.run import Auto, Bounds, Run, RunConfiguration, Shard, StopSignals, open_run
 from longbel_cli.runs.corpus_source import corpus_source, input_files
 from longbel_cli.runs.layout import Layout
-from longbel_cli.runs.windows import Source
-from longbel_cli.types import Document, Mention, Prediction
+from longbel_cli.runs.windows import Source, Start, Window, windows
+from longbel_cli.types import Document, Prediction
 
 ON_ERROR = ("fail", "quarantine")
-UNKNOWN_GROUP = ("error", "skip", "all")
+
+Commit = Callable[[Window, list[str], dict[str, Any]], None]
+"""Takes a window, its lines, and a note of how it was linked."""
 
 
 def _at_least_one(flag: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise LongbelError(f"{flag} {value}: must be at least 1", exit_code=2)
+
+
+def _can_be_made(flag: str, path: Path | None) -> None:
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        wrong = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise LongbelError(f"{flag} {path}: {wrong}", "Name a file in a folder.", exit_code=2)
 
 
 @dataclass(frozen=True)
@@ -79,12 +87,14 @@ class CorpusReader:
         self._resolver = TypeResolver(groups, options.type_map)
         self._corpus = Corpus(options.paths, options.format, on_warning)
 
-    def survey(self) -> Survey:
-        """Read everything once; LongbelError lists every type without a group, with its count."""
+    def survey(self, check: Callable[[], None] = lambda: None) -> Survey:
+        """Read everything once; LongbelError lists every type without a group, with its count.
+        `check` is called at each document and may raise."""
         survey = Survey()
         types: dict[str, int] = {}
         on_problem = fail if self.options.on_error == "fail" else survey.problems.append
         for _, document in self._corpus.read(on_problem, on_warning=self._on_warning):
+            check()
             survey.documents += 1
             survey.mentions += len(document.mentions)
             for mention in document.mentions:
@@ -139,6 +149,8 @@ class JobOptions:
         _at_least_one("--window", self.window_documents)
         _at_least_one("--window-mentions", self.window_mentions)
         _at_least_one("--threads", self.threads)
+        _can_be_made("--prompts", self.prompts)
+        _can_be_made("--stats", self.stats)
 
     def in_format(self, name: str) -> JobOptions:
         """The options of one format's run of an ensemble, whose files are its own.
@@ -153,6 +165,10 @@ class JobOptions:
             stats=_labelled(self.stats, name),
             saliency=None if self.saliency is None else self.saliency / name,
         )
+
+    def bounds(self, limit: int | None) -> Bounds:
+        """Where windows are cut in a corpus read to `limit` documents."""
+        return Bounds(self.window_documents, self.window_mentions, limit)
 
     @property
     def own_prompts(self) -> Path | None:
@@ -215,7 +231,7 @@ class LinkJob:
         if self._reader.surveyed is not None:
             free["documents"] = self._reader.surveyed.documents
             free["mentions"] = self._reader.surveyed.mentions
-        bounds = Bounds(self._options.window_documents, self._options.window_mentions, reader.limit)
+        bounds = self._options.bounds(reader.limit)
         return RunConfiguration(results, self._reader.files, free, bounds, command)
 
     def run(
@@ -237,65 +253,106 @@ class LinkJob:
                 return Outcome(already=True, finished=True)
             outcome = self._link(run, stop)
             finished = run.finish()
+            write_statistics(outcome.stats, options.own_stats)
             if finished is not None:
                 outcome.finished, outcome.quarantined = True, finished.quarantined
             return outcome
 
     def _link(self, run: Run, stop: StopSignals) -> Outcome:
-        outcome, options = Outcome(), self._options
-        with ExitStack() as stack:
-            on_prompt = self._prompt_writer(stack, fresh=not run.records)
-            pages = saliency_writer(self._linker, options.saliency)
-            progress = stack.enter_context(Progress("link", "mention", self._options.quiet))
-            self._linker.pin_threads(run.settings["threads"])
-            engine = None
-            kept = run.settings.get("max_batch_tokens")
-            budget: int | None = run.last_note.get("max_batch_tokens", kept)
+        self._linker.pin_threads(run.settings["threads"])
+        budget = run.last_note.get("max_batch_tokens", run.settings.get("max_batch_tokens"))
 
-            def on_step(finished: int) -> None:
-                progress.advance(finished)
-                stop.check()
+        def make_engine(on_prompt: OnPrompt | None) -> WindowEngine:
+            engine = self._linker.engine(None, budget, on_prompt)
+            run.require(self._linker.found())
+            return engine
 
-            for window in run.pending(self._reader.source()):
-                stop.check()
-                if engine is None:
-                    engine = self._linker.engine(None, budget, on_prompt)
-                    run.require(self._linker.found())
-                    started = time.perf_counter()
-                predictions = engine.link_window(window.documents, on_step, budget)
-                budget = engine.token_budget
-                lines = [self._line(prediction) for prediction in predictions]
-                note: dict[str, Any] = {} if budget is None else {"max_batch_tokens": budget}
-                if engine.shortened:
-                    note["shortened"] = {
-                        name: asdict(shortening) for name, shortening in engine.shortened.items()
-                    }
-                if pages is not None:  # before the commit: what is not committed is made again
-                    pages(window.documents, predictions)
-                run.commit(window, lines, note=note)
-                outcome.windows += 1
-                outcome.mentions += window.mentions
-                outcome.shortened += len(engine.shortened)
-            if engine is not None:
-                outcome.seconds = time.perf_counter() - started
-                outcome.stats = statistics(engine.decoder_stats, outcome)
-                write_statistics(outcome.stats, self._options.own_stats)
-        return outcome
+        def commit(window: Window, lines: list[str], note: dict[str, Any]) -> None:
+            run.commit(window, lines, note=note)
 
-    def _line(self, prediction: Prediction) -> str:
-        return prediction_line(prediction, self._options.min_score)
+        return link_windows(
+            run.pending(self._reader.source()),
+            make_engine,
+            commit,
+            self._options,
+            pages=page_writer(self._linker, self._options),
+            go_on=bool(run.records),
+            mentions=run.mentions_left,
+            check=stop.check,
+        )
 
-    def _prompt_writer(self, stack: ExitStack, fresh: bool) -> OnPrompt | None:
-        path = self._options.own_prompts
-        return None if path is None else prompt_writer(path, stack, fresh)
+
+def link_windows(
+    windows: Iterable[Window],
+    make_engine: Callable[[OnPrompt | None], WindowEngine],
+    commit: Commit,
+    options: JobOptions,
+    *,
+    pages: PageWriter | None,
+    go_on: bool = False,
+    mentions: int | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Link and commit window by window; the engine is made once there is one.
+
+    `go_on`: the file of prompts is an earlier process's too. `mentions` is about how many there
+    are to link. `check` is called at each step and may raise.
+    """
+    outcome, engine = Outcome(), None
+    with ExitStack() as stack:
+        prompts = _prompt_file(options.own_prompts, go_on, stack)
+        progress = stack.enter_context(Progress("link", "mention", options.quiet, mentions))
+
+        def on_step(finished: int) -> None:
+            progress.advance(finished)
+            check()
+
+        for window in windows:
+            check()
+            if engine is None:
+                engine = make_engine(None if prompts is None else prompts.add)
+                started = time.perf_counter()
+            predictions = engine.link_window(window.documents, on_step, engine.token_budget)
+            if pages is not None:  # before the commit: what is not committed is made again
+                pages(window.documents, predictions)
+            lines = [prediction_line(prediction, options.min_score) for prediction in predictions]
+            commit(window, lines, _note(engine))
+            if prompts is not None:
+                prompts.write()
+            outcome.windows += 1
+            outcome.mentions += window.mentions
+            outcome.shortened += len(engine.shortened)
+        if engine is not None:
+            outcome.seconds = time.perf_counter() - started
+            outcome.stats = statistics(engine.decoder_stats, outcome)
+    return outcome
+
+
+def _prompt_file(path: Path | None, go_on: bool, stack: ExitStack) -> PromptFile | None:
+    return None if path is None else stack.enter_context(closing(PromptFile(path, go_on)))
+
+
+def _note(engine: WindowEngine) -> dict[str, Any]:
+    """What a run keeps of how its last window was linked."""
+    note: dict[str, Any] = {}
+    if engine.token_budget is not None:
+        note["max_batch_tokens"] = engine.token_budget
+    if engine.shortened:
+        note["shortened"] = {name: asdict(found) for name, found in engine.shortened.items()}
+    return note
 
 
 def survey_if_new(
-    reader: CorpusReader, outs: Sequence[Path], options: JobOptions, tell: Callable[[str], None]
+    reader: CorpusReader,
+    outs: Sequence[Path],
+    options: JobOptions,
+    tell: Callable[[str], None],
+    check: Callable[[], None],
 ) -> None:
     """Survey the corpus before a run begins; a run that goes on was surveyed then."""
-    if options.restart or not all(Layout(out).configuration.exists() for out in outs):
-        survey = reader.survey()
+    begun = all(Layout(out).configuration.exists() for out in outs)
+    if options.restart or options.overwrite or not begun:
+        survey = reader.survey(check)
         tell(f"{survey.documents} documents, {survey.mentions} mentions")
 
 
@@ -308,21 +365,9 @@ def prediction_line(prediction: Prediction, min_score: float | None) -> str:
     return json.dumps(prediction.to_json(), ensure_ascii=False)
 
 
-def prompt_writer(path: Path, stack: ExitStack, fresh: bool = True) -> OnPrompt:
-    """A function that writes each prompt, as rendered, to a JSONL file."""
-    stream: AbstractContextManager[Any] = path.open("w" if fresh else "a", encoding="utf-8")
-    file = stack.enter_context(stream)
-
-    def write(document: Document, mention: Mention, prompt: Prompt) -> None:
-        row = {"document_id": document.id, "mention_id": mention.id, "prompt": prompt.text}
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-    return write
-
-
-def saliency_writer(linker: EntityLinker, folder: Path | None) -> PageWriter | None:
+def page_writer(linker: EntityLinker, options: JobOptions) -> PageWriter | None:
     """A function that writes the saliency pages of a window, where they were asked for."""
-    return None if folder is None else linker.page_writer(folder)
+    return None if options.saliency is None else linker.page_writer(options.saliency)
 
 
 def statistics(stats: Any, outcome: Outcome) -> dict[str, Any]:
@@ -350,9 +395,9 @@ def statistics(stats: Any, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def write_statistics(stats: Mapping[str, Any], path: Path | None) -> None:
-    """The file of `--stats`, where one was asked for."""
-    if path is not None:
+def write_statistics(stats: Mapping[str, Any] | None, path: Path | None) -> None:
+    """The file of `--stats`, where one was asked for and something was linked."""
+    if path is not None and stats is not None:
         path.write_text(json.dumps(stats, indent=2) + "\n", encoding="utf-8")
 
 
@@ -367,7 +412,11 @@ def peak_memory() -> int:
 def default_threads() -> int:
     """As many threads as this process may use cores, or as OMP_NUM_THREADS says."""
     named = os.environ.get("OMP_NUM_THREADS", "")
-    return int(named) if named.isdigit() and int(named) > 0 else len(os.sched_getaffinity(0))
+    if named.isdigit() and int(named) > 0:
+        return int(named)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def link_to_stream(
@@ -378,32 +427,26 @@ def link_to_stream(
 
     The corpus is read in full first, so that what it lacks is told before the model loads.
     """
-    from longbel_cli.runs.windows import Start, windows
+    quarantined = 0
 
-    reader.survey()
+    def commit(window: Window, lines: list[str], note: dict[str, Any]) -> None:
+        nonlocal quarantined
+        for line in lines:
+            write(line)
+        for problem in window.problems:
+            on_problem(Problem(**problem))
+        quarantined += len(window.problems)
+
+    survey = reader.survey()
     linker.pin_threads(options.threads or default_threads())
-    outcome = Outcome()
-    bounds = Bounds(options.window_documents, options.window_mentions, reader.options.limit)
-    with ExitStack() as stack:
-        on_prompt = None if options.prompts is None else prompt_writer(options.prompts, stack)
-        progress = stack.enter_context(Progress("link", "mention", options.quiet))
-        engine = linker.engine(on_prompt=on_prompt)
-        pages = saliency_writer(linker, options.saliency)
-        started = time.perf_counter()
-        for window in windows(reader.source(), bounds, Start()):
-            predictions = engine.link_window(window.documents, progress.advance)
-            for prediction in predictions:
-                write(prediction_line(prediction, options.min_score))
-            if pages is not None:
-                pages(window.documents, predictions)
-            for problem in window.problems:
-                on_problem(Problem(**problem))
-            outcome.windows += 1
-            outcome.mentions += window.mentions
-            outcome.quarantined += len(window.problems)
-            outcome.shortened += len(engine.shortened)
-        outcome.seconds = time.perf_counter() - started
-        outcome.stats = statistics(engine.decoder_stats, outcome)
-        write_statistics(outcome.stats, options.stats)
-    outcome.finished = True
+    outcome = link_windows(
+        windows(reader.source(), options.bounds(reader.options.limit), Start()),
+        lambda on_prompt: linker.engine(on_prompt=on_prompt),
+        commit,
+        options,
+        pages=page_writer(linker, options),
+        mentions=survey.mentions,
+    )
+    write_statistics(outcome.stats, options.stats)
+    outcome.finished, outcome.quarantined = True, quarantined
     return outcome

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -204,7 +203,7 @@ class Linker:
         return Needs(
             memory_bytes=weight_bytes(self.model) + batch * per_token,
             prompt_tokens=prompt_tokens,
-            max_tokens=self.context_tokens,
+            max_tokens=max_prompt_tokens(self.context_tokens),
             batch_tokens=batch,
         )
 
@@ -383,13 +382,15 @@ def candidate_names_kb(text_to_code: Path) -> Path:
 def automatic_budget(model: PreTrainedModel, bytes_per_token: int) -> int:
     """Prompt tokens in flight: half of the free memory for keys and values, within a cap beyond
     which more documents at once gain nothing."""
-    import torch
-
     if model.device.type == "cuda":
+        import torch
+
         free, _ = torch.cuda.mem_get_info(model.device)
         cap = _CUDA_BUDGET
     else:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        import psutil
+
+        free = psutil.virtual_memory().available
         cap = _CPU_BUDGET
     budget = min(cap, int(free // 2 // bytes_per_token))
     return max(budget // 256 * 256, 256)

@@ -48,7 +48,7 @@ class WindowEngine(Protocol):
 @dataclass(frozen=True)
 class Needs:
     """What linking takes. Of linkers with prompts: the prompt tokens of each mention, document by
-    document, the tokens that the model takes, and those in flight together."""
+    document, the most that one may have, and those in flight together."""
 
     memory_bytes: int = 0
     prompt_tokens: tuple[tuple[int, ...], ...] | None = None

@@ -11,6 +11,8 @@ from itertools import islice
 
 from longbel_cli.job import CorpusReader, JobOptions, default_threads
 from longbel_cli.linking import EntityLinker, Needs
+from longbel_cli.progress import duration_text
+from longbel_cli.runs.windows import Start, windows
 from longbel_cli.types import Document
 
 _MEASURED_DOCUMENTS = 200
@@ -20,8 +22,9 @@ _TIMED_MENTIONS = 16
 @dataclass(frozen=True)
 class Plan:
     """Tokens are of prompts, None for a linker without prompts; `over_context` counts measured
-    documents with a longer prompt than the model takes. `seconds` is the whole job's on this
-    machine, the loading of models and indexes left out."""
+    documents with a longer prompt than the model takes. `seconds` is the whole job's in one process
+    on this machine, were all of it like the small window that was timed; the loading of models and
+    indexes left out."""
 
     documents: int
     mentions: int
@@ -53,6 +56,7 @@ def plan(linker: EntityLinker, reader: CorpusReader, options: JobOptions) -> Pla
     seconds = time.perf_counter() - started
     timed = sum(len(document.mentions) for document in window)
     rate = timed / seconds if timed else 0.0
+    cut = windows(reader.source(), options.bounds(reader.options.limit), Start())
     return Plan(
         documents=survey.documents,
         mentions=survey.mentions,
@@ -67,7 +71,7 @@ def plan(linker: EntityLinker, reader: CorpusReader, options: JobOptions) -> Pla
         memory_bytes=needs.memory_bytes,
         mentions_per_second=rate,
         seconds=survey.mentions / rate if rate else 0.0,
-        windows=-(-survey.documents // options.window_documents),
+        windows=sum(1 for _ in cut),
     )
 
 
@@ -98,7 +102,6 @@ def _small_window(documents: list[Document]) -> list[Document]:
 def plan_lines(plan: Plan) -> list[str]:
     """The plan as people read it."""
     groups = ", ".join(f"{group} {count}" for group, count in plan.by_group.items())
-    hours, minutes = divmod(round(plan.seconds / 60), 60)
     return [
         f"documents          {plan.documents}",
         f"mentions           {plan.mentions} ({groups})",
@@ -106,7 +109,8 @@ def plan_lines(plan: Plan) -> list[str]:
         *([] if plan.tokens_median is None else _prompt_lines(plan)),
         f"memory             about {plan.memory_bytes / 1e9:.1f} GB for {_held(plan)}",
         f"speed              {plan.mentions_per_second:.2f} mentions/s (one small window)",
-        f"expected time      {hours} h {minutes:02d} min in {plan.windows} windows, one process",
+        f"windows            {plan.windows}",
+        f"expected time      {duration_text(plan.seconds)} in one process, if all is as fast",
     ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import read_corpus
+from longbel_cli.decoders import MAX_NEW_TOKENS
 from longbel_cli.engine import LinkingEngine
 from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions, LinkJob
 from longbel_cli.linker import Linker, LinkOptions
@@ -116,23 +116,43 @@ def test_a_run_goes_on_with_the_budget_it_was_left_with(
     assert budgets == [512, 128, *[128] * 9]
 
 
+def prompt_lengths(linker: Linker, corpus: Path) -> list[int]:
+    """Tokens of each document's prompt, the shortest first."""
+    lengths = []
+    for document in read_corpus([corpus]):
+        (mention,) = document.mentions
+        mention = replace(mention, semantic_group="Disorders")
+        prompt = DocumentPrompts(document, linker.form).render(mention, [])
+        lengths.append(len(linker.checkpoint.encode(prompt)))
+    return sorted(lengths)
+
+
 def test_a_plan_measures_the_prompts(folders: tuple[Path, Path], corpus: Path) -> None:
     linker = Linker.open(*folders, replace(LINK, context_format="hybrid_medium"))
     reader = CorpusReader(CorpusOptions((corpus,)), linker.knowledge_base.groups)
-
-    def lengths() -> Iterator[int]:
-        for document in read_corpus([corpus]):
-            (mention,) = document.mentions
-            mention = replace(mention, semantic_group="Disorders")
-            prompt = DocumentPrompts(document, linker.form).render(mention, [])
-            yield len(linker.checkpoint.encode(prompt))
-
-    found, expected = plan(linker, reader, JOB), sorted(lengths())
+    found, expected = plan(linker, reader, JOB), prompt_lengths(linker, corpus)
     assert (found.documents, found.mentions, found.windows) == (10, 10, 10)
     assert found.by_group == {"Disorders": 10} and found.over_context == 0
     assert found.tokens_median == expected[5]
     assert found.tokens_p95 == found.tokens_longest == expected[9]
     assert found.batch_tokens == 512 and found.mentions_per_second > 0
+
+
+@pytest.mark.parametrize(
+    ("job", "windows"),
+    [(replace(JOB, window_documents=4), 3),
+     (replace(JOB, window_documents=64, window_mentions=3), 4)],
+)  # fmt: skip
+def test_a_plan_cuts_windows_and_prompts_as_a_run_does(
+    folders: tuple[Path, Path], corpus: Path, job: JobOptions, windows: int
+) -> None:
+    """An answer has its place in the context: all but the three shortest are over."""
+    options = replace(LINK, context_format="hybrid_medium")
+    lengths = prompt_lengths(Linker.open(*folders, options), corpus)
+    linker = Linker.open(*folders, replace(options, context_tokens=lengths[2] + MAX_NEW_TOKENS))
+    reader = CorpusReader(CorpusOptions((corpus,)), linker.knowledge_base.groups)
+    found = plan(linker, reader, job)
+    assert (found.windows, found.over_context) == (windows, 7)
 
 
 @pytest.mark.parametrize("options", [{"window_documents": 0}, {"threads": 0}])

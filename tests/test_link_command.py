@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -303,7 +305,7 @@ def test_merge_refuses_a_gap(longbel: Longbel, corpus: Path, tmp_path: Path) -> 
     out = tmp_path / "p.jsonl"
     assert longbel("link", corpus, "--out", out, "--window", 1, "--shard", "1/2").code == 0
     done = longbel("merge", out)
-    assert done.code != 0 and not out.exists()
+    assert done.code == 4 and not out.exists()
 
 
 def test_a_finished_run_is_left_alone(longbel: Longbel, corpus: Path, tmp_path: Path) -> None:
@@ -330,6 +332,21 @@ def test_another_configuration_is_refused(longbel: Longbel, corpus: Path, tmp_pa
     assert (tmp_path / "p.jsonl.run.1").is_dir()
     assert longbel("link", corpus, "--out", out, "--overwrite").code == 0
     assert out.read_bytes() == before
+
+
+def test_what_overwrites_a_run_is_surveyed_first(
+    longbel: Longbel, corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "p.jsonl"
+    assert longbel("link", corpus, "--out", out).code == 0
+    before = out.read_bytes()
+    odd = write_corpus(tmp_path / "odd.jsonl", [*DOCUMENTS, ODD])
+    done = longbel("link", odd, "--out", out, "--overwrite")
+    assert done.code == 3 and "Smurf (1)" in done.err and out.read_bytes() == before
+    done = longbel("link", odd, "--out", out, "--overwrite", "--unknown-group", "all")
+    assert done.code == 0
+    run = json.loads((tmp_path / "p.jsonl.run" / "run.json").read_text())
+    assert run["free"]["mentions"] == len(ORDER) + 2
 
 
 def test_a_file_of_other_origin_is_not_overwritten(
@@ -522,11 +539,26 @@ def test_usage(
 
 
 def test_no_room_for_the_output(longbel: Longbel, corpus: Path, tmp_path: Path) -> None:
-    done = longbel("link", corpus, "--out", tmp_path / "no" / "such" / "p.jsonl")
-    assert done.code in (2, 3) or (tmp_path / "no" / "such" / "p.jsonl").exists()
+    """Folders of a result are made; where a file lies in the way nothing can be."""
+    out = tmp_path / "no" / "such" / "p.jsonl"
+    assert longbel("link", corpus, "--out", out).code == 0 and out.exists()
     (tmp_path / "file").write_text("x")
-    done = longbel("link", corpus, "--out", tmp_path / "file" / "p.jsonl")
-    assert done.code in (2, 3) and "file" in done.err
+    for arguments in (["--out", tmp_path / "file" / "p.jsonl"],
+                      ["--out", "-", "--saliency", tmp_path / "file"]):  # fmt: skip
+        done = longbel("link", corpus, *arguments)
+        assert done.code == 3 and "file" in done.err and "internal" not in done.err
+
+
+@pytest.mark.parametrize("flag", ["--stats", "--prompts"])
+@pytest.mark.parametrize("name", ["no/such/file", "folder"])
+def test_files_that_cannot_be_written_are_told_first(
+    longbel: Longbel, corpus: Path, tmp_path: Path, flag: str, name: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    for out in (tmp_path / "p.jsonl", "-"):
+        done = longbel("link", corpus, "--out", out, flag, tmp_path / name)
+        assert done.code == 2 and flag in done.err and done.out == ""
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus.jsonl", "folder"}
 
 
 def test_quiet(longbel: Longbel, corpus: Path, tmp_path: Path) -> None:
@@ -534,33 +566,67 @@ def test_quiet(longbel: Longbel, corpus: Path, tmp_path: Path) -> None:
     assert (done.code, done.err) == (0, "")
 
 
+@pytest.mark.parametrize("place", ["linking", "pages", "commit", "prompts"])
 def test_a_window_stopped_and_gone_on_with(
-    longbel: Longbel, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    longbel: Longbel, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    """A run that dies in its third window ends as one that nothing disturbed, prompts included."""
+    """A run that dies in its second window ends as one that nothing disturbed. So do its prompts,
+    but for those of a window that was committed just before."""
+    from longbel_cli import job
     from longbel_cli.engine import LinkingEngine
+    from longbel_cli.prompt_file import PromptFile
+    from longbel_cli.run import Run
 
     whole, out = tmp_path / "whole.jsonl", tmp_path / "p.jsonl"
     arguments = ("--window", 1, "--prompts")
     assert longbel("link", corpus, "--out", whole, *arguments, tmp_path / "a.jsonl").code == 0
-    linked = LinkingEngine.link_window
-    windows = 0
+    calls = 0
 
-    def dies(self: LinkingEngine, *arguments: Any, **named: Any) -> Any:
-        nonlocal windows
-        windows += 1
-        if windows == 3:
+    def dies(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
             raise RuntimeError("Zanthoma")
-        return linked(self, *arguments, **named)
+        return undisturbed(*arguments, **named)
 
     with monkeypatch.context() as patched:
-        patched.setattr(LinkingEngine, "link_window", dies)
+        if place == "pages":
+            undisturbed: Any = lambda documents, predictions: None  # noqa: E731
+            patched.setattr(job, "page_writer", lambda linker, options: dies)
+        else:
+            owner: Any = {"linking": LinkingEngine, "commit": Run, "prompts": PromptFile}[place]
+            name = {"linking": "link_window", "commit": "commit", "prompts": "write"}[place]
+            undisturbed = getattr(owner, name)
+            patched.setattr(owner, name, dies)
         done = longbel("link", corpus, "--out", out, *arguments, tmp_path / "b.jsonl")
         assert done.code == 1 and "RuntimeError" in done.err
     assert not out.exists() and out.with_name("p.jsonl.part").exists()
+    with (tmp_path / "b.jsonl").open("a") as file:
+        file.write('{"document_id": "half a li')
     assert longbel("link", corpus, "--out", out, *arguments, tmp_path / "b.jsonl").code == 0
     assert out.read_bytes() == whole.read_bytes()
-    assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
+    rows = identities(read(tmp_path / "b.jsonl"))
+    assert rows == [one for one in ORDER if place != "prompts" or one[0] != "d2"]
+
+
+def test_a_signal_before_anything_is_linked(
+    longbel: Longbel, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from longbel_cli.job import CorpusReader
+    from longbel_cli.linker import Linker
+
+    for owner, name in ((Linker, "open"), (CorpusReader, "survey")):
+        undisturbed = getattr(owner, name)
+
+        def signalled(*arguments: Any, undisturbed: Any = undisturbed) -> Any:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return undisturbed(*arguments)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, signalled)
+            done = longbel("link", corpus, "--out", tmp_path / "p.jsonl")
+        assert done.code == 75 and "SIGTERM" in done.err
+        assert {path.name for path in tmp_path.iterdir()} == {"corpus.jsonl"}
 
 
 def test_brat(longbel: Longbel, tmp_path: Path) -> None:
@@ -690,3 +756,47 @@ def test_beams_of_nothing_are_refused_from_python_too(model_folder: Path, kb_fol
 
     with pytest.raises(LongbelError, match="--beams 0"):
         list(Linker.load(model_folder, kb_folder).link([], beams=0))
+
+
+ENSEMBLE = ("--ensemble", "hybrid_medium,hybrid_long")
+
+
+def test_an_ensemble_refuses_a_strange_file_before_it_links(
+    longbel: Longbel, corpus: Path, tmp_path: Path
+) -> None:
+    """Its own earlier fusion it replaces; one of other files, and a run, it does not."""
+    out = tmp_path / "p.jsonl"
+    common = ("link", corpus, "--out", out, *ENSEMBLE)
+    out.write_text("my notes\n")
+    done = longbel(*common)
+    assert done.code == 4 and "p.jsonl" in done.err
+    assert not (tmp_path / "p.hybrid_long.jsonl").exists() and out.read_text() == "my notes\n"
+    assert longbel(*common, "--overwrite").code == 0
+    fused = out.read_bytes()
+    assert longbel(*common).code == 0 and out.read_bytes() == fused
+
+    formats = [tmp_path / f"p.{form}.jsonl" for form in ("hybrid_medium", "hybrid_long")]
+    for other in (formats[::-1], [*formats, "--weights", "1,2"]):
+        assert longbel("fuse", *other, "--out", out, "--overwrite").code == 0
+        assert longbel(*common).code == 4
+
+
+def test_an_ensemble_in_the_place_of_a_run(longbel: Longbel, corpus: Path, tmp_path: Path) -> None:
+    """The run is kept aside, since a score would take what it says for the fusion's."""
+    out = tmp_path / "p.jsonl"
+    common = ("link", corpus, "--out", out)
+    assert longbel(*common).code == 0
+    before = out.read_bytes()
+    assert longbel(*common, *ENSEMBLE).code == 4
+    assert longbel(*common, *ENSEMBLE, "--overwrite").code == 0
+    assert (tmp_path / "p.jsonl.run.1" / "p.jsonl").read_bytes() == before
+    scored = longbel("score", out, "--json")
+    assert "ctx:hybrid_medium+hybrid_long" in json.loads(scored.out)["signature"]
+
+
+def test_an_ensemble_over_nothing(longbel: Longbel, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "c.jsonl", [DOCUMENTS[2]])
+    out = tmp_path / "p.jsonl"
+    for _ in range(2):
+        done = longbel("link", corpus, "--out", out, *ENSEMBLE)
+        assert done.code == 0 and out.read_bytes() == b""

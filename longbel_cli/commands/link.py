@@ -6,6 +6,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from longbel_cli.job import CorpusReader, JobOptions, Outcome
     from longbel_cli.linker import Linker
     from longbel_cli.linking import EntityLinker
+    from longbel_cli.run import StopSignals
 
 QUARANTINED = 5
 # Flags that not every linker takes, by the names of their parameters.
@@ -138,7 +140,7 @@ def link(
     from longbel_cli.corpora.resolve import load_type_map
     from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions
     from longbel_cli.linker import Linker, LinkOptions
-    from longbel_cli.run import parse_duration, shard_of, spool
+    from longbel_cli.run import StopSignals, parse_duration, shard_of, spool
 
     tell = _teller(quiet)
     _check_choices(on_error, unknown_group, dtype, linker)
@@ -151,30 +153,35 @@ def link(
     )  # fmt: skip
     if to_stdout:
         _check_stdout(ensemble, job_options, seconds)
-    linkers: Sequence[EntityLinker]
-    if linker in BASELINES:
-        baseline_options = BaselineOptions(
-            beams, model, device, pooling, language, max_batch_tokens
-        )
-        linkers = [open_baseline(linker, _knowledge_base(kb, tell), baseline_options)]
-    else:
-        options = LinkOptions(
-            beams,
-            context_format,
-            language,
-            composite,
-            decoder,
-            device,
-            dtype,
-            max_batch_tokens,
-            context_tokens,
-        )
-        opened = Linker.open(*_model_and_kb(model, kb, tell), options)
-        linkers = _linkers(opened, ensemble, context_format)
-    types = {} if type_map is None else load_type_map(type_map)
-    with tempfile.TemporaryDirectory() as passing:
+    stop = StopSignals(seconds)
+    with ExitStack() as stack:
+        if not (to_stdout or dry_run):  # what can be gone on with
+            stack.enter_context(stop)
+        linkers: Sequence[EntityLinker]
+        if linker in BASELINES:
+            baseline_options = BaselineOptions(
+                beams, model, device, pooling, language, max_batch_tokens
+            )
+            linkers = [open_baseline(linker, _knowledge_base(kb, tell), baseline_options)]
+        else:
+            options = LinkOptions(
+                beams,
+                context_format,
+                language,
+                composite,
+                decoder,
+                device,
+                dtype,
+                max_batch_tokens,
+                context_tokens,
+            )
+            opened = Linker.open(*_model_and_kb(model, kb, tell), options)
+            linkers = _linkers(opened, ensemble, context_format)
+        types = {} if type_map is None else load_type_map(type_map)
         # Standard input is read more than once: kept with the run, or until this ends.
-        keep = Path(passing) / "stdin" if to_stdout or dry_run else out
+        keep = out
+        if to_stdout or dry_run:
+            keep = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "stdin"
         paths = tuple(
             spool(sys.stdin.buffer, keep) if path == "-" else Path(path) for path in corpus
         )
@@ -184,19 +191,25 @@ def link(
             lambda problem: tell(f"note: {problem.message}"),
         )
         if dry_run:
-            from longbel_cli.plan import plan, plan_lines
-
-            for one in linkers:
-                if len(linkers) > 1:
-                    print(f"{one.settings()['context_format']}:")
-                print("\n".join(plan_lines(plan(one, reader, job_options))))
+            _print_plans(linkers, reader, job_options)
             return
         if to_stdout:
             quarantined = _to_stdout(linkers[0], reader, job_options, tell)
         else:
-            quarantined = _run(linkers, reader, job_options, seconds, tell)
+            quarantined = _run(linkers, reader, job_options, stop, tell)
     if quarantined:
         raise typer.Exit(QUARANTINED)
+
+
+def _print_plans(
+    linkers: Sequence[EntityLinker], reader: CorpusReader, options: JobOptions
+) -> None:
+    from longbel_cli.plan import plan, plan_lines
+
+    for one in linkers:
+        if len(linkers) > 1:
+            print(f"{one.settings()['context_format']}:")
+        print("\n".join(plan_lines(plan(one, reader, options))))
 
 
 def _teller(quiet: bool) -> Tell:
@@ -212,12 +225,13 @@ def _teller(quiet: bool) -> Tell:
 
 def _check_choices(on_error: str, unknown_group: str, dtype: str, linker: str) -> None:
     from longbel_cli.baselines import BASELINES
-    from longbel_cli.job import ON_ERROR, UNKNOWN_GROUP
+    from longbel_cli.corpora.resolve import UNKNOWN
+    from longbel_cli.job import ON_ERROR
     from longbel_cli.linker import NAME
 
     for flag, value, choices in (
         ("--on-error", on_error, ON_ERROR),
-        ("--unknown-group", unknown_group, UNKNOWN_GROUP),
+        ("--unknown-group", unknown_group, UNKNOWN),
         ("--dtype", dtype, ("auto", "float32", "bfloat16")),
         ("--linker", linker, (NAME, *BASELINES)),
     ):
@@ -304,40 +318,78 @@ def _run(
     linkers: Sequence[EntityLinker],
     reader: CorpusReader,
     options: JobOptions,
-    seconds: float | None,
+    stop: StopSignals,
     tell: Tell,
 ) -> int:
     """Link into one run, or one for each linker which are then fused; how many were left out."""
     from longbel_cli.job import LinkJob, survey_if_new
-    from longbel_cli.run import StopSignals
 
+    stop.check()
     each = [options]
     if len(linkers) > 1:
         each = [options.in_format(linker.settings()["context_format"]) for linker in linkers]
     outs = [own.out for own in each]
-    survey_if_new(reader, outs, options, tell)
+    survey_if_new(reader, outs, options, tell, stop.check)
+    if len(outs) > 1:
+        _make_way(outs, reader, options, tell)
     finished, quarantined = True, 0
-    with StopSignals(seconds) as stop:
-        for linker, own in zip(linkers, each, strict=True):
-            outcome = LinkJob(linker, reader, own).run(sys.argv[1:], stop, tell)
-            _tell_outcome(outcome, own.out, tell)
-            finished = finished and outcome.finished
-            quarantined = outcome.quarantined
+    for linker, own in zip(linkers, each, strict=True):
+        outcome = LinkJob(linker, reader, own).run(sys.argv[1:], stop, tell)
+        _tell_outcome(outcome, own.out, tell)
+        finished = finished and outcome.finished
+        quarantined = outcome.quarantined
     if len(outs) > 1 and finished:
         _fuse(outs, options, tell)
     return quarantined
 
 
-def _fuse(outs: list[Path], options: JobOptions, tell: Tell) -> None:
-    from longbel_cli.fused_file import fuse_files
+def _make_way(outs: Sequence[Path], reader: CorpusReader, options: JobOptions, tell: Tell) -> None:
+    """Refuse, or move aside, what lies where the fusion of `outs` is to be, but for an earlier
+    fusion of them and what `--overwrite` replaces."""
+    from longbel_cli.run import set_run_aside
+    from longbel_cli.runs.layout import Layout
+
+    run = Layout(options.out).configuration
+    if _is_fusion_of(outs, options.out) or not (options.out.exists() or run.exists()):
+        return
+    if not (options.overwrite or options.restart):
+        raise LongbelError(
+            f"{options.out} exists and is no fusion of {', '.join(out.name for out in outs)}",
+            "Choose another --out, or use --overwrite (replaces it) or --restart (keeps it aside).",
+            exit_code=4,
+        )
+    if options.restart or run.exists():  # else `score` would take the run for the fusion's
+        set_run_aside(options.out, reader.files, tell)
+
+
+def _is_fusion_of(outs: Sequence[Path], fused: Path) -> bool:
+    """Whether a file is what `_fuse` makes; so is an empty one, of a corpus without mentions."""
+    from longbel_cli.runs.files import read_json
+    from longbel_cli.runs.layout import Layout
     from longbel_cli.signature import fusion_record
 
-    ours = fusion_record(options.out).exists()
+    if Layout(fused).configuration.exists() or not fused.exists():
+        return False
+    if not fused.stat().st_size:
+        return True
+    record = read_json(fusion_record(fused)) or {}
+    systems = record.get("fusion", {}).get("systems", [])
+    found = [(system["name"], system["weight"]) for system in systems]
+    return found == [(out.name, 1.0) for out in outs]
+
+
+def _fuse(outs: list[Path], options: JobOptions, tell: Tell) -> None:
+    from longbel_cli.fused_file import fuse_files
+
+    if not any(out.stat().st_size for out in outs):
+        options.out.write_bytes(b"")
+        tell(f"{options.out}: the corpus has no mentions")
+        return
     fuse_files(
         outs,
         options.out,
         min_score=options.min_score,
-        overwrite=options.overwrite or ours,
+        overwrite=options.overwrite or _is_fusion_of(outs, options.out),
         say=tell,
     )
 
