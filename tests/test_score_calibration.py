@@ -135,7 +135,7 @@ def test_mentions_without_a_score_are_never_accepted() -> None:
     assert found.n_review == 1
 
 
-def test_the_interval_of_the_review_is_a_plain_loop_over_resampled_documents() -> None:
+def test_the_intervals_are_a_plain_loop_over_resampled_documents() -> None:
     rng = np.random.default_rng(3)
     rows = [
         (f"{document}:{start}", round(float(sure), 1), bool(rng.random() < sure))
@@ -145,7 +145,9 @@ def test_the_interval_of_the_review_is_a_plain_loop_over_resampled_documents() -
     target = 0.7
     by_document = [[row[1:] for row in rows if row[0].startswith(f"{d}:")] for d in range(15)]
     rng = np.random.default_rng(11)
-    shares = []
+    overall = triage(evaluated(*rows), top_scores(evaluated(*rows)), target, n_boot=1, seed=0)
+    assert overall.threshold is not None
+    shares, precisions = [], []
     for _ in range(100):
         drawn = [row for d in rng.integers(15, size=15) for row in by_document[d]]
         best = 0
@@ -154,9 +156,13 @@ def test_the_interval_of_the_review_is_a_plain_loop_over_resampled_documents() -
             if sum(accepted) >= target * len(accepted):
                 best = max(best, len(accepted))
         shares.append(1 - best / len(drawn))
+        sure = [right for score, right in drawn if score >= overall.threshold]
+        precisions.append(sum(sure) / len(sure))
     low, high = np.quantile(shares, [0.025, 0.975])
     found = triage(evaluated(*rows), top_scores(evaluated(*rows)), target, n_boot=100, seed=11)
     assert (found.review.low, found.review.high) == pytest.approx((low, high))
+    low, high = np.quantile(precisions, [0.025, 0.975])
+    assert (found.precision.low, found.precision.high) == pytest.approx((low, high))
 
 
 @pytest.mark.parametrize(

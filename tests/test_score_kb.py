@@ -49,6 +49,15 @@ def test_what_a_kb_says_of_mentions(kb: Path) -> None:
     assert facts.signature
 
 
+def test_preferred_names_come_first(tmp_path: Path) -> None:
+    rows = [("1", "Alpha", 0), ("1", "Mu", 0), ("1", "Zeta", 1), ("2", "Beta", 1), ("2", "Yota", 0)]
+    table = "".join(f"{code}\t{name}\tDisorders\t{main}\n" for code, name, main in rows)
+    (tmp_path / "names.tsv").write_text("code\tterm\tsemantic_tag\tmainterm\n" + table)
+    build_kb(BuildOptions(source=tmp_path / "names.tsv", out=tmp_path / "kb"))
+    facts = kb_facts(tmp_path / "kb", [mention("a:0", "1", "2")])
+    assert facts.names_of == {"1": ("Zeta", "Alpha", "Mu"), "2": ("Beta", "Yota")}
+
+
 def test_a_folder_that_is_no_kb(tmp_path: Path) -> None:
     with pytest.raises(LongbelError, match=r"kb\.json"):
         kb_facts(tmp_path, [mention("a:0", "C1", "C1")])
