@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,12 +16,13 @@ from typer.testing import CliRunner, Result
 
 from kb_builder.errors import LongbelError
 from longbel_cli.app import app
+from longbel_cli.commands.explain import _tell
 from longbel_cli.explain_request import Choice
 from longbel_cli.linker import Linker, LinkOptions
 from longbel_cli.reconstruction import page_writer, saliency_maps
 from longbel_cli.types import Candidate, Prediction, Span
-from tests.explain_cases import TEXT, checkpoint, model
-from tests.test_render import embedded
+from tests.explain_cases import TEXT, checkpoint, make_case, model
+from tests.test_render import embedded, explanation_of
 
 NAMES = {
     "DISO": {"Acute renal failure": "C1", "Kidney disease": "C2", "Odd <+> name": "C9"},
@@ -167,6 +168,29 @@ def test_a_page_with_every_method(linked, tmp_path):
     for nowhere, code in ((tmp_path, 2), (tmp_path / "no" / "page.html", 3)):
         error = failure(linked.predictions, "--top", "1", "--out", nowhere, "--model", "none")
         assert error.exit_code == code and str(nowhere) in error.message
+
+
+@pytest.mark.parametrize(
+    ("explained", "recorded", "told"),
+    [
+        (0.9, 0.9, None),
+        (0.9, 0.895, None),
+        (0.9, 0.65, "scores are up to 0.250 away from the recorded ones"),
+        (None, 0.65, None),
+        (0.9, math.nan, None),
+    ],
+)
+def test_scores_other_than_the_recorded_ones_are_told(explained, recorded, told, capsys):
+    explanation = explanation_of(make_case())
+    (first, second) = explanation.prediction.candidates
+    prediction = replace(
+        explanation.prediction, candidates=(first._replace(score=recorded), second)
+    )
+    maps = tuple(replace(one, score=explained) for one in explanation.attributions)
+    _tell([replace(explanation, prediction=prediction, attributions=maps)], 1, None)
+    said = capsys.readouterr().err
+    assert "1 of 1 mentions explained" in said
+    assert ("away from" in said) == (told is not None) and (told or "") in said
 
 
 def test_the_terminal_and_a_contrast(linked):

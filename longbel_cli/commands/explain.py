@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -149,13 +150,19 @@ def _check_output(out: Path | None, ansi: bool, json_: bool) -> None:
 
 def _print(explanation: Any, ansi: bool, json_: bool) -> None:
     if json_:
-        print(json.dumps(explanation.to_json(), ensure_ascii=False), flush=True)
+        import jsonlines
+
+        jsonlines.Writer(sys.stdout, dumps=_dumps, flush=True).write(explanation.to_json())
     elif ansi:
         import os
 
         from longbel_cli.terminal import ansi as coloured
 
         print(coloured(explanation, colour=not os.environ.get("NO_COLOR")) + "\n", flush=True)
+
+
+def _dumps(numbers: Any) -> str:
+    return json.dumps(numbers, ensure_ascii=False, allow_nan=False)
 
 
 def _write(made: list[Any], out: Path) -> None:
@@ -172,19 +179,26 @@ def _write(made: list[Any], out: Path) -> None:
 def _tell(made: list[Any], chosen: int, out: Path | None) -> None:
     where = "" if out is None or str(out) == "-" else f": {out}"
     print(f"longbel: {len(made)} of {chosen} mentions explained{where}", file=sys.stderr)
-    moved = max(
-        (
-            abs(attribution.score - candidate.score)
-            for explanation in made
-            for attribution in explanation.attributions
-            for candidate in explanation.prediction.candidates
-            if attribution.score is not None and candidate.rank == attribution.rank
-        ),
-        default=0.0,
-    )
+    moved = _moved(made)
     if moved > _SCORE_TOLERANCE:
         print(
             f"longbel: scores are up to {moved:.3f} away from the recorded ones: the run used "
             "another device or dtype, or other prompts",
             file=sys.stderr,
         )
+
+
+def _moved(made: list[Any]) -> float:
+    """The largest difference between a score as explained and as recorded, where both are known."""
+    return max(
+        (
+            abs(attribution.score - candidate.score)
+            for explanation in made
+            for attribution in explanation.attributions
+            for candidate in explanation.prediction.candidates
+            if attribution.score is not None
+            and candidate.rank == attribution.rank
+            and not math.isnan(candidate.score)
+        ),
+        default=0.0,
+    )
