@@ -312,7 +312,7 @@ def link_windows(
             if engine is None:
                 engine = make_engine(None if prompts is None else prompts.add)
                 started = time.perf_counter()
-            predictions = engine.link_window(window.documents, on_step, engine.token_budget)
+            predictions = engine.link_window(window.documents, on_step)
             if pages is not None:  # before the commit: what is not committed is made again
                 pages(window.documents, predictions)
             lines = [prediction_line(prediction, options.min_score) for prediction in predictions]

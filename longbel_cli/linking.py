@@ -36,13 +36,11 @@ class WindowEngine(Protocol):
         """What was counted so far."""
 
     def link_window(
-        self,
-        documents: Sequence[Document],
-        on_step: Callable[[int], None] = ...,
-        token_budget: int | None = ...,
+        self, documents: Sequence[Document], on_step: Callable[[int], None] = ...
     ) -> list[Prediction]:
         """Predictions of all mentions, in document and mention order; `on_step` is told now and
-        then how many more mentions are done, and may raise."""
+        then how many more mentions are done, and may raise. A window that takes too much memory
+        lowers the token budget of those that follow."""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ import pytest
 
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import read_corpus
-from longbel_cli.decoders import MAX_NEW_TOKENS
+from longbel_cli.decoders import MAX_NEW_TOKENS, OutOfMemoryError
+from longbel_cli.decoders.packed import PackedDecoder
 from longbel_cli.engine import LinkingEngine
-from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions, LinkJob
+from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions, LinkJob, link_to_stream
 from longbel_cli.linker import Linker, LinkOptions
 from longbel_cli.plan import plan
+from longbel_cli.progress import Progress
 from longbel_cli.prompts import DocumentPrompts
 from longbel_cli.runs.configuration import difference
 from longbel_cli.runs.signals import Stopped, StopSignals
@@ -98,11 +100,11 @@ def test_a_run_goes_on_with_the_budget_it_was_left_with(
     budgets: list[int] = []
     whole = LinkingEngine.link_window
 
-    def scarce(self: LinkingEngine, documents: Any, on_step: Any, budget: int) -> Any:
-        budgets.append(budget)
+    def scarce(self: LinkingEngine, documents: Any, on_step: Any) -> Any:
+        budgets.append(self.token_budget)
         if len(budgets) == 2:
             raise Stopped("a test", 75)
-        made = whole(self, documents, on_step, budget)
+        made = whole(self, documents, on_step)
         self.token_budget = 128
         return made
 
@@ -114,6 +116,66 @@ def test_a_run_goes_on_with_the_budget_it_was_left_with(
         assert budgets == [512, 128]
         job_of(folders, corpus, job=options).run([], stop, lambda message: None)
     assert budgets == [512, 128, *[128] * 9]
+
+
+def test_a_lowered_budget_stays_low_without_a_run(
+    folders: tuple[Path, Path], corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--out -` and `Linker.link` link with one engine, which runs out of memory once."""
+    made: list[int] = []
+    runs_out = iter([True])
+
+    def step(self: PackedDecoder) -> Any:
+        if next(runs_out, False):
+            raise OutOfMemoryError
+        return stepped(self)
+
+    def linked(self: LinkingEngine, *arguments: Any) -> Any:
+        predictions = whole(self, *arguments)
+        made.append(self.token_budget)
+        return predictions
+
+    stepped, whole = PackedDecoder.step, LinkingEngine.link_window
+    monkeypatch.setattr(PackedDecoder, "step", step)
+    monkeypatch.setattr(LinkingEngine, "link_window", linked)
+    linker = Linker.open(*folders, LINK)
+    reader = CorpusReader(CorpusOptions((corpus,)), linker.knowledge_base.groups)
+    job = replace(JOB, window_documents=2)
+    link_to_stream(linker, reader, job, lambda line: None, lambda problem: None)
+    assert made == [256] * 5
+    made.clear()
+    runs_out = iter([True])
+    monkeypatch.setattr("longbel_cli.linker._WINDOW", 4)
+    assert len(list(linker.link(read_corpus([corpus])))) == 10
+    assert made == [256] * 3
+
+
+def test_progress_knows_what_is_left(
+    folders: tuple[Path, Path], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on counts what it has still to link, and reads no corpus for it."""
+    totals: list[int | None] = []
+
+    class Told(Progress):
+        def __init__(self, task: str, unit: str, quiet: bool, total: int | None) -> None:
+            totals.append(total)
+            super().__init__(task, unit, quiet, total)
+
+        def advance(self, units: int = 1) -> None:
+            self.told = getattr(self, "told", 0) + units
+            if len(totals) == 1 and self.told == 4:
+                raise Stopped("a test", 75)
+
+    monkeypatch.setattr("longbel_cli.job.Progress", Told)
+    job = replace(JOB, out=tmp_path / "p.jsonl")
+    linker = Linker.open(*folders, LINK)
+    reader = CorpusReader(CorpusOptions((corpus,)), linker.knowledge_base.groups)
+    reader.survey()
+    with StopSignals() as stop:
+        with pytest.raises(Stopped):
+            LinkJob(linker, reader, job).run([], stop, lambda message: None)
+        job_of(folders, corpus, job=job).run([], stop, lambda message: None)
+    assert totals == [10, 7]
 
 
 def prompt_lengths(linker: Linker, corpus: Path) -> list[int]:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from kb_builder.errors import LongbelError
-from longbel_cli.progress import duration_text
 from longbel_cli.run import merge_run
 from longbel_cli.runs.status import read_status, status_text
 from tests.run_driver import Driver, Reference
@@ -160,15 +159,6 @@ def test_status_of_a_living_run(folder: Path, driver: Driver, reference: Referen
     assert found.seconds_left is not None
     assert f"process {pid} on " in status_text(found)
     assert driver.wait() == 0
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3540, "59 min"), (11520, "3 h 12 min"),
-     (200000, "2 d 7 h")],
-)  # fmt: skip
-def test_duration_text(seconds: float, text: str) -> None:
-    assert duration_text(seconds) == text
 
 
 def longbel(*arguments: object) -> subprocess.CompletedProcess[str]:
