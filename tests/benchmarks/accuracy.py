@@ -4,13 +4,13 @@
 
 DATA holds `kb/` (a release in UMLS layout) and `corpora/NAME/{train,dev}.openkb.jsonl.gz`. A small
 Llama is trained from scratch on documents made from the names of the KB, in all prompt formats
-alike; from it each system is fine-tuned on the training splits (the same mentions, the same
-schedule) and linked on the development splits. Every step is a `longbel` command that goes on where
-it stopped, so the same call finishes an interrupted benchmark, and several calls may share WORK,
-each with some of the systems. Prints Markdown tables and keeps all results in
-WORK/TRACK/results.seed0.json. With `--base MODEL` another model is fine-tuned, on a GPU say. Track
-`craft`: whole articles; every second one is trained on (in crops of up to `--crop` characters),
-others are linked with models that may read no more than so many tokens of context.
+alike; from it each system is fine-tuned on the training splits (the same schedule) and linked on
+the development splits. Every step is a `longbel` command that goes on where it stopped, so the same
+call finishes an interrupted benchmark, and several calls may share WORK, each with some of the
+systems. Prints Markdown tables and keeps all results in WORK/TRACK/results.seed0.json. With `--base
+MODEL` another model is fine-tuned, on a GPU say. Track `craft`: whole articles; every second one is
+trained on (in crops of up to `--crop` characters), others are linked with models that may read no
+more than so many tokens of context.
 """
 
 from __future__ import annotations
@@ -33,11 +33,16 @@ ALSO = ("hybrid_medium", "hybrid_short", "short", "long", "echoed")  # beside hy
 @dataclass(frozen=True)
 class System:
     """A row of the table: a prompt format and the memory it trains with, or a baseline; or a
-    system of another row (`of`) that may read no more than `context_tokens`."""
+    system of another row (`of`) that may read no more than `context_tokens`.
+
+    A prompt that is appended to holds the document's earlier answers as they were given: with
+    `every_answer` each of them is learnt from, and half as many prompts are drawn.
+    """
 
     name: str
     context_format: str | None = None
     robust: bool = False
+    every_answer: bool = False
     linker: str | None = None
     parts: tuple[str, ...] = ()
     of: str | None = None
@@ -57,10 +62,10 @@ SYSTEMS = (
     System("hybrid_short", "hybrid_short"),
     System("hybrid_long, gold", "hybrid_long"),
     System("hybrid_long, robust", "hybrid_long", robust=True),
-    System("long, gold", "long"),
-    System("long, robust", "long", robust=True),
-    System("echoed, gold", "echoed"),
-    System("echoed, robust", "echoed", robust=True),
+    System("long, gold", "long", every_answer=True),
+    System("long, robust", "long", robust=True, every_answer=True),
+    System("echoed, gold", "echoed", every_answer=True),
+    System("echoed, robust", "echoed", robust=True, every_answer=True),
     System("ensemble", parts=("short", "hybrid_medium", "hybrid_short", "hybrid_long, robust")),
 )
 _OF_CRAFT = "exact; tfidf; short; hybrid_medium; hybrid_long, gold; long, gold; echoed, gold"
@@ -127,11 +132,15 @@ class Bench:
         args = self.args
         if system.context_format is None:
             return
+        drawn = args.mentions_per_document
+        if system.every_answer:
+            drawn = max(drawn // 2, 1)
         self._timed(
             system.name, "train", *self._corpora("train"), "--kb", self.kb, "--base", self.base,
             "--out", self._model(system), "--context-format", system.context_format,
             "--language", self.track.language, "--epochs", args.epochs,
-            "--mentions-per-document", args.mentions_per_document, "--unknown-group", "skip",
+            "--mentions-per-document", drawn, "--unknown-group", "skip",
+            "--memory-weight", int(system.every_answer),
             "--learning-rate", args.learning_rate, "--tokens-per-batch", args.tokens_per_batch,
             "--seed", args.seed, "--dtype", args.dtype, "--crop", args.crop,
             *(("--folds", args.folds) if system.robust else ()), *self._machine(),
@@ -326,7 +335,7 @@ def main() -> None:
     parser.add_argument("--size", default="small")
     parser.add_argument("--base-steps", type=int, default=2500)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--mentions-per-document", type=int, default=4)
+    parser.add_argument("--mentions-per-document", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--tokens-per-batch", type=int, default=4096)
     parser.add_argument("--folds", type=int, default=2)

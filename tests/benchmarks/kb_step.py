@@ -1,11 +1,11 @@
-"""One decoding step over the trie's arrays on torch, against walking nested dicts in Python.
+"""A decoding step's work with the trie in the packed decoder, against nested dicts in Python.
 
     python -m tests.benchmarks.kb_step [--device cuda]
 
-64 documents x 5 beams stand at a node with many children; the step finds each beam's best 2 x 5
-moves under the trie. The walk is what `prefix_allowed_tokens_fn` does: the list of children for
-each beam, a mask as wide as the vocabulary. Both must choose the same moves. A second table has
-the same node in tries of more and more names.
+64 documents x 5 beams stand at a node with many children; from the same logits, both ways find each
+beam's best 2 x 5 moves under the trie, and must choose the same. The walk is what
+`prefix_allowed_tokens_fn` does: the list of children for each beam, a mask as wide as the
+vocabulary. A second table has the same node in tries of more and more names.
 """
 
 from __future__ import annotations
@@ -13,70 +13,57 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from kb_builder.trie import TokenRuns, Trie, build_trie
+from longbel_cli.decoders.packed import PackedDecoder
+from longbel_cli.decoders.search import BeamSearch, Path, SearchOptions
+from tests.tiny import tiny_model
 
 DOCUMENTS, BEAMS, VOCABULARY = 64, 5, 128_256
-_BLOCK = 100  # moves whose maximum is looked at first
 
 
-class ArrayStep:
-    """The trie's arrays on a device, and the best moves from many inner nodes at once.
+class Step:
+    """What the packed decoder does with a pass's logits: the moves from every beam's node, their
+    log-probabilities, and the best of them, as the search takes them up."""
 
-    Beams at one node share its children, and what is gathered goes to a buffer made once: on a
-    CPU, fresh memory for every step costs more than the step.
-    """
+    def __init__(self, trie: Trie, device: str, rows: int) -> None:
+        model = tiny_model("llama", vocab_size=VOCABULARY + 1)
+        model.to(cast(Any, device))
+        self._options = SearchOptions(end_id=VOCABULARY, n_beams=BEAMS)
+        self._decoder, self._trie, self._rows = (
+            PackedDecoder(model, trie, self._options),
+            trie,
+            rows,
+        )
+        children = trie.children(trie.roots["A"])
+        self._node = int(children.nodes[children.tokens == 7][0])
 
-    def __init__(self, trie: Trie, device: str, rows: int, widest: int) -> None:
-        def on_device(array: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(np.array(array)).to(device)
-
-        self.inner_token, self.inner_first = on_device(trie.inner_token), trie.inner_first
-        self.leaf_first, self.tail_start = trie.leaf_first, on_device(trie.tail_start)
-        self.tail_token = on_device(trie.tail_token)
-        width = -(-widest // _BLOCK) * _BLOCK
-        self._buffer = torch.empty(rows * width, device=device)
-
-    def best(self, nodes: np.ndarray, logprobs: torch.Tensor, k: int) -> torch.Tensor:
-        """Tokens (rows, k) of the best moves from `nodes` (rows) by `logprobs` (rows, vocabulary);
-        -1 where a node has fewer."""
-        result = torch.full((len(nodes), k), -1, dtype=torch.int64, device=logprobs.device)
-        for node in np.unique(nodes):
-            rows = np.flatnonzero(nodes == node)
-            tokens = self._children(int(node))
-            best = self._top(logprobs, rows, tokens, min(k, len(tokens)))
-            result[torch.from_numpy(rows), : best.shape[1]] = tokens[best]
-        return result
-
-    def _top(
-        self, logprobs: torch.Tensor, rows: np.ndarray, tokens: torch.Tensor, k: int
-    ) -> torch.Tensor:
-        """Positions (rows, k) in `tokens` of the best: first the best blocks, then within them."""
-        n, width = len(tokens), -(-len(tokens) // _BLOCK) * _BLOCK
-        moves = self._buffer[: len(rows) * width].view(len(rows), width)
-        moves[:, n:] = float("-inf")
-        for number, row in enumerate(rows):
-            torch.index_select(logprobs[row], 0, tokens, out=moves[number, :n])
-        blocks = moves.view(len(rows), -1, _BLOCK)
-        near = blocks.amax(2).topk(min(k, blocks.shape[1]), dim=1).indices
-        within = blocks.gather(1, near[:, :, None].expand(-1, -1, _BLOCK)).flatten(1)
-        top = within.topk(k, dim=1).indices
-        return near.gather(1, top // _BLOCK) * _BLOCK + top % _BLOCK
-
-    def _children(self, node: int) -> torch.Tensor:
-        first, stop = self.inner_first[node : node + 2].tolist()
-        leaf, leaf_stop = self.leaf_first[node : node + 2].tolist()
-        starts = self.tail_start[leaf : leaf_stop + 1].long()
-        filled = starts[1:] > starts[:-1]
-        tails = self.tail_token[starts[:-1][filled]]
-        return torch.cat([self.inner_token[first:stop], tails]).long()
+    def best(self, logits: torch.Tensor, k: int) -> torch.Tensor:
+        """Tokens (rows, k) of the best moves of `rows` beams by `logits` (rows, vocabulary)."""
+        search = BeamSearch(self._trie, self._trie.roots["A"], self._options)
+        paths = [Path(self._node, 7, 1) for _ in range(self._rows)]
+        job = cast(Any, SimpleNamespace(search=search))
+        for path in paths:
+            search.moves(path)
+        scored = [(job, path, row) for row, path in enumerate(paths)]
+        for path, found in zip(paths, self._decoder._logprobs(logits, scored), strict=True):
+            search.feed(path, *found)
+        return torch.tensor(
+            [
+                [move.token for move in sorted(path.children or [], reverse=True)][:k]
+                for path in paths
+            ]
+        )
 
 
-def walk(tries: dict, prefixes: list[list[int]], logprobs: torch.Tensor, k: int) -> torch.Tensor:
+def walk(tries: dict, prefixes: list[list[int]], logits: torch.Tensor, k: int) -> torch.Tensor:
     """The published way: children of every beam as a list, a mask over the vocabulary."""
+    logprobs = logits.log_softmax(-1)
     mask = torch.full_like(logprobs, float("-inf"))
     for row, prefix in enumerate(prefixes):
         node = tries
@@ -138,35 +125,29 @@ def main() -> None:
     device = (arguments := parser.parse_args()).device
     torch.set_num_threads(1)
     rows, k = DOCUMENTS * BEAMS, 2 * BEAMS
-    logprobs = torch.randn(rows, VOCABULARY, generator=torch.Generator().manual_seed(0)).to(device)
+    logits = torch.randn(rows, VOCABULARY, generator=torch.Generator().manual_seed(0)).to(device)
     beams = f"{DOCUMENTS} documents x {BEAMS} beams, vocabulary {VOCABULARY:,}"
     print(f"{beams}, on {device}, one thread\n")
-    print("| children | Python walk | arrays | ratio |\n|---:|---:|---:|---:|")
+    print("| children | Python walk | packed decoder | of both: logsumexp | ratio |")
+    print("|---:|---:|---:|---:|---:|")
     for fan_out in arguments.fan_outs:
         runs = names_with_wide_node(fan_out, 100_000)
-        trie = build_trie(["A"], [0, len(runs.offsets) - 1], runs)
-        step, dicts = ArrayStep(trie, device, rows, fan_out), nested(runs)
-        children = trie.children(0)
-        node = int(children.nodes[children.tokens == 7][0])
-        nodes = np.full(rows, node)
-        prefixes = [[7]] * rows
-        same = torch.equal(step.best(nodes, logprobs, k), walk(dicts, prefixes, logprobs, k))
-        if not same:
+        step = Step(build_trie(["A"], [0, len(runs.offsets) - 1], runs), device, rows)
+        dicts, prefixes = nested(runs), [[7]] * rows
+        if not torch.equal(step.best(logits, k), walk(dicts, prefixes, logits, k).cpu()):
             raise SystemExit("the two ways choose different moves")
-        ours = median_seconds(lambda: step.best(nodes, logprobs, k), device, 20)  # noqa: B023
-        theirs = median_seconds(lambda: walk(dicts, prefixes, logprobs, k), device, 3)  # noqa: B023
+        ours = median_seconds(lambda: step.best(logits, k), device, 20)  # noqa: B023
+        theirs = median_seconds(lambda: walk(dicts, prefixes, logits, k), device, 3)  # noqa: B023
         print(
-            f"| {fan_out:,} | {theirs * 1e3:.1f} ms | {ours * 1e3:.2f} ms | {theirs / ours:.0f} |"
+            f"| {fan_out:,} | {theirs * 1e3:.1f} ms | {ours * 1e3:.1f} ms | {theirs / ours:.1f} |"
         )
-    print("\n| names | arrays, 30,000 children |\n|---:|---:|")
+    print("\n| names | packed decoder, 30,000 children |\n|---:|---:|")
     for names in arguments.names:
         runs = names_with_wide_node(30_000, names)
         trie = build_trie(["A"], [0, len(runs.offsets) - 1], runs)
-        children = trie.children(0)
-        nodes = np.full(rows, children.nodes[children.tokens == 7][0])
-        step = ArrayStep(trie, device, rows, 30_000)
-        seconds = median_seconds(lambda: step.best(nodes, logprobs, k), device, 20)  # noqa: B023
-        print(f"| {trie.n_leaves:,} | {seconds * 1e3:.2f} ms |")
+        step = Step(trie, device, rows)
+        seconds = median_seconds(lambda: step.best(logits, k), device, 20)  # noqa: B023
+        print(f"| {trie.n_leaves:,} | {seconds * 1e3:.1f} ms |")
 
 
 if __name__ == "__main__":
