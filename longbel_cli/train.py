@@ -18,7 +18,7 @@ from longbel_cli.training.options import Computing, TrainOptions, Watch
 
 if TYPE_CHECKING:
     from kb_builder.store import KnowledgeBase
-    from longbel_cli.training.corpus import Corpus
+    from longbel_cli.training.corpus import TrainingCorpus
     from longbel_cli.training.fitting import Fitted, Setting
     from longbel_cli.training.processes import Processes
 
@@ -112,14 +112,13 @@ def _train(
 
 def _corpus(
     options: TrainOptions, knowledge_base: KnowledgeBase, tell: Callable[[str], None]
-) -> tuple[Corpus, int]:
+) -> tuple[TrainingCorpus, int]:
     """What is trained on, and how much of the corpora was left out."""
-    from longbel_cli.training.corpus import Corpus, gold_documents
-    from longbel_cli.training.lexicon import read_lexicon
+    from longbel_cli.training.corpus import TrainingCorpus, gold_documents
 
     left_out: list[object] = []
     documents = gold_documents(options.corpora, options, knowledge_base.groups, left_out.append)
-    corpus = Corpus(read_lexicon(knowledge_base.path), documents, options)
+    corpus = TrainingCorpus(knowledge_base, documents, options)
     if left_out:
         tell(f"{len(left_out)} documents or mentions left out; `longbel check` lists them")
     if options.corpora:
@@ -135,7 +134,7 @@ def _start(
     computing: Computing,
     folder: RunFolder,
     processes: Processes,
-    corpus: Corpus,
+    corpus: TrainingCorpus,
     tell: Callable[[str], None],
 ) -> Any:
     """Where every training of this command sets out from; made by the first process."""
@@ -147,7 +146,7 @@ def _start(
     transformers_logging.disable_progress_bar()
     start = Start(options, folder.start, resolve_device(computing.device))
     if processes.first:
-        start.make(lambda: corpus.texts(options.synthetic), tell)
+        start.make(lambda: corpus.texts(options.synthetic > 0), tell)
     processes.wait()
     return start
 

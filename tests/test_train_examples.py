@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,8 @@ from longbel_cli.engine import EngineOptions, LinkingEngine
 from longbel_cli.prompts import PROMPT_FORMATS, prompt_format
 from longbel_cli.sentences import splitter
 from longbel_cli.training.batches import CHUNK, EpochPlan, Place, by_length
-from longbel_cli.training.corpus import Corpus, ItemSource
+from longbel_cli.training.corpus import ItemSource, TrainingCorpus
 from longbel_cli.training.examples import Cropping, Example, ExampleMaker
-from longbel_cli.training.lexicon import Lexicon, Name
 from longbel_cli.training.options import TrainOptions
 from longbel_cli.types import Document, Mention, Passage, Span
 
@@ -151,6 +151,23 @@ def test_cropped_contexts_have_an_eighth_to_all_of_the_length(checkpoint):
     assert 500 < max(contexts) <= 810
 
 
+@pytest.mark.parametrize("form", ["hybrid_long", "long"])
+def test_a_long_example_is_shortened_and_trains_its_name_all_the_same(checkpoint, form):
+    """The oldest lines of memory go first, then context far from the mention."""
+    whole = example(checkpoint, form, memory_weight=0.5)
+    assert example(checkpoint, form, max_length=len(whole)).ids.tolist() == whole.ids.tolist()
+    without_memory = example(checkpoint, form, max_length=len(whole) - 1, memory_weight=0.5)
+    assert trained(checkpoint, whole, 0.5) == [" Fever"]
+    assert trained(checkpoint, without_memory, 0.5) == []
+    text = checkpoint.tokenizer.decode(without_memory.ids.tolist())
+    assert "She had" in text and "{Disorders} Fever" not in text
+    short = example(checkpoint, form, max_length=len(without_memory) - 5)
+    assert len(short) <= len(without_memory) - 5
+    text = checkpoint.tokenizer.decode(short.ids.tolist())
+    assert "[cough]" in text and not text.startswith("### Context\nShe had")
+    assert trained(checkpoint, short, 1.0) == trained(checkpoint, whole, 1.0)
+
+
 def made_of(length: int) -> Example:
     return Example(np.full(length, length, dtype=np.int32), np.ones(length, dtype=np.float32))
 
@@ -193,12 +210,14 @@ def test_an_epoch_can_be_entered_at_any_batch():
     assert Place(0, 0, 3) < Place(0, 1, 0) < Place(1, 0, 0)
 
 
-def test_several_formats_are_drawn_evenly_and_one_format_draws_nothing(checkpoint):
-    lexicon = Lexicon((Name("Fever", "C1", "Disorders", "ENG"),))
+def test_several_formats_are_drawn_evenly_and_one_format_draws_nothing(checkpoint, kb_folder):
+    base = KnowledgeBase.open(kb_folder)
+    mentions = (replace(DOCUMENT.mentions[0], gold=("C0000001",)), DOCUMENT.mentions[1])
+    document = replace(DOCUMENT, mentions=mentions)
 
     def prompts(**options) -> list[str]:
         chosen = TrainOptions(kb="", base="b", corpora=("c",), context_format="long", **options)
-        corpus = Corpus(lexicon, iter([DOCUMENT]), chosen)
+        corpus = TrainingCorpus(base, iter([document]), chosen)
         source = ItemSource(corpus, chosen, checkpoint)
         made = (source.make(0, 0, random.Random(seed)) for seed in range(40))
         return [checkpoint.tokenizer.decode(one.ids.tolist()) for one in made if one is not None]

@@ -10,16 +10,16 @@ import pytest
 import torch
 
 import longbel_cli.training.fresh
+from kb_builder.build import BuildOptions, build_kb
 from kb_builder.errors import LongbelError
 from kb_builder.store import KnowledgeBase
 from longbel_cli.checkpoint import Checkpoint
 from longbel_cli.prompts import prompt_format
 from longbel_cli.train import Computing, Outcome, Watch, train
 from longbel_cli.training import folds
-from longbel_cli.training.corpus import Corpus, ItemSource, TrainingDocument, gold_documents
+from longbel_cli.training.corpus import ItemSource, TrainingCorpus, TrainingDocument, gold_documents
 from longbel_cli.training.examples import ExampleMaker
-from longbel_cli.training.lexicon import read_lexicon
-from longbel_cli.types import Document, Mention, Passage, Span
+from longbel_cli.types import Candidate, Document, Mention, Passage, Prediction, Span
 from tests.train_cases import (
     WITH_MEMORY,
     KilledError,
@@ -46,13 +46,29 @@ def documents(*ids: str) -> list[TrainingDocument]:
     return [TrainingDocument(Document(one, (Passage("x"),), ()), (), ()) for one in ids]
 
 
-def test_documents_are_dealt_evenly_and_equal_ids_stay_together():
-    dealt = folds.deal(documents("a", "b", "a", "c", "d", "e", "b"), 3, seed=0)
+def test_documents_are_dealt_evenly():
+    dealt = folds.deal(documents(*"abcde"), 3, seed=0)
     ids = [[one.document.id for one in fold] for fold in dealt]
-    assert sorted(len(set(fold)) for fold in ids) == [1, 2, 2]
-    assert sorted(one for fold in ids for one in fold) == ["a", "a", "b", "b", "c", "d", "e"]
-    for one in "abcde":
-        assert sum(one in fold for fold in ids) == 1
+    assert sorted(len(fold) for fold in ids) == [1, 2, 2]
+    assert sorted(one for fold in ids for one in fold) == list("abcde")
+
+
+def test_a_predicted_answer_is_as_many_names_as_it_has_codes(tmp_path):
+    """Names may spell the mark that stands between those of a composite answer."""
+    table = tmp_path / "names.tsv"
+    rows = ["code\tname\tgroup", "C1\tA<+>B\tDISO", "C2\tA\tDISO", "C3\tC\tDISO"]
+    table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    build_kb(BuildOptions(table, tmp_path / "kb"))
+    base = KnowledgeBase.open(tmp_path / "kb")
+
+    def names(name: str, code: str, group: str = "DISO") -> object:
+        candidates = (Candidate(1, code, name, 0.5),) if name else ()
+        return folds._first(Prediction("d", "T1", "x", group, (), candidates), base)
+
+    assert names("A<+>B", "C1") == ("A<+>B",)
+    assert names("C<+>A", "C2+C3") == ("C", "A")
+    assert names("C<+>A<+>B", "C1+C3", "unknown") == ("C", "A<+>B")
+    assert names("", "") is None
 
 
 def test_the_seed_deals():
@@ -91,8 +107,8 @@ def remembered(monkeypatch):
         kept.append({one.document.id: list(one.memory) for one in corpus.documents})
         return corpus
 
-    remembering = Corpus.remembering
-    monkeypatch.setattr(Corpus, "remembering", spy)
+    remembering = TrainingCorpus.remembering
+    monkeypatch.setattr(TrainingCorpus, "remembering", spy)
     return kept
 
 
@@ -250,7 +266,7 @@ def test_the_options_say_whether_lines_are_left_out(options, model_folder, memor
     options = replace(options, memory=memory, folds=None, memory_dropout=0.5)
     knowledge_base = KnowledgeBase.open(options.kb)
     documents = gold_documents(options.corpora, options, knowledge_base.groups, print)
-    corpus = Corpus(read_lexicon(knowledge_base.path), documents, options)
+    corpus = TrainingCorpus(knowledge_base, documents, options)
     source = ItemSource(corpus, options, Checkpoint.open(model_folder))
     item = 4  # d0 has two mentions, d1 three
     made = [source.make(item, epoch, random.Random(epoch)) for epoch in range(40)]

@@ -5,15 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kb_builder.errors import LongbelError
-from kb_builder.tokenization import AnswerTokenizer
+from kb_builder.tokenization import FORMAT_MARKS, AnswerTokenizer
 from longbel_cli.checkpoint import Checkpoint
 from longbel_cli.training.fresh import (
-    MARKS,
     FreshSize,
     as_pretrained,
     fresh_model,
-    fresh_size,
     train_tokenizer,
 )
 from tests.tiny import TEXTS
@@ -27,7 +24,7 @@ def tokenizer():
     return as_pretrained(train_tokenizer([*TEXTS, words, words.lower()], SIZE.vocabulary), 512)
 
 
-@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("mark", FORMAT_MARKS)
 def test_each_mark_is_one_token_wherever_it_stands(tokenizer, mark):
     plain = tokenizer.encode("a", add_special_tokens=False)
     number = tokenizer.convert_tokens_to_ids(mark)
@@ -105,8 +102,3 @@ def test_before_any_training_a_repeated_sequence_is_continued(tokenizer):
             best = model(input_ids=ids).logits[0].argmax(-1)
         hits.append((best[24:-1] == ids[0, 25:]).float().mean().item())
     assert sum(hits) / len(hits) > 0.3  # chance is 1 in 600
-
-
-def test_an_unknown_size_is_refused_with_the_known_ones():
-    with pytest.raises(LongbelError, match="huge"):
-        fresh_size("huge")

@@ -6,13 +6,12 @@ import math
 
 import pytest
 
-from kb_builder.errors import LongbelError
-from longbel_cli.training.lexicon import Lexicon, Name
+from kb_builder.store import KnowledgeBase
+from longbel_cli.training.lexicon import Lexicon, Name, StoredNames, read_lexicon
 from longbel_cli.training.targets import (
     TARGET_RULES,
     NearestNames,
     document_targets,
-    target_rule,
     trigrams,
 )
 from longbel_cli.types import Document, Mention, Passage, Span
@@ -156,6 +155,18 @@ def test_a_mention_without_a_known_gold_has_no_target():
     assert document_targets(gold, NearestNames(LEXICON), TARGET_RULES["document"]) == [None] * 4
 
 
-def test_an_unknown_rule_is_refused_with_the_known_ones():
-    with pytest.raises(LongbelError, match="document, nearest, preferred"):
-        target_rule("best")
+def test_names_are_the_same_on_disk_and_in_memory(kb_folder):
+    """Targets need no more than the first; a group that the KB lacks has no concepts."""
+    base = KnowledgeBase.open(kb_folder)
+    stored, held = StoredNames(base), read_lexicon(kb_folder)
+    assert len(stored) == len(held) > 10
+    assert list(stored.texts()) == list(held.texts())
+    asked = [("C0000001", "Disorders"), ("C0000001", "Anatomy"), ("C9", "Disorders"), ("C1", "X")]
+    for concept in asked:
+        assert stored.of_concept(*concept) == held.of_concept(*concept)
+    assert len(stored.of_concept("C0000001", "Disorders")) == 3
+    for names in (stored, held):
+        nearest = NearestNames(names)
+        assert nearest.nearest("pyrexias", "C0000001", "Disorders")[0] == "Pyrexia"
+        assert nearest.preferred("C0000001", "Disorders") == "Fever"
+        assert nearest.nearest("pyrexias", "C0000001", "X") is None

@@ -90,7 +90,7 @@ def train(
     ] = None,
     warmup: Annotated[float, typer.Option(help="Share of the training in which it rises.")] = 0.03,
     tokens_per_batch: Annotated[int, typer.Option(help="Tokens a step, padding included.")] = 16384,
-    max_length: Annotated[int, typer.Option(help="Examples of more tokens are left out.")] = 4096,
+    max_length: Annotated[int, typer.Option(help="Tokens; longer examples are shortened.")] = 4096,
     mentions_per_document: Annotated[
         int | None,
         typer.Option(help="Mentions of a document an epoch, drawn anew.  [default: all]"),

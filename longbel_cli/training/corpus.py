@@ -9,17 +9,20 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from kb_builder.errors import LongbelError
+from kb_builder.store import KnowledgeBase
 from longbel_cli.checkpoint import Checkpoint
+from longbel_cli.linker import sentence_splitter
 from longbel_cli.prompts import SentenceSplitter
 from longbel_cli.training.batches import EpochPlan
 from longbel_cli.training.examples import Cropping, Example, ExampleMaker, Names
-from longbel_cli.training.lexicon import Lexicon
-from longbel_cli.training.options import TrainOptions, needs_language
+from longbel_cli.training.lexicon import StoredNames, read_lexicon
+from longbel_cli.training.options import TrainOptions
 from longbel_cli.training.synthetic import SyntheticDocuments
-from longbel_cli.training.targets import NearestNames, document_targets, target_rule
+from longbel_cli.training.targets import TARGET_RULES, NearestNames, document_targets
 from longbel_cli.types import Document
 
 _TOKENIZER_DOCUMENTS = 3000
@@ -39,16 +42,21 @@ class TrainingDocument:
         return [place for place, target in enumerate(self.targets) if target is not None]
 
 
-class Corpus:
+class TrainingCorpus:
     """All that is trained on: the gold documents, and the maker of synthetic ones."""
 
-    def __init__(self, lexicon: Lexicon, documents: Iterator[Document], options: TrainOptions):
-        self.lexicon = lexicon
-        self._nearest = NearestNames(lexicon)
-        self._rule = target_rule(options.target)
+    def __init__(
+        self, knowledge_base: KnowledgeBase, documents: Iterator[Document], options: TrainOptions
+    ) -> None:
+        self._stored = StoredNames(knowledge_base)
+        self._nearest = NearestNames(self._stored)
+        self._rule = TARGET_RULES[options.target]
         self._composite = options.composite
         self._synonyms, self._seed = options.synonyms, options.seed
-        self._synthetic = SyntheticDocuments(lexicon, options.seed)
+        # All names in memory, only where documents are made of them; shared by parts of a corpus.
+        self._synthetic = cache(
+            lambda: SyntheticDocuments(read_lexicon(knowledge_base.path), options.seed)
+        )
         self.n_mentions = 0
         self.documents: list[TrainingDocument] = []
         for document in documents:
@@ -61,33 +69,34 @@ class Corpus:
     def n_trainable(self) -> int:
         return sum(len(training.trainable) for training in self.documents)
 
-    def only(self, documents: Sequence[TrainingDocument]) -> Corpus:
+    def only(self, documents: Sequence[TrainingDocument]) -> TrainingCorpus:
         """The same with these gold documents alone."""
         part = copy(self)
         part.documents = list(documents)
         return part
 
-    def remembering(self, predicted: Mapping[str, Sequence[Names]]) -> Corpus:
+    def remembering(self, predicted: Mapping[str, Sequence[Names]]) -> TrainingCorpus:
         """The same with the names that were predicted for each document's mentions as memory."""
         return self.only(
             [replace(one, memory=tuple(predicted[one.document.id])) for one in self.documents]
         )
 
     def synthetic_document(self, number: int) -> TrainingDocument:
-        document = self._synthetic.document(number)
+        document = self._synthetic().document(number)
         rng = random.Random(f"{self._seed}/synonyms/{number}")
         return self._with_targets(document, lambda: rng.random() < self._synonyms)
 
-    def texts(self, seed_numbers: int) -> Iterator[str]:
-        """What a fresh tokenizer is trained on: names, gold documents, some synthetic ones."""
-        for name in self.lexicon.names:
-            yield name.text
-            yield name.text.lower()
+    def texts(self, synthetic: bool) -> Iterator[str]:
+        """What a fresh tokenizer is trained on: names, gold documents, and synthetic ones if
+        there shall be any."""
+        for name in self._stored.texts():
+            yield name
+            yield name.lower()
         for training in self.documents:
             yield training.document.text
-        if seed_numbers:
+        if synthetic:
             for number in range(_TOKENIZER_DOCUMENTS):
-                yield self._synthetic.document(-1 - number).text
+                yield self._synthetic().document(-1 - number).text
 
     def _with_targets(
         self, document: Document, synonym: Callable[[], bool] = lambda: False
@@ -105,7 +114,9 @@ class ItemSource:
     one item for each mention.
     """
 
-    def __init__(self, corpus: Corpus, options: TrainOptions, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self, corpus: TrainingCorpus, options: TrainOptions, checkpoint: Checkpoint
+    ) -> None:
         self._corpus, self._options = corpus, options
         self._makers = [
             ExampleMaker(
@@ -115,6 +126,7 @@ class ItemSource:
                 Cropping(options.crop, options.crop_share),
                 options.memory_weight,
                 options.memory_dropout if options.memory == "dropout" else 0.0,
+                options.max_length,
             )
             for form in options.formats
         ]
@@ -131,7 +143,8 @@ class ItemSource:
         return len(self._items) + self._options.synthetic
 
     def make(self, item: int, epoch: int, rng: random.Random) -> Example | None:
-        """The example of an item; None where it is longer than `max_length` or trains nothing."""
+        """The example of an item; None where it trains nothing, or where not even the mention
+        alone fits into `max_length`."""
         place: int | None
         if item < len(self._items):
             number, place = self._items[item]
@@ -150,7 +163,7 @@ class ItemSource:
         return example if len(example) <= self._options.max_length else None
 
 
-def epoch_plan(options: TrainOptions, corpus: Corpus, checkpoint: Checkpoint) -> EpochPlan:
+def epoch_plan(options: TrainOptions, corpus: TrainingCorpus, checkpoint: Checkpoint) -> EpochPlan:
     """The epochs of a training; LongbelError where nothing can be trained on."""
     source = ItemSource(corpus, options, checkpoint)
     if not len(source):
@@ -170,17 +183,8 @@ def epoch_plan(options: TrainOptions, corpus: Corpus, checkpoint: Checkpoint) ->
 
 def splitter_of(options: TrainOptions) -> SentenceSplitter | None:
     """The sentence splitter, where the format needs one; LongbelError without a language."""
-    if not needs_language(options):
-        return None
-    if options.language is None:
-        raise LongbelError(
-            f"--context-format {options.context_format} shows sentences and needs the language",
-            "Give --language en, fr or es.",
-            exit_code=2,
-        )
-    from longbel_cli.sentences import splitter
-
-    return splitter(options.language)
+    form = next((form for form in options.formats if form.context == "sentence"), None)
+    return None if form is None else sentence_splitter(form, options.language)
 
 
 def gold_documents(

@@ -21,6 +21,7 @@ from longbel_cli.prompts import (
     PromptFormat,
     SentenceSplitter,
 )
+from longbel_cli.shortening import shortened
 from longbel_cli.types import Document, Mention, Span
 
 # The names that a mention is answered with, several for a composite answer; None: unknown.
@@ -86,6 +87,7 @@ class ExampleMaker:
         cropping: Cropping = Cropping(),
         memory_weight: float = 0.0,
         memory_dropout: float = 0.0,
+        max_length: int | None = None,
     ) -> None:
         self._checkpoint = checkpoint
         self._form = form
@@ -93,6 +95,7 @@ class ExampleMaker:
         self._cropping = cropping
         self._memory_weight = memory_weight
         self._memory_dropout = memory_dropout
+        self._max_length = max_length
         self._end = checkpoint.end_id(form)
 
     def example(
@@ -104,7 +107,8 @@ class ExampleMaker:
         memory: Sequence[Names] | None = None,
     ) -> Example:
         """The example of the mention at `place`. Memory holds the names in `memory` (None: the
-        targets) of the mentions before it, but for what dropout leaves out."""
+        targets) of the mentions before it, but for what dropout leaves out. What is longer than
+        `max_length` is shortened as `link` does."""
         window = self._window(document, place, rng)
         prompts = DocumentPrompts(document, self._form, self._split)
         remembered = _remembered(prompts, targets if memory is None else memory, place)
@@ -121,10 +125,19 @@ class ExampleMaker:
             self._memory_weight if remembered[number].names == targets[number] else 0.0
             for number in shown
         ]
-        target = targets[place]
+        target, mention = targets[place], document.mentions[place]
         assert target is not None
-        prompt = prompts.render(document.mentions[place], lines, window)
-        return encode_example(self._checkpoint, prompt, lines, target, self._end, weights)
+
+        def made(latest: int, context: Span | None) -> Example:
+            kept, weighed = lines[len(lines) - latest :], weights[len(lines) - latest :]
+            prompt = prompts.render(mention, kept, context)
+            return encode_example(self._checkpoint, prompt, kept, target, self._end, weighed)
+
+        whole = made(len(lines), window)
+        if self._max_length is None or len(whole) <= self._max_length:
+            return whole
+        room = self._max_length - len(self._checkpoint.encode_answer(target)) - 1
+        return made(*shortened(prompts, mention, lines, self._checkpoint.encode, room))
 
     def _window(self, document: Document, place: int, rng: random.Random) -> Span | None:
         """A stretch of whole words around the mention, in document offsets."""

@@ -14,7 +14,7 @@ import torch
 
 from kb_builder.store import KnowledgeBase
 from longbel_cli.training import journal as journals
-from longbel_cli.training.corpus import Corpus, epoch_plan
+from longbel_cli.training.corpus import TrainingCorpus, epoch_plan
 from longbel_cli.training.folder import TrainingFiles
 from longbel_cli.training.journal import Journal
 from longbel_cli.training.loop import Schedule, Step, Trainer
@@ -46,7 +46,7 @@ class Fitted:
 
 
 def fit(
-    setting: Setting, corpus: Corpus, files: TrainingFiles, sample: Sample | None = None
+    setting: Setting, corpus: TrainingCorpus, files: TrainingFiles, sample: Sample | None = None
 ) -> Fitted | None:
     """Train on the corpus, from the state in `files` if there is one; None where stopped."""
     options, processes = setting.options, setting.processes

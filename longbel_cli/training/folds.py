@@ -16,15 +16,16 @@ from typing import Any
 import torch
 
 from kb_builder.errors import LongbelError
+from kb_builder.store import KnowledgeBase
+from longbel_cli.cases import candidate_names
 from longbel_cli.checkpoint import Checkpoint
 from longbel_cli.corpora.predictions import PredictionFile
 from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions, LinkJob
 from longbel_cli.linker import Linker, LinkOptions
-from longbel_cli.prompts import COMPOSITE
 from longbel_cli.run import Shard, Stopped, StopSignals, merge_run
 from longbel_cli.runs.signals import STOPPED
 from longbel_cli.runs.windows import OnProblem, Position, Source
-from longbel_cli.training.corpus import Corpus, TrainingDocument
+from longbel_cli.training.corpus import TrainingCorpus, TrainingDocument
 from longbel_cli.training.examples import Names
 from longbel_cli.training.fitting import Setting, fit
 from longbel_cli.training.folder import RunFolder, TrainingFiles
@@ -39,26 +40,23 @@ _WINDOW = 16
 
 
 def deal(documents: Sequence[TrainingDocument], k: int, seed: int) -> list[list[TrainingDocument]]:
-    """The documents in k folds of near equal numbers, drawn by the seed.
-
-    Documents of one id are in one fold.
-    """
-    ids = list(dict.fromkeys(one.document.id for one in documents))
-    if len(ids) < k:
+    """The documents, whose ids differ, in k folds of near equal numbers, drawn by the seed."""
+    if len(documents) < k:
         raise LongbelError(
-            f"--folds {k}: the corpus has only {len(ids)} documents to train on",
+            f"--folds {k}: the corpus has only {len(documents)} documents to train on",
             "Give fewer folds.",
         )
-    random.Random(f"{seed}/folds").shuffle(ids)
-    fold_of = {document_id: number % k for number, document_id in enumerate(ids)}
+    places = list(range(len(documents)))
+    random.Random(f"{seed}/folds").shuffle(places)
+    fold_of = {place: number % k for number, place in enumerate(places)}
     folds: list[list[TrainingDocument]] = [[] for _ in range(k)]
-    for one in documents:
-        folds[fold_of[one.document.id]].append(one)
+    for place, one in enumerate(documents):
+        folds[fold_of[place]].append(one)
     return folds
 
 
 def predicted_names(
-    setting: Setting, corpus: Corpus, folder: RunFolder
+    setting: Setting, corpus: TrainingCorpus, folder: RunFolder
 ) -> dict[str, list[Names]] | None:
     """By document id, what a model that never saw the document names each of its mentions.
 
@@ -80,12 +78,12 @@ def predicted_names(
         setting.processes.wait()
         if setting.processes.first:
             _clear(files, setting.computing.keep_folds)
-        predicted |= _names(files.predictions, held_out, setting.options.composite)
+        predicted |= _names(files.predictions, held_out, setting.knowledge_base)
     _tell_recall(setting, folder, k)
     return predicted
 
 
-def _train(setting: Setting, corpus: Corpus, files: TrainingFiles, label: str) -> bool:
+def _train(setting: Setting, corpus: TrainingCorpus, files: TrainingFiles, label: str) -> bool:
     """The fold's model, unless it is there; False where stopped."""
     if files.model.exists():
         return True
@@ -188,7 +186,7 @@ def _clear(files: TrainingFiles, keep_model: bool) -> None:
 
 
 def _names(
-    path: Path, held_out: Sequence[TrainingDocument], composite: bool
+    path: Path, held_out: Sequence[TrainingDocument], knowledge_base: KnowledgeBase
 ) -> dict[str, list[Names]]:
     """The first candidate's names for each mention, by document id."""
     file = PredictionFile(path)
@@ -201,16 +199,22 @@ def _names(
                 f"{path}: the predictions of document {document.id} are not those of its mentions",
                 "The corpus has changed since. Put it back, or start anew with --restart.",
             )
-        predicted[document.id] = [_first(line, composite) for line in predictions]
+        predicted[document.id] = [_first(line, knowledge_base) for line in predictions]
     return predicted
 
 
-def _first(prediction: Prediction, composite: bool) -> Names:
+def _first(prediction: Prediction, knowledge_base: KnowledgeBase) -> Names:
     """As memory shows it; None where nothing was predicted."""
     if not prediction.candidates:
         return None
-    name = prediction.candidates[0].concept_name
-    return tuple(name.split(COMPOSITE)) if composite else (name,)
+    group, known = prediction.semantic_group, knowledge_base.groups
+    # A group that the knowledge base lacks was linked against all of them.
+    groups = [group] if group in known else known
+    return candidate_names(
+        prediction.candidates[0].concept_name,
+        prediction.candidates[0].concept_code,
+        lambda name: any(knowledge_base.lookup(name, one) is not None for one in groups),
+    )
 
 
 def out_of_fold_recall(folder: RunFolder, k: int) -> dict[str, Any]:

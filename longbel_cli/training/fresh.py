@@ -12,14 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kb_builder.errors import LongbelError
-
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
-MARKS = ("[", "]", "{", "}", "<+>", "<SEP>")
 # A control character that texts do not hold; one byte, so one token without any merge.
 SHIFT = "\x0e"
 _CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZÀÂÄÁÇÈÉÊËÍÎÏÑÓÔÖÙÚÛÜ"
@@ -47,17 +44,6 @@ FRESH_SIZES = {
 }
 
 
-def fresh_size(name: str) -> FreshSize:
-    """The shape of that name; LongbelError names those there are."""
-    if name not in FRESH_SIZES:
-        raise LongbelError(
-            f"unknown size of a fresh model: {name!r}",
-            f"Choose one of {', '.join(FRESH_SIZES)}.",
-            exit_code=2,
-        )
-    return FRESH_SIZES[name]
-
-
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     """A byte-level BPE of at most `vocabulary` tokens, each mark one token of its own."""
     from tokenizers import (
@@ -71,6 +57,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
         processors,
         trainers,
     )
+
+    from kb_builder.tokenization import FORMAT_MARKS
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence(
@@ -99,15 +87,16 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
             *(decoders.Replace(SHIFT + letter.lower(), letter) for letter in _CAPITALS),
         ]
     )
+    special = [BOS, EOS, PAD, *FORMAT_MARKS]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=[BOS, EOS, PAD, *MARKS],
+        special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer=trainer)
     tokenizer.add_special_tokens(
-        [AddedToken(mark, special=True, normalized=False) for mark in (BOS, EOS, PAD, *MARKS)]
+        [AddedToken(token, special=True, normalized=False) for token in special]
     )
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A",

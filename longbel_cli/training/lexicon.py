@@ -1,15 +1,20 @@
-"""The names of a knowledge base held in memory, as training needs them: by concept and by form.
+"""The names of a knowledge base as training needs them: by concept, and by form.
 
-Reads the names table alone; knows nothing of tries, models or documents.
+Looked up where they lie, or all held in memory. Knows nothing of tries, models or documents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
+
+from kb_builder.store import KnowledgeBase
+from kb_builder.types import Term
 
 
 class Name(NamedTuple):
@@ -25,6 +30,7 @@ class Name(NamedTuple):
     preferred: bool = False
 
 
+_BLOCK = 1 << 14
 _COLUMNS = ("name", "code", "group", "language", "preferred")
 
 
@@ -48,11 +54,6 @@ class Lexicon:
         return {concept: tuple(names) for concept, names in concepts.items()}
 
     @cached_property
-    def preferred(self) -> dict[tuple[str, str], str]:
-        """The preferred title of each (code, group) that holds it."""
-        return {(name.code, name.group): name.text for name in self.names if name.preferred}
-
-    @cached_property
     def codes_by_form(self) -> dict[tuple[str, str], frozenset[str]]:
         """The codes that a folded form stands for in a group."""
         forms: dict[tuple[str, str], set[str]] = {}
@@ -66,6 +67,41 @@ class Lexicon:
 
     def of_concept(self, code: str, group: str) -> tuple[Name, ...]:
         return self.by_concept.get((code, group), ())
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def texts(self) -> Iterator[str]:
+        """All names, in table order."""
+        return (name.text for name in self.names)
+
+
+@dataclass(frozen=True)
+class StoredNames:
+    """The same questions to the names on disk."""
+
+    knowledge_base: KnowledgeBase
+
+    def of_concept(self, code: str, group: str) -> tuple[Name, ...]:
+        base = self.knowledge_base
+        if group not in base.groups:
+            return ()
+        return tuple(_name(base.term(row)) for row in base.names_of_concept(code, group).tolist())
+
+    def __len__(self) -> int:
+        return self.knowledge_base.n_names
+
+    def texts(self) -> Iterator[str]:
+        """All names, in table order."""
+        for start in range(0, len(self), _BLOCK):
+            rows = np.arange(start, min(start + _BLOCK, len(self)))
+            yield from self.knowledge_base.names_of(rows)
+
+
+def _name(term: Term) -> Name:
+    return Name(
+        term.name, term.concept_id, term.semantic_group, term.language or "", term.preferred
+    )
 
 
 def read_lexicon(kb: Path) -> Lexicon:

@@ -32,8 +32,8 @@ class TrainOptions:
     documents an epoch, and `synonyms` is the share of their mentions that are answered with
     another name than the nearest; `mentions_per_document` limits the mentions of a document
     that an epoch trains on, drawn anew each time. `crop` is in characters, see `Cropping`;
-    `max_length` in tokens. `memory_weight` puts a loss on the names in memory, 0 trains on
-    completions alone.
+    `max_length` in tokens, longer examples are shortened. `memory_weight` puts a loss on the
+    names in memory, 0 trains on completions alone.
     Without `composite` a mention with several gold concepts is context only.
     `folds` goes with the memory `predicted`; `memory_dropout` is the share of lines that the
     memory `dropout` leaves out. `validate` names corpora, of which whole documents with
@@ -193,8 +193,3 @@ def _refuse(*rules: tuple[bool, str]) -> None:
     for broken, sentence in rules:
         if broken:
             raise LongbelError(sentence, "See `longbel train --help`.", exit_code=2)
-
-
-def needs_language(options: TrainOptions) -> bool:
-    """Whether the prompt format shows sentences, which depend on a language."""
-    return any(form.context == "sentence" for form in options.formats)

@@ -106,10 +106,10 @@ def _marks(options: TrainOptions) -> tuple[Any, ...]:
 def _fresh(
     options: TrainOptions, texts: Callable[[], Iterable[str]], tell: Callable[[str], None]
 ) -> tuple[Any, Any]:
-    from longbel_cli.training.fresh import as_pretrained, fresh_model, fresh_size, train_tokenizer
+    from longbel_cli.training.fresh import FRESH_SIZES, as_pretrained, fresh_model, train_tokenizer
 
     assert options.fresh is not None
-    size = fresh_size(options.fresh)
+    size = FRESH_SIZES[options.fresh]
     tell(f"making a tokenizer of {size.vocabulary} tokens")
     tokenizer = as_pretrained(train_tokenizer(texts(), size.vocabulary), CONTEXT_LENGTH)
     return tokenizer, fresh_model(size, tokenizer, CONTEXT_LENGTH, options.seed)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
-from kb_builder.errors import LongbelError
 from kb_builder.text import clean
-from longbel_cli.training.lexicon import Lexicon, folded
+from longbel_cli.training.lexicon import Name, folded
 from longbel_cli.types import Document, Mention
 
 Vector = dict[str, float]
@@ -28,14 +27,27 @@ def trigrams(text: str) -> Counter[str]:
     return Counter(padded[start : start + 3] for start in range(max(1, len(padded) - 2)))
 
 
+class ConceptNames(Protocol):
+    """Names that targets are chosen from: a Lexicon, or a knowledge base's own."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def texts(self) -> Iterator[str]:
+        """All of them."""
+
+    def of_concept(self, code: str, group: str) -> Sequence[Name]:
+        """The names of a concept in a group, in table order."""
+
+
 class NearestNames:
     """Finds the name of a concept that is nearest to a mention."""
 
-    def __init__(self, lexicon: Lexicon) -> None:
-        self._lexicon = lexicon
+    def __init__(self, names: ConceptNames) -> None:
+        self._stored = names
         self._frequency: Counter[str] = Counter()
-        for name in lexicon.names:
-            self._frequency.update(trigrams(name.text).keys())
+        for text in names.texts():
+            self._frequency.update(trigrams(text).keys())
         self._vectors: dict[tuple[str, str], list[tuple[str, Vector]]] = {}
 
     def nearest(
@@ -61,20 +73,21 @@ class NearestNames:
 
     def preferred(self, code: str, group: str) -> str | None:
         """The preferred title of the concept; None if the group does not hold it."""
-        return self._lexicon.preferred.get((code, group))
+        titles = [name for name in self._stored.of_concept(code, group) if name.preferred]
+        return titles[-1].text if titles else None
 
     def _names(self, code: str, group: str) -> list[tuple[str, Vector]]:
         concept = (code, group)
         if concept not in self._vectors:
             self._vectors[concept] = [
                 (name.text, self._vector(name.text))
-                for name in self._lexicon.of_concept(code, group)
+                for name in self._stored.of_concept(code, group)
             ]
         return self._vectors[concept]
 
     def _vector(self, text: str) -> Vector:
         """TF-IDF of unit length; idf is ln((1 + names) / (1 + names with the trigram)) + 1."""
-        total = 1 + len(self._lexicon.names)
+        total = 1 + len(self._stored)
         weights = {
             gram: count * (math.log(total / (1 + self._frequency[gram])) + 1)
             for gram, count in trigrams(text).items()
@@ -112,17 +125,6 @@ TARGET_RULES: dict[str, TargetRule] = {
     # The concept's title, whatever the text says.
     "preferred": lambda choice: choice.preferred or choice.earlier or choice.nearest,
 }
-
-
-def target_rule(name: str) -> TargetRule:
-    """The rule of that name; LongbelError names those there are."""
-    if name not in TARGET_RULES:
-        raise LongbelError(
-            f"unknown target rule {name!r}",
-            f"Choose one of {', '.join(TARGET_RULES)}.",
-            exit_code=2,
-        )
-    return TARGET_RULES[name]
 
 
 def document_targets(
