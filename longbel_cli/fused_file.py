@@ -43,6 +43,8 @@ def fuse_files(
         )
     if len(paths) < 2:
         raise LongbelError("fusion needs at least two predictions files", exit_code=2)
+    if out.is_dir():
+        raise LongbelError(f"{out} is a folder", "Give --out a file's name.", exit_code=2)
     if out.exists() and not overwrite:
         raise LongbelError(f"{out} exists", "Replace it with --overwrite.", exit_code=4)
     if not out.parent.is_dir():
@@ -59,11 +61,14 @@ def fuse_files(
             )
     record = fusion_record(files, options, [run_facts(path) for path in paths])
     fused = fuse([file.predictions for file in files], options)
-    with draft_of(out) as draft:
-        count = _write(_marked(fused, min_score), draft)
-        with draft_of(fusion_record_path(out)) as beside:
-            text = json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
-            beside.write_text(text + "\n", encoding="utf-8")
+    try:
+        with draft_of(out) as draft:
+            count = _write(_marked(fused, min_score), draft)
+            with draft_of(fusion_record_path(out)) as beside:
+                text = json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
+                beside.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise LongbelError(f"{out}: cannot be written ({error.strerror})") from error
     say(f"fused {len(files)} predictions of {count} mentions into {out}")
     return count
 

@@ -248,6 +248,16 @@ def test_an_existing_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
     assert "document_id" in out.read_text()
 
 
+def test_a_folder_is_no_place_for_a_fusion(tmp_path: Path) -> None:
+    one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
+    out = tmp_path / "fused"
+    out.mkdir()
+    with pytest.raises(LongbelError, match="fused is a folder") as caught:
+        fuse_files([one, one], out, overwrite=True, say=lambda note: None)
+    assert caught.value.exit_code == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fused", "one.jsonl"]
+
+
 def test_a_refused_fusion_leaves_nothing_under_the_name(tmp_path: Path) -> None:
     one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
     two = write_predictions(tmp_path / "two.jsonl", prediction("b:0", "X"))

@@ -14,7 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
-from longbel_cli.predictions import distinct_names, normalized_code, read_predictions
+from longbel_cli.predictions import (
+    distinct_names,
+    normalized_code,
+    prediction_of_line,
+    read_predictions,
+)
 from longbel_cli.types import Candidate, Prediction, Span
 
 LINE: dict[str, Any] = {
@@ -61,7 +66,8 @@ def test_parts_of_composite_codes_are_sorted(code: str, expected: str) -> None:
 
 
 def test_a_written_prediction_is_read_back(tmp_path: Path) -> None:
-    prediction = Prediction.from_json(LINE)
+    prediction = prediction_of_line(json.dumps(LINE).encode(), "LINE")
+    assert prediction.to_json() == LINE
     file = read_predictions(written(tmp_path / "p.jsonl", lines(prediction.to_json())))
     assert file.predictions == (prediction,)
     assert file.notes == ()
@@ -80,7 +86,7 @@ def test_a_written_prediction_is_read_back(tmp_path: Path) -> None:
 )
 def test_forms_of_the_same_file(tmp_path: Path, content: bytes) -> None:
     file = read_predictions(written(tmp_path / "p.jsonl", content))
-    assert file.predictions == (Prediction.from_json(LINE),)
+    assert file.predictions == (prediction_of_line(json.dumps(LINE).encode(), "LINE"),)
 
 
 def test_a_line_separator_inside_a_mention_ends_no_line(tmp_path: Path) -> None:
@@ -98,7 +104,7 @@ def test_candidates_are_put_in_order_of_rank(tmp_path: Path) -> None:
 def test_duplicates_are_left_out_and_said(tmp_path: Path) -> None:
     other = {**LINE, "beams": []}
     file = read_predictions(written(tmp_path / "p.jsonl", lines(LINE, LINE, other)))
-    assert file.predictions == (Prediction.from_json(LINE),)
+    assert file.predictions == (prediction_of_line(json.dumps(LINE).encode(), "LINE"),)
     (note,) = file.notes
     assert "2 duplicate lines left out" in note
     assert "1 said something else" in note
