@@ -131,6 +131,10 @@ def test_the_index_is_made_once_and_whole(
     assert size == 6 * 16 * 4 and encoded == [4, -1, 4, 2]
     assert ranker().prepare(rows) == size and encoded == [4, -1, 4, 2]
     assert ranker("mean").index_folder != ranker().index_folder
+    on_cpu = ranker().index_folder
+    with monkeypatch.context() as patched:
+        patched.setattr(DenseRanker, "found", lambda self: {"device_type": "cuda"})
+        assert ranker().index_folder != on_cpu
     ranker("mean").prepare(rows)
     assert encoded == [4, -1, 4, 2, 4, 2]
 

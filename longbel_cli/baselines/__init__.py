@@ -41,26 +41,22 @@ class Baseline:
 
 def _exact(knowledge_base: KnowledgeBase, options: BaselineOptions) -> EntityLinker:
     from longbel_cli.baselines.exact import ExactRanker
-    from longbel_cli.baselines.ranking import RankingLinker
 
-    return RankingLinker("exact", ExactRanker(knowledge_base), options.beams)
+    return ExactRanker(knowledge_base, options.beams)
 
 
 def _tfidf(knowledge_base: KnowledgeBase, options: BaselineOptions) -> EntityLinker:
-    from longbel_cli.baselines.ranking import RankingLinker
     from longbel_cli.baselines.tfidf import TfidfRanker
 
-    return RankingLinker("tfidf", TfidfRanker(knowledge_base), options.beams)
+    return TfidfRanker(knowledge_base, options.beams)
 
 
 def _dense(knowledge_base: KnowledgeBase, options: BaselineOptions) -> EntityLinker:
     from longbel_cli.baselines.dense import DenseRanker
     from longbel_cli.baselines.folder import PublishedModel
-    from longbel_cli.baselines.ranking import RankingLinker
 
     encoder = PublishedModel.open(_model(options, "dense", "an encoder"))
-    ranker = DenseRanker(knowledge_base, encoder, options.pooling, options.device)
-    return RankingLinker("dense", ranker, options.beams)
+    return DenseRanker(knowledge_base, encoder, options.pooling, options.device, options.beams)
 
 
 def _seq2seq(knowledge_base: KnowledgeBase, options: BaselineOptions) -> EntityLinker:

@@ -39,14 +39,17 @@ _VERSION = b"1"  # of how vectors are computed: another one is another index
 class DenseRanker(Ranker):
     """Concepts by their name nearest to the mention."""
 
+    name = "dense"
+
     def __init__(
         self,
         knowledge_base: KnowledgeBase,
         encoder: PublishedModel,
         pooling: str = "cls",
         device: str = "auto",
+        beams: int = 5,
     ) -> None:
-        super().__init__(knowledge_base)
+        super().__init__(knowledge_base, beams)
         if pooling not in POOLINGS:
             raise LongbelError(f"--pooling {pooling}: choose {' or '.join(POOLINGS)}", exit_code=2)
         if encoder.is_causal or encoder.is_encoder_decoder:
@@ -63,7 +66,7 @@ class DenseRanker(Ranker):
         return self._encoder.path
 
     def settings(self) -> dict[str, Any]:
-        return {
+        return super().settings() | {
             "model": self._encoder.fingerprint,
             "pooling": self._pooling,
             "dtype": "float32",
@@ -145,8 +148,12 @@ class DenseRanker(Ranker):
 
     @cached_property
     def index_folder(self) -> Path:
-        """Where the vectors of this model, pooling and knowledge base are kept."""
-        parts = (self._encoder.fingerprint, self._pooling, self.knowledge_base.signature)
+        """Where the vectors of this model, pooling and knowledge base are kept, as this kind of
+        device computes them."""
+        parts = (
+            self._encoder.fingerprint, self._pooling, self.knowledge_base.signature,
+            self.found()["device_type"],
+        )  # fmt: skip
         digest = hashlib.sha256(b"\0".join([_VERSION, *(part.encode() for part in parts)]))
         return cache_folder() / "dense" / digest.hexdigest()[:16]
 

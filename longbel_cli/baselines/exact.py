@@ -7,28 +7,27 @@ from collections.abc import Sequence
 import numpy as np
 
 from kb_builder.store import KnowledgeBase
-from longbel_cli.baselines.ranking import NAMES_PER_BLOCK, Hit, Ranker, folded, names_by_block
+from longbel_cli.baselines.ranking import (
+    NAMES_PER_BLOCK,
+    Hit,
+    IndexedRanker,
+    folded,
+    names_by_block,
+)
 
 
-class ExactRanker(Ranker):
+class ExactRanker(IndexedRanker["FormIndex"]):
     """Every concept that the mention names scores 1: those that it is the preferred title of
     come first, then by code. A mention that is no name has no candidates."""
 
-    def __init__(self, knowledge_base: KnowledgeBase) -> None:
-        super().__init__(knowledge_base)
-        self._indexes: dict[range, FormIndex] = {}
+    name = "exact"
 
     def rank(self, mentions: Sequence[str], rows: range, limit: int) -> list[list[Hit]]:
-        index = self._index(rows)
+        index = self.index(rows)
         return [self._hits(index.rows_of(mention))[:limit] for mention in mentions]
 
-    def prepare(self, rows: range) -> int:
-        return self._index(rows).n_bytes
-
-    def _index(self, rows: range) -> FormIndex:
-        if rows not in self._indexes:
-            self._indexes[rows] = FormIndex(self.knowledge_base, rows)
-        return self._indexes[rows]
+    def make_index(self, rows: range) -> FormIndex:
+        return FormIndex(self.knowledge_base, rows)
 
     def _hits(self, rows: Sequence[int]) -> list[Hit]:
         base = self.knowledge_base

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -36,11 +36,12 @@ class Hit(NamedTuple):
 
 
 class Ranker(ABC):
-    """Ranks the names of a stretch of the names table. Its `settings` are those that can change
-    predictions beyond the linker's name."""
+    """Links by ranking the names of a stretch of the names table: an `EntityLinker`."""
 
-    def __init__(self, knowledge_base: KnowledgeBase) -> None:
-        self.knowledge_base = knowledge_base
+    name: ClassVar[str]
+
+    def __init__(self, knowledge_base: KnowledgeBase, beams: int = 5) -> None:
+        self.knowledge_base, self.beams = knowledge_base, beams
 
     @abstractmethod
     def rank(self, mentions: Sequence[str], rows: range, limit: int) -> list[list[Hit]]:
@@ -56,34 +57,7 @@ class Ranker(ABC):
 
     @property
     def model_path(self) -> Path | None:
-        """The model's folder, where there is one."""
         return None
-
-    def settings(self) -> dict[str, Any]:
-        """Settings that can change predictions."""
-        return {"model": "none"}
-
-    def found(self) -> dict[str, Any]:
-        """What its `Auto` settings come to in this process."""
-        return {}
-
-    def pin_threads(self, threads: int) -> None:  # noqa: B027  # none are used, unless said so
-        """Compute on that many threads from now on, where sums depend on how they are split."""
-
-
-class RankingLinker:
-    """A ranker as something that links."""
-
-    def __init__(self, name: str, ranker: Ranker, beams: int) -> None:
-        self.name, self.ranker, self.beams = name, ranker, beams
-
-    @property
-    def knowledge_base(self) -> KnowledgeBase:
-        return self.ranker.knowledge_base
-
-    @property
-    def model_path(self) -> Path | None:
-        return self.ranker.model_path
 
     def settings(self) -> dict[str, Any]:
         return {
@@ -91,14 +65,14 @@ class RankingLinker:
             "kb": self.knowledge_base.signature,
             "beams": self.beams,
             "context_format": "none",
-            **self.ranker.settings(),
+            "model": "none",
         }
 
     def found(self) -> dict[str, Any]:
-        return self.ranker.found()
+        return {}
 
-    def pin_threads(self, threads: int) -> None:
-        self.ranker.pin_threads(threads)
+    def pin_threads(self, threads: int) -> None:  # noqa: B027  # none are used, unless said so
+        """Compute on that many threads from now on, where sums depend on how they are split."""
 
     def engine(
         self,
@@ -109,7 +83,7 @@ class RankingLinker:
         """An engine; there are no prompts to tell of and no tokens to budget."""
         if on_prompt is not None:
             raise LongbelError(f"the linker {self.name} writes no prompts", exit_code=2)
-        return RankingEngine(self.ranker, beams or self.beams)
+        return RankingEngine(self, beams or self.beams)
 
     def page_writer(self, folder: Path) -> PageWriter:
         raise LongbelError(f"the linker {self.name} has no saliency to show", exit_code=2)
@@ -118,8 +92,40 @@ class RankingLinker:
         """Builds the index of the groups that the documents have."""
         groups = {mention.semantic_group for one in documents for mention in one.mentions}
         searched = [rows_to_search(self.knowledge_base, group) for group in sorted(groups)]
-        index = sum(self.ranker.prepare(rows) for rows in dict.fromkeys(searched))
-        return Needs(memory_bytes=self.ranker.weight_bytes() + index)
+        index = sum(self.prepare(rows) for rows in dict.fromkeys(searched))
+        return Needs(memory_bytes=self.weight_bytes() + index)
+
+
+class Index(Protocol):
+    """What names are found by."""
+
+    @property
+    def n_bytes(self) -> int:
+        """The memory it takes."""
+
+
+AnyIndex = TypeVar("AnyIndex", bound=Index)
+
+
+class IndexedRanker(Ranker, Generic[AnyIndex]):
+    """A ranker that indexes each stretch of rows when it is first searched."""
+
+    def __init__(self, knowledge_base: KnowledgeBase, beams: int = 5) -> None:
+        super().__init__(knowledge_base, beams)
+        self._indexes: dict[range, AnyIndex] = {}
+
+    @abstractmethod
+    def make_index(self, rows: range) -> AnyIndex:
+        """Index those names."""
+
+    def index(self, rows: range) -> AnyIndex:
+        """The index of those names."""
+        if rows not in self._indexes:
+            self._indexes[rows] = self.make_index(rows)
+        return self._indexes[rows]
+
+    def prepare(self, rows: range) -> int:
+        return self.index(rows).n_bytes
 
 
 class RankingEngine:

@@ -17,7 +17,7 @@ from kb_builder.store import KnowledgeBase
 from longbel_cli.baselines.ranking import (
     NAMES_PER_BLOCK,
     Hit,
-    Ranker,
+    IndexedRanker,
     best_names,
     folded,
     merged,
@@ -28,25 +28,18 @@ _LETTER_BITS = 21  # of a code point
 _NAME_BITS = 16  # of a name's place in its block
 
 
-class TfidfRanker(Ranker):
+class TfidfRanker(IndexedRanker["TrigramIndex"]):
     """Concepts by their name nearest to the mention; a concept that shares no trigram with it is
-    no candidate. Each stretch of rows is indexed when it is first searched."""
+    no candidate."""
 
-    def __init__(self, knowledge_base: KnowledgeBase) -> None:
-        super().__init__(knowledge_base)
-        self._indexes: dict[range, TrigramIndex] = {}
+    name = "tfidf"
 
     def rank(self, mentions: Sequence[str], rows: range, limit: int) -> list[list[Hit]]:
-        index = self._index(rows)
+        index = self.index(rows)
         return [index.nearest(mention, limit) for mention in mentions]
 
-    def prepare(self, rows: range) -> int:
-        return self._index(rows).n_bytes
-
-    def _index(self, rows: range) -> TrigramIndex:
-        if rows not in self._indexes:
-            self._indexes[rows] = TrigramIndex(self.knowledge_base, rows)
-        return self._indexes[rows]
+    def make_index(self, rows: range) -> TrigramIndex:
+        return TrigramIndex(self.knowledge_base, rows)
 
 
 class _Counts(NamedTuple):
