@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,6 +129,21 @@ def test_hostile_text_is_shown_and_nothing_of_it_runs(browser, tmp_path):
     style = "getComputedStyle(document.querySelector('#document .control')).unicodeBidi"
     assert browser.value(style) == "isolate"
     assert browser.requested()[before:] == [page.resolve().as_uri()]
+    assert browser.complaints() == []
+
+
+def test_a_score_that_is_not_known_is_a_dash(browser, tmp_path):
+    case = make_case()
+    unknown = tuple(one._replace(score=math.nan) for one in case.prediction.candidates)
+    case = replace(case, prediction=replace(case.prediction, candidates=unknown))
+    explanation = explanation_of(case)
+    maps = tuple(replace(one, score=0.5) for one in explanation.attributions)
+    browser.open(write([replace(explanation, attributions=maps)], tmp_path))
+    cells = "[...document.querySelectorAll('#candidates .number')].map(e => e.textContent)"
+    assert browser.value(cells) == ["–", "–"]
+    assert "Score recorded when linked–" in browser.value(
+        "document.getElementById('figures').textContent"
+    )
     assert browser.complaints() == []
 
 
