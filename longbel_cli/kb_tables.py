@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ _COUNTS = (
     ("concepts", "concepts with names"),
     ("concepts_without_a_name", "concepts left without any name"),
 )
+
+
+def print_parts(*parts: Table | str) -> None:
+    """Tables, and lines that are not broken, on stdout."""
+    console = Console(highlight=False, markup=False)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str))
 
 
 def counts_table(counts: dict[str, int]) -> Table:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 app = typer.Typer(
     help="Look into a knowledge base.",
@@ -25,14 +28,14 @@ def info(kb: _KB, as_json: _JSON = False) -> None:
     import json
 
     from kb_builder.store import KnowledgeBase
-    from longbel_cli.kb_tables import info_tables
+    from longbel_cli.kb_tables import info_tables, print_parts
 
     base = KnowledgeBase.open(kb)
     tries = sorted((kb / "tries").glob("*.parquet"))
     if as_json:
         typer.echo(json.dumps(base.info | {"tries": [path.stem for path in tries]}, indent=1))
         return
-    _print(*info_tables(base.info, tries))
+    print_parts(*info_tables(base.info, tries))
 
 
 @app.command()
@@ -53,13 +56,13 @@ def search(
 
     from kb_builder.lookup import look_up
     from kb_builder.store import KnowledgeBase
-    from longbel_cli.kb_tables import decisions_table, hits_table
+    from longbel_cli.kb_tables import decisions_table, hits_table, print_parts
 
     found = look_up(KnowledgeBase.open(kb), text, group, limit)
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
-    tables: list[object] = []
+    tables: list[Table | str] = []
     if found["concept"] is not None:
         concept = found["concept"]
         tables.append(
@@ -71,12 +74,4 @@ def search(
         tables.append(hits_table(found["names"], f"{found['n_names']} names found"))
     if found["decisions"]:
         tables.append(decisions_table(found["decisions"]))
-    _print(*(tables or ["nothing found"]))
-
-
-def _print(*parts: object) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str))
+    print_parts(*(tables or ["nothing found"]))
