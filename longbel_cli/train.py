@@ -50,7 +50,7 @@ def train(
     options.check()
     computing.check()
     identity = Identity(options, Inputs.read(options))
-    folder = RunFolder(out.resolve())
+    folder = RunFolder.of(out)
     if not restart and not overwrite and folder.holds_result_of(identity):
         folder.settle(identity)
         return Outcome.ALREADY_FINISHED

@@ -223,6 +223,17 @@ def test_a_model_in_the_working_directory(options, tmp_path, monkeypatch):
     assert (tmp_path / "model.run" / "finished.json").exists()
 
 
+def test_a_link_stays_a_link(options, tmp_path):
+    target, out = tmp_path / "models" / "v1", tmp_path / "model"
+    target.mkdir(parents=True)
+    (target / "config.json").write_text("{}")
+    out.symlink_to(target)
+    train(replace(options, steps=1), out, overwrite=True)
+    assert out.is_symlink()
+    assert (target / "model.safetensors").exists()
+    assert [path.name for path in target.parent.iterdir()] == ["v1"]
+
+
 def stopped(options, out):
     with pytest.raises(KilledError):
         train(options, out, watch=Watch(on_step=kill_at(2)))

@@ -258,7 +258,7 @@ def train(
     if outcome is Outcome.ALREADY_FINISHED:
         tell(f"{out}: already finished, nothing to do")
         return
-    tell(f"{out}: finished; losses in {RunFolder(out.resolve()).final.log}")
+    tell(f"{out}: finished; losses in {RunFolder.of(out).final.log}")
     if outcome is Outcome.FINISHED_IN_PART:
         raise typer.Exit(_LEFT_OUT)
 

@@ -57,6 +57,11 @@ class RunFolder:
 
     out: Path
 
+    @classmethod
+    def of(cls, out: Path) -> RunFolder:
+        """The folder of the training whose model will be `out`, which may be `.` or `..`."""
+        return cls(out.resolve() if out.name in ("", "..") else out)
+
     @property
     def path(self) -> Path:
         return self.out.with_name(self.out.name + ".run")

@@ -31,6 +31,7 @@ def publish(
     It takes the place of what is at `out`, but a README.md that lies there is kept. The model is
     left in the type it is saved in.
     """
+    out = out.resolve()  # where a link leads to is replaced, not the link
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     model = model.to(getattr(torch, _dtype(options))).eval()
