@@ -8,6 +8,7 @@ from importlib.metadata import version
 import pytest
 
 from longbel_cli.app import COMMANDS
+from tests.benchmarks import renew
 from tests.readme_help import BLOCK, README, help_text
 
 TEXT = README.read_text(encoding="utf-8")
@@ -32,3 +33,9 @@ def test_links_inside_the_page_lead_somewhere() -> None:
     titles = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
     anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
     assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= anchors
+
+
+def test_tables_are_what_benchmarks_printed() -> None:
+    """`python -m tests.benchmarks.renew --write` puts them there."""
+    assert {match[2] for match in renew.BLOCK.finditer(TEXT)} == set(renew.COMMANDS)
+    assert renew.write(TEXT) == TEXT

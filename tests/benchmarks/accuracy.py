@@ -8,15 +8,13 @@ alike; from it each system is fine-tuned on the training splits (the same schedu
 the development splits. Every step is a `longbel` command that goes on where it stopped, so the same
 call finishes an interrupted benchmark, and several calls may share WORK, each with some of the
 systems. Prints Markdown tables and keeps all results in WORK/TRACK/results.seed0.json. With `--base
-MODEL` another model is fine-tuned, on a GPU say. Track `craft`: whole articles; every second one is
-trained on (in crops of up to `--crop` characters), others are linked with models that may read no
-more than so many tokens of context.
+MODEL` another model is fine-tuned, on a GPU say. Track `craft`: whole articles, linked by the
+models of track `en` that may read no more than so many tokens of context.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import os
 import subprocess
@@ -68,24 +66,24 @@ SYSTEMS = (
     System("echoed, robust", "echoed", robust=True, every_answer=True),
     System("ensemble", parts=("short", "hybrid_medium", "hybrid_short", "hybrid_long, robust")),
 )
-_OF_CRAFT = "exact; tfidf; short; hybrid_medium; hybrid_long, gold; long, gold; echoed, gold"
 LESS_CONTEXT = tuple(
     System(f"{of}, {tokens} tokens", of=of, context_tokens=tokens)
-    for of in ("hybrid_long, gold", "echoed, gold")
-    for tokens in (512, 1024)
+    for of in ("hybrid_medium", "hybrid_long, gold", "echoed, gold")
+    for tokens in (512, 1024, 2048)
 )
 BY_NAME = {system.name: system for system in (*SYSTEMS, *LESS_CONTEXT)}
 
 
 @dataclass(frozen=True)
 class Track:
-    """Corpora of one language: trained on together, reported one by one. `halved`: they have no
-    dev split, and every second document of the training split serves as one."""
+    """Corpora of one language: trained on together, reported one by one. With `models` nothing is
+    trained: the models of that track link the `split`."""
 
     language: str
     corpora: tuple[str, ...]
     systems: tuple[System, ...] = SYSTEMS
-    halved: bool = False
+    models: str | None = None
+    split: str = "dev"
 
 
 TRACKS = {
@@ -95,8 +93,9 @@ TRACKS = {
     "craft": Track(
         "en",
         ("craft",),
-        (*(BY_NAME[name] for name in _OF_CRAFT.split("; ")), *LESS_CONTEXT),
-        halved=True,
+        (BY_NAME["exact"], BY_NAME["tfidf"], BY_NAME["short"], *LESS_CONTEXT),
+        models="en",
+        split="train",
     ),
 }
 
@@ -130,7 +129,7 @@ class Bench:
     def train(self, system: System) -> None:
         """Fine-tune on the training splits: loss on completions, one name a concept."""
         args = self.args
-        if system.context_format is None:
+        if system.context_format is None or self.track.models is not None:
             return
         drawn = args.mentions_per_document
         if system.every_answer:
@@ -142,7 +141,7 @@ class Bench:
             "--mentions-per-document", drawn, "--unknown-group", "skip",
             "--memory-weight", int(system.every_answer),
             "--learning-rate", args.learning_rate, "--tokens-per-batch", args.tokens_per_batch,
-            "--seed", args.seed, "--dtype", args.dtype, "--crop", args.crop,
+            "--seed", args.seed, "--dtype", args.dtype,
             *(("--folds", args.folds) if system.robust else ()), *self._machine(),
         )  # fmt: skip
 
@@ -156,16 +155,15 @@ class Bench:
         if system.linker is None:
             trained = BY_NAME[system.of] if system.of else system
             how: tuple[Any, ...] = ("--model", self._model(trained), *self._machine())
-            tokens = system.context_tokens or self.args.context_tokens
-            if tokens:
-                how += ("--context-tokens", tokens)
+            if system.context_tokens:
+                how += ("--context-tokens", system.context_tokens)
         else:
             how = ("--linker", system.linker)
             if system.linker == "dense":
                 how += ("--model", self.args.encoder, "--device", self.args.device)
                 how += ("--pooling", self.args.pooling)
         self._longbel(
-            "link", self._corpus(corpus, "dev"), "--kb", self.kb, "--out", out, *how,
+            "link", self._corpus(corpus, self.track.split), "--kb", self.kb, "--out", out, *how,
             "--beams", 5, "--unknown-group", "skip", "--limit", self.args.documents,
             "--stats", out.with_suffix(".stats.json"),
         )  # fmt: skip
@@ -178,7 +176,7 @@ class Bench:
         ]  # fmt: skip
         found = self._json(
             "score", out, "--json", "--by", "group,recurring,occurrence,seen",
-            "--train", self._corpus(corpus, "train"),
+            *(word for path in self._corpora("train") for word in ("--train", path)),
             *(word for other in others for word in ("--paired", self._predictions(other, corpus))),
         )  # fmt: skip
         stats = out.with_suffix(".stats.json")
@@ -197,28 +195,19 @@ class Bench:
         )
 
     def _model(self, system: System) -> Path:
-        return self.work / f"{system.folder}.seed{self.args.seed}"
+        track = self.track.models or self.args.track
+        return Path(self.args.work / track / f"{system.folder}.seed{self.args.seed}")
 
     def _predictions(self, system: System, corpus: str) -> Path:
         seed = "" if system.linker else f".seed{self.args.seed}"
         return self.work / f"{corpus}.{system.folder}{seed}.jsonl"
 
     def _corpus(self, name: str, split: str) -> Path:
-        path = Path(self.args.data / "corpora" / name / f"{split}.openkb.jsonl.gz")
-        return self._half(name, split) if self.track.halved else path
-
-    def _half(self, name: str, split: str) -> Path:
-        """Every second document of the training split."""
-        path = self.work / f"{name}.{split}.jsonl"
-        if not path.exists():
-            whole = self.args.data / "corpora" / name / "train.openkb.jsonl.gz"
-            with gzip.open(whole, "rt", encoding="utf-8") as file:
-                lines = [*file][0 if split == "train" else 1 :: 2]
-            path.write_text("".join(lines), encoding="utf-8")
-        return path
+        return Path(self.args.data / "corpora" / name / f"{split}.openkb.jsonl.gz")
 
     def _corpora(self, split: str) -> Iterator[Path]:
-        return (self._corpus(name, split) for name in self.track.corpora)
+        trained = TRACKS[self.track.models] if self.track.models else self.track
+        return (self._corpus(name, split) for name in trained.corpora)
 
     def _machine(self) -> tuple[Any, ...]:
         threads = self.args.threads
@@ -330,8 +319,6 @@ def main() -> None:
     parser.add_argument("--base", help="A model to fine-tune in place of a fresh one.")
     parser.add_argument("--encoder", help="Encoder folder of the dense baseline.")
     parser.add_argument("--pooling", default="mean", help="Of the encoder's vectors.")
-    parser.add_argument("--context-tokens", type=int, help="Of every model's prompts.")
-    parser.add_argument("--crop", type=int, default=0, help="Characters of training documents.")
     parser.add_argument("--size", default="small")
     parser.add_argument("--base-steps", type=int, default=2500)
     parser.add_argument("--epochs", type=int, default=2)

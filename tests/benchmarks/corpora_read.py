@@ -169,6 +169,19 @@ def measure(path: str, count: int) -> dict[str, Any]:
     }
 
 
+def row(form: str, found: dict[str, Any]) -> str:
+    """A row of the table, documents a second of processor time."""
+    cells = (
+        form,
+        f"{found['documents']:,}",
+        f"{found['documents'] / found['cpu_seconds']:,.0f}",
+        found["cpu_seconds"],
+        found["resident_mb_at_a_tenth"],
+        found["resident_mb_at_the_end"],
+    )
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--documents", type=int, default=100_000)
@@ -179,13 +192,15 @@ def main() -> None:
     if chosen.measure:
         print(json.dumps(measure(chosen.measure, chosen.documents)))
         return
+    print("| format | documents | documents/s | processor s | MB after a tenth | at the end |")
+    print("|---|---:|---:|---:|---:|---:|")
     for form in chosen.formats.split(","):
         with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
             path = write(form, chosen.documents, Path(folder))
             command = [sys.executable, __file__, "--measure", str(path)]
             command += ["--documents", str(chosen.documents)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
-            print(json.dumps({"format": form, **json.loads(done.stdout)}), flush=True)
+            print(row(form, json.loads(done.stdout)), flush=True)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import argparse
 import json
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ _FILLER = """
     levels were measured in both groups while dose reduced because history
 """
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+MODELS = {"smollm2": "SmolLM2-135M", "small": "random Llama, 20 M + 19 M embeddings"}
 CACHE = Path.home() / ".cache" / "longbel-benchmarks"
 
 
@@ -273,6 +275,32 @@ def measure(args: argparse.Namespace, context_format: str) -> dict[str, Any]:
     }
 
 
+def table(rows: Sequence[dict[str, Any]], model: str) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| model | format | prompt tokens | times faster | mentions/s | `generate`, mentions/s "
+        "| prefilled tokens a mention | tree tokens a mention | passes a mention after the prefill "
+        "| equal, near-ties, different |",
+        "|---|---|---:|---:|---:|---|---:|---:|---:|---|",
+    ]
+    for row in rows:
+        compared = row["compared"]
+        cells = (
+            model,
+            f"`{row['format']}`",
+            f"{row['prompt_tokens']:,}",
+            f"**{row['ratio']}** ({row['ratio_low']}–{row['ratio_high']})",
+            row["mentions_per_second"],
+            ", ".join(f"{rate} at batch {n}" for n, rate in row["baseline_per_second"].items()),
+            row["prefilled_tokens_per_mention"],
+            row["tree_tokens_per_mention"],
+            row["decode_forwards_per_mention"],
+            f"{compared['equal']}, {compared['near_ties']}, {compared['different']}",
+        )
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="smollm2")
@@ -307,7 +335,8 @@ def main() -> None:
     for context_format in args.formats.split(","):
         row = measure(args, context_format)
         rows.append(row)
-        print(json.dumps(row), flush=True)
+        print(json.dumps(row), file=sys.stderr, flush=True)
+    print(table(rows, MODELS.get(Path(args.model).name, args.model)))
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

@@ -369,11 +369,11 @@ def main() -> None:
             place.mkdir()
             began = time.monotonic()
             for line in parts[part](place):
-                print(line, flush=True)
-            print(f"  ({part}: {time.monotonic() - began:.0f} s)", flush=True)
+                print(f"- {line}", flush=True)
+            print(f"{part}: {time.monotonic() - began:.0f} s", file=sys.stderr)
         drivers.close()
     times = os.times()
-    print(f"CPU time: {sum(times[:4]):.0f} s")
+    print(f"CPU time: {sum(times[:4]):.0f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

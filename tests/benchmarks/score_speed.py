@@ -2,7 +2,7 @@
 
     python tests/benchmarks/score_speed.py
 
-Prints seconds; asserts nothing. Run it on an idle machine.
+Prints a Markdown table; asserts nothing. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -68,13 +68,14 @@ def mention(
 def timed(label: str, work: Callable[[], object]) -> None:
     start = time.perf_counter()
     work()
-    print(f"{label}: {time.perf_counter() - start:.2f} s", flush=True)
+    print(f"| {label} | {time.perf_counter() - start:.2f} |", flush=True)
 
 
 def main() -> None:
     rng = np.random.default_rng(0)
     sizes = rng.integers(1, 40, size=(1_000, 20)).astype(np.float64)
     right = np.floor(sizes * 0.7)
+    print("| what | seconds |\n|---|---:|")
     timed(
         "10,000 resamples of 1,000 documents, 20 ratios",
         lambda: resampled_ratios(right, sizes, 10_000, seed=1),

