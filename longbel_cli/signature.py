@@ -49,10 +49,6 @@ def fusion_record_path(predictions: Path) -> Path:
     return predictions.with_name(predictions.name + ".fusion.json")
 
 
-# The name that `longbel link` still calls it by.
-fusion_record = fusion_record_path
-
-
 def run_facts(predictions: Path) -> RunFacts:
     """Read the facts beside a predictions file; a missing or odd file leaves `unknown`."""
     for path in (

@@ -153,25 +153,3 @@ class Prediction:
         if self.review is not None:
             line["review"] = self.review
         return line
-
-    @classmethod
-    def from_json(cls, line: dict[str, Any]) -> Prediction:
-        """The record of one line of preds.jsonl; raises KeyError on a missing key."""
-        return cls(
-            document_id=line["document_id"],
-            mention_id=line["mention_id"],
-            mention=line["mention"],
-            semantic_group=line["semantic_group"],
-            spans=tuple(Span(*span) for span in line["spans"]),
-            candidates=tuple(
-                Candidate(
-                    beam["rank"],
-                    beam["pred_concept_code"],
-                    beam["pred_concept_name"],
-                    beam["beam_score"],
-                )
-                for beam in line["beams"]
-            ),
-            gold_concept_code=line.get("gold_concept_code"),
-            review=line.get("review"),
-        )

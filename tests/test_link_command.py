@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from longbel_cli.app import main
-from longbel_cli.types import Prediction
+from longbel_cli.predictions import prediction_of_line
 
 ROOT = Path(__file__).parents[1]
 KEYS = [
@@ -156,7 +156,7 @@ def test_what_is_written(longbel: Longbel, corpus: Path, tmp_path: Path) -> None
         assert scores == sorted(scores, reverse=True) and all(0 < s <= 1 for s in scores)
         assert all(round(score, 6) == score for score in scores)
         assert [line[key] for key in KEYS[5:8]] == [beams[0][key] for key in KEYS[5:8]]
-        assert Prediction.from_json(line).to_json() == line
+        assert prediction_of_line(json.dumps(line).encode(), "line").to_json() == line
     # A group of one name has one beam.
     assert len(lines[6]["beams"]) == 1 and lines[6]["pred_concept_name"] == "Aspirin"
     assert not out.with_name("preds.jsonl.part").exists()

@@ -90,7 +90,7 @@ def build_kb(
 
     from kb_builder.build import BuildOptions
     from kb_builder.build import build_kb as build
-    from longbel_cli.kb_tables import build_summary, plan_table
+    from longbel_cli.kb_tables import build_summary, plan_table, print_parts
 
     options = BuildOptions(
         source=source, out=out, tokenizers=tuple(tokenizer or ()), preset=preset,
@@ -102,11 +102,11 @@ def build_kb(
     # Ended from outside, a build tidies up as it does when interrupted by hand.
     signal.signal(signal.SIGTERM, _interrupt)
     if dry_run and not quiet:
-        _print(plan_table({"source": source.name, "out": str(out), **options.deciding()}))
+        print_parts(plan_table({"source": source.name, "out": str(out), **options.deciding()}))
     with _Told(quiet) as told:
         report = build(options, told.progress)
     if not quiet:
-        _print(*build_summary(report))
+        print_parts(*build_summary(report))
     _warn(report)
     if report.n_unreadable or report.n_untyped:
         raise typer.Exit(5)
@@ -114,14 +114,6 @@ def build_kb(
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
-
-
-def _print(*parts: object) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str))
 
 
 def _warn(report: BuildReport) -> None:

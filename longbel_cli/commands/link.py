@@ -366,13 +366,13 @@ def _is_fusion_of(outs: Sequence[Path], fused: Path) -> bool:
     """Whether a file is what `_fuse` makes; so is an empty one, of a corpus without mentions."""
     from longbel_cli.runs.files import read_json
     from longbel_cli.runs.layout import Layout
-    from longbel_cli.signature import fusion_record
+    from longbel_cli.signature import fusion_record_path
 
     if Layout(fused).configuration.exists() or not fused.exists():
         return False
     if not fused.stat().st_size:
         return True
-    record = read_json(fusion_record(fused)) or {}
+    record = read_json(fusion_record_path(fused)) or {}
     systems = record.get("fusion", {}).get("systems", [])
     found = [(system["name"], system["weight"]) for system in systems]
     return found == [(out.name, 1.0) for out in outs]

@@ -56,7 +56,3 @@ class PredictionIndex:
                     yield line, prediction_of_line(line.data, place)
         except UnreadableError as error:
             raise unreadable(self.path, error) from error
-
-
-# The name that training still calls it by.
-PredictionFile = PredictionIndex

@@ -396,7 +396,7 @@ class PackedDecoder:
         best = logprobs.topk(keep + 1)
         values, chosen = best.values.cpu().numpy(), best.indices.cpu().numpy()
         if values[keep - 1] == values[keep]:  # equals on both sides of the cut: tokens decide
-            pass
+            chosen = best_moves(logprobs.cpu().numpy(), tokens, keep)
         return values[:keep], chosen[:keep]
 
     def _tokens_on_device(self, search: BeamSearch, node: int, tokens: np.ndarray) -> Tensor:

@@ -19,7 +19,7 @@ from kb_builder.errors import LongbelError
 from kb_builder.store import KnowledgeBase
 from longbel_cli.cases import candidate_names
 from longbel_cli.checkpoint import Checkpoint
-from longbel_cli.corpora.predictions import PredictionFile
+from longbel_cli.corpora.predictions import PredictionIndex
 from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions, LinkJob
 from longbel_cli.linker import Linker, LinkOptions
 from longbel_cli.run import Shard, Stopped, StopSignals, merge_run
@@ -189,7 +189,7 @@ def _names(
     path: Path, held_out: Sequence[TrainingDocument], knowledge_base: KnowledgeBase
 ) -> dict[str, list[Names]]:
     """The first candidate's names for each mention, by document id."""
-    file = PredictionFile(path)
+    file = PredictionIndex(path)
     predicted: dict[str, list[Names]] = {}
     for one in held_out:
         document = one.document
@@ -221,7 +221,7 @@ def out_of_fold_recall(folder: RunFolder, k: int) -> dict[str, Any]:
     """Recall@1 of the folds' models on what they did not see, over all folds."""
     total = right = 0
     for number in range(1, k + 1):
-        file = PredictionFile(folder.fold(number).predictions)
+        file = PredictionIndex(folder.fold(number).predictions)
         for document_id in file.document_ids:
             gold, found = n_right(list(file.of(document_id)))
             total, right = total + gold, right + found
