@@ -2,6 +2,9 @@
 
 First the oldest memory lines, then context far from the mention; far from its first fragment,
 where its fragments lie too far apart. Linking and explaining share this rule.
+
+Formats that write memory inline lose lines in groups: until the next group goes, a document's
+prompts go on sharing their beginning, which is then not computed again.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from typing import NamedTuple
 
 from longbel_cli.prompts import DocumentPrompts, MemoryLine, Prompt
 from longbel_cli.types import Mention, Span
+
+_GROUP = 8
 
 
 class Shortened(NamedTuple):
@@ -28,7 +33,8 @@ def shortened(
     encode: Callable[[Prompt], list[int]],
     limit: int,
 ) -> Shortened:
-    """The most that fits into `limit` tokens; without memory and context where nothing does."""
+    """The most that fits into `limit` tokens (inline memory: by whole groups of lines); without
+    memory and context where nothing does."""
 
     def fits(lines: int, window: Span | None = None) -> bool:
         prompt = prompts.render(mention, memory[len(memory) - lines :], window)
@@ -37,7 +43,10 @@ def shortened(
     if fits(len(memory)):
         return Shortened(len(memory), None)
     if fits(0):
-        return Shortened(_largest(len(memory), fits), None)
+        dropped = len(memory) - _largest(len(memory), fits)
+        if prompts.form.memory == "inline":
+            dropped = -(-dropped // _GROUP) * _GROUP
+        return Shortened(max(len(memory) - dropped, 0), None)
     end = prompts.document.passages[-1].end
     core = Span(mention.start, mention.end)
     if not fits(0, core):

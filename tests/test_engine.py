@@ -5,10 +5,12 @@ A prompt's ids are its characters, so that what the decoder was asked can be rea
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Hashable, Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -445,6 +447,28 @@ def test_the_oldest_memory_lines_are_dropped_first() -> None:
         assert len(seen[number]) + len(lines[-len(kept) - 1]) + 1 > longest
         dropped += len(lines) - len(kept)
     assert engine.shortened == {"long": Shortening(memory_lines=dropped, contexts=0)}
+
+
+@pytest.mark.parametrize("form", ["long", "echoed"])
+def test_inline_memory_is_dropped_by_groups_so_that_prompts_share_their_beginning(form) -> None:
+    words = [f"w{number:02}" for number in range(40)]
+    doc = document("long", "Of " + ", ".join(words) + ".", *words)
+    script = answers(**{word: number for number, word in enumerate(words)})
+    whole = ScriptedDecoder(script)
+    engine_of(whole, form).link_window([doc])
+    longest = len(prompts(whole, 0)[20])
+    decoder = ScriptedDecoder(script)
+    engine = engine_of(decoder, form, longest=longest)
+    engine.link_window([doc])
+    seen = prompts(decoder, 0)
+    assert seen[:21] == prompts(whole, 0)[:21] and all(len(one) <= longest for one in seen)
+    left = [len(re.findall("<SEP>", prompt)) for prompt in seen]
+    dropped = [number - lines for number, lines in enumerate(left)]
+    assert set(dropped) <= {0, 8, 16, 24, 32} and dropped == sorted(dropped) and max(dropped) >= 16
+    changes = sum(before != after for before, after in pairwise(dropped))
+    apart = sum(not after.startswith(before) for before, after in pairwise(seen))
+    assert apart == changes
+    assert engine.shortened == {"long": Shortening(memory_lines=sum(dropped), contexts=0)}
 
 
 @pytest.mark.parametrize("form", ["hybrid_long", "long", "hybrid_medium"])
