@@ -22,11 +22,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from kb_builder.store import KnowledgeBase
 from longbel_cli.checkpoint import Checkpoint
+from longbel_cli.corpora import read_corpus
+from longbel_cli.corpora.resolve import TypeResolver, resolve_types
 from longbel_cli.decoders import Beam, Request
 from longbel_cli.linker import Linker, LinkOptions
 from longbel_cli.types import Document, Mention, Passage, Span
@@ -94,6 +97,12 @@ def documents(
             found.append(Mention(f"T{index}", (span,), name, kb.group(row), kb.group(row)))
         made.append(Document(f"d{number}", (Passage(text),), tuple(found), "benchmark"))
     return made
+
+
+def first_documents(path: Path, kb: KnowledgeBase, n: int) -> list[Document]:
+    """The first documents of a corpus that have mentions."""
+    linkable = resolve_types(read_corpus([path]), TypeResolver(kb.groups), unknown="skip")
+    return list(islice((one for one in linkable if one.mentions), n))
 
 
 def nested_trie(trie: Any, root: int, end_id: int) -> dict[int, Any]:
@@ -212,9 +221,12 @@ def measure(args: argparse.Namespace, context_format: str) -> dict[str, Any]:
         dtype=args.dtype, max_batch_tokens=args.max_batch_tokens,
     )  # fmt: skip
     linker = Linker.open(args.model, args.kb, options)
-    corpus = documents(
-        linker.knowledge_base, linker.checkpoint, args.documents, args.context, args.mentions
-    )
+    if args.corpus:
+        corpus = first_documents(args.corpus, linker.knowledge_base, args.documents)
+    else:
+        corpus = documents(
+            linker.knowledge_base, linker.checkpoint, args.documents, args.context, args.mentions
+        )
     tries = {
         group: nested_trie(linker.trie, root, linker.end_id)
         for group, root in linker.trie.roots.items()
@@ -250,7 +262,7 @@ def measure(args: argparse.Namespace, context_format: str) -> dict[str, Any]:
     host = seconds - stats.seconds_model
     return {
         "format": context_format,
-        "context": args.context,
+        "context": args.corpus.parent.name if args.corpus else args.context,
         "prompt_tokens": round(
             statistics.mean(len(o.request.prompt_ids) for o in recorder.recorded)
         ),
@@ -278,15 +290,16 @@ def measure(args: argparse.Namespace, context_format: str) -> dict[str, Any]:
 def table(rows: Sequence[dict[str, Any]], model: str) -> str:
     """The rows as Markdown."""
     lines = [
-        "| model | format | prompt tokens | times faster | mentions/s | `generate`, mentions/s "
-        "| prefilled tokens a mention | tree tokens a mention | passes a mention after the prefill "
+        "| model | texts | format | prompt tokens | times faster | mentions/s "
+        "| `generate`, mentions/s | prefilled tokens a mention | tree tokens a mention | passes a mention after the prefill "
         "| equal, near-ties, different |",
-        "|---|---|---:|---:|---:|---|---:|---:|---:|---|",
+        "|---|---|---|---:|---:|---:|---|---:|---:|---:|---|",
     ]
     for row in rows:
         compared = row["compared"]
         cells = (
             model,
+            row["context"] if isinstance(row["context"], str) else "made",
             f"`{row['format']}`",
             f"{row['prompt_tokens']:,}",
             f"**{row['ratio']}** ({row['ratio_low']}–{row['ratio_high']})",
@@ -308,6 +321,7 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=400)
     parser.add_argument("--mentions", type=int, default=30)
     parser.add_argument("--documents", type=int, default=4)
+    parser.add_argument("--corpus", type=Path, help="Its first documents in place of made ones.")
     parser.add_argument("--beams", type=int, default=5)
     parser.add_argument("--formats", default="hybrid_long")
     parser.add_argument("--repeats", type=int, default=1)

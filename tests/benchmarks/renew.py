@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         f"{_DECODE} --context 1500 --documents 2",
         f"{_DECODE} --model small --context 400 --formats hybrid_long,short,long",
         f"{_DECODE} --model small --context 1500",
+        f"{_DECODE} --model small --corpus {{data}}/corpora/bc5cdr/dev.openkb.jsonl.gz "
+        "--documents 8 --formats short,hybrid_long,long,echoed",
     ),
     "scoring": ("score_speed",),
     "explaining": ("explain_cost --device cpu --tokens 500",),
