@@ -291,8 +291,8 @@ def table(rows: Sequence[dict[str, Any]], model: str) -> str:
     """The rows as Markdown."""
     lines = [
         "| model | texts | format | prompt tokens | times faster | mentions/s "
-        "| `generate`, mentions/s | prefilled tokens a mention | tree tokens a mention | passes a mention after the prefill "
-        "| equal, near-ties, different |",
+        "| `generate`, mentions/s | prefilled tokens a mention | tree tokens a mention "
+        "| passes a mention after the prefill | equal, near-ties, different |",
         "|---|---|---|---:|---:|---:|---|---:|---:|---:|---|",
     ]
     for row in rows:
