@@ -7,7 +7,7 @@ of metrics. Corpora come as an iterator of documents, so no format is known here
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -181,43 +181,23 @@ def join(
     n_moved = _join_ids(gold, file, unmatched, found)
     n_by_span = _join_spans(gold, file, unmatched, found, same_group)
     groups = _spelled_groups(gold, file, found)
-    scored: list[ScoredMention] = []
-    no_code: list[tuple[str, str]] = []
-    n_without, n_missing = 0, 0
-    for position, mention in enumerate(gold):
-        if mention.gold is None:
-            n_without += 1
-            continue
-        if is_no_code(mention.gold):
-            no_code.append((mention.document_id, mention.mention_id))
-            continue
-        if position in found:
-            prediction = file.predictions[found[position]]
-            scored.append(
-                replace(
-                    _scored(prediction),
-                    document_id=mention.document_id,
-                    mention_id=mention.mention_id,
-                    mention=mention.mention,
-                    spans=mention.spans,
-                    gold=mention.gold,
-                )
-            )
-        else:
-            n_missing += 1
-            group = groups.get(mention.semantic_group, mention.semantic_group)
-            scored.append(
-                ScoredMention(
-                    mention.document_id,
-                    mention.mention_id,
-                    mention.mention,
-                    group,
-                    mention.spans,
-                    mention.gold,
-                    (),
-                    missing=True,
-                )
-            )
+    annotated = [
+        (place, mention, mention.gold)
+        for place, mention in enumerate(gold)
+        if mention.gold is not None
+    ]
+    no_code = tuple(
+        (mention.document_id, mention.mention_id)
+        for _, mention, code in annotated
+        if is_no_code(code)
+    )
+    scored = tuple(
+        _given(mention, code, file.predictions[found[place]])
+        if place in found
+        else _missing(mention, code, groups)
+        for place, mention, code in annotated
+        if not is_no_code(code)
+    )
     if not scored:
         raise LongbelError(
             "nothing to score: the gold corpus has no mention with a concept code",
@@ -228,25 +208,39 @@ def join(
             f"{file.path}: no mention of it is in the gold corpus, by id or by spans",
             "Are the two of the same corpus? Document ids must be equal.",
         )
-    notes = []
-    if n_moved:
-        notes.append(
-            f"{file.path}: {n_moved} mention(s) share an id but not the spans with the gold: "
-            "not joined by id"
-        )
-    if n_by_span:
-        notes.append(f"{file.path}: {n_by_span} mention(s) joined by spans and group, not by id")
-    if n_missing:
-        notes.append(
-            f"{file.path}: {n_missing} gold mention(s) have no prediction and count as wrong"
-        )
-    if unmatched:
-        notes.append(
-            f"{file.path}: {len(unmatched)} prediction(s) are in no gold mention and do not count"
-        )
+    n_missing = sum(mention.missing for mention in scored)
+    told = (
+        (n_moved, "mention(s) share an id but not the spans with the gold: not joined by id"),
+        (n_by_span, "mention(s) joined by spans and group, not by id"),
+        (n_missing, "gold mention(s) have no prediction and count as wrong"),
+        (len(unmatched), "prediction(s) are in no gold mention and do not count"),
+    )
+    notes = [f"{file.path}: {count} {words}" for count, words in told if count]
+    n_without = len(gold) - len(annotated)
     if n_without:
         notes.append(f"{n_without} mention(s) of the gold corpus have no concept code: not scored")
-    return Joined(tuple(scored), tuple(no_code), n_without, tuple(notes))
+    return Joined(scored, no_code, n_without, tuple(notes))
+
+
+def _given(mention: GoldMention, code: str, prediction: Prediction) -> ScoredMention:
+    """A gold mention with its prediction."""
+    return replace(
+        _scored(prediction),
+        document_id=mention.document_id,
+        mention_id=mention.mention_id,
+        mention=mention.mention,
+        spans=mention.spans,
+        gold=code,
+    )
+
+
+def _missing(mention: GoldMention, code: str, groups: Mapping[str, str]) -> ScoredMention:
+    """A gold mention without prediction, its group as predictions spell it."""
+    group = groups.get(mention.semantic_group, mention.semantic_group)
+    return ScoredMention(
+        mention.document_id, mention.mention_id, mention.mention, group, mention.spans, code, (),
+        missing=True,
+    )  # fmt: skip
 
 
 def _same_text(left: str, right: str) -> bool:
