@@ -267,8 +267,8 @@ def table(corpus: str, results: dict[str, dict[str, Any]]) -> str:
         f"**{corpus}**",
         "",
         "| system | Recall@1 | recurring concepts | single | consistency | after a right / wrong "
-        "one | mentions/s | training, min |",
-        "|---|---|---|---|---|---|---|---|",
+        "one | tokens a mention | mentions/s | training, min |",
+        "|---|---|---|---|---|---|---:|---:|---:|",
     ]
     for name, result in results.items():
         score, stats = result["score"], result["stats"]
@@ -278,6 +278,9 @@ def table(corpus: str, results: dict[str, dict[str, Any]]) -> str:
             for part in ("after_right", "after_wrong")
         )
         speed = f"{stats['mentions_per_second']:.1f}" if stats else "–"
+        tokens = (
+            (stats["prefill_tokens"] + stats["tree_tokens"]) / stats["mentions"] if stats else 0
+        )
         spent = result["seconds_training"]
         cells = (
             name,
@@ -286,6 +289,7 @@ def table(corpus: str, results: dict[str, dict[str, Any]]) -> str:
             percent(recurring.get("single", {}).get("recall@1")),
             f"{100 * score['consistency']['value']:.1f}",
             after,
+            f"{tokens:.0f}" if tokens else "–",
             speed,
             f"{spent / 60:.0f}" if spent else "–",
         )
