@@ -69,7 +69,7 @@ SYSTEMS = (
 LESS_CONTEXT = tuple(
     System(f"{of}, {tokens} tokens", of=of, context_tokens=tokens)
     for of in ("hybrid_medium", "hybrid_long, gold", "echoed, gold")
-    for tokens in (512, 1024, 2048)
+    for tokens in (512, 2048)
 )
 BY_NAME = {system.name: system for system in (*SYSTEMS, *LESS_CONTEXT)}
 
