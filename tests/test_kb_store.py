@@ -284,7 +284,10 @@ def test_a_damaged_audit(kb: Path, tmp_path: Path) -> None:
         look_up(KnowledgeBase.open(copy), "cold")
 
 
-def test_damaged_tries(kb: Path, tmp_path: Path, tokenizer: Tokenizer) -> None:
+def test_damaged_tries(
+    kb: Path, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # other tests keep tries in one
     copy = shutil.copytree(kb, tmp_path / "kb")
     KnowledgeBase.open(copy).trie(tokenizer)
     stored = copy / "tries" / f"{tokenizer_hash(tokenizer)}.parquet"
