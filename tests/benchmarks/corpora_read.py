@@ -197,7 +197,13 @@ def main() -> None:
     for form in chosen.formats.split(","):
         with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
             path = write(form, chosen.documents, Path(folder))
-            command = [sys.executable, __file__, "--measure", str(path)]
+            command = [
+                sys.executable,
+                "-m",
+                "tests.benchmarks.corpora_read",
+                "--measure",
+                str(path),
+            ]
             command += ["--documents", str(chosen.documents)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             print(row(form, json.loads(done.stdout)), flush=True)
