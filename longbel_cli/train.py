@@ -88,6 +88,8 @@ def _train(
     splitter_of(options)
     if options.folds is not None:
         deal(corpus.documents, options.folds, options.seed)
+    if options.predictions is not None:
+        corpus = _remembering(Path(options.predictions), corpus, knowledge_base, watch.tell)
     processes.wait()  # all have looked at what is there
     if processes.first:
         folder.claim(identity, restart)
@@ -127,6 +129,21 @@ def _corpus(
             "mentions have a target in the knowledge base"
         )
     return corpus, len(left_out)
+
+
+def _remembering(
+    path: Path,
+    corpus: TrainingCorpus,
+    knowledge_base: KnowledgeBase,
+    tell: Callable[[str], None],
+) -> TrainingCorpus:
+    """The corpus with the predictions of a file as memory."""
+    from longbel_cli.training.predicted import names_in_file, recall_of_files
+
+    names = names_in_file(path, corpus.documents, knowledge_base)
+    found = recall_of_files([path], corpus.documents)
+    tell(f"{path} in memory: Recall@1 {found['recall@1']:.4f} of {found['mentions']} mentions")
+    return corpus.remembering(names)
 
 
 def _start(

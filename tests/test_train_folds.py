@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import longbel_cli.training.fresh
 from kb_builder.build import BuildOptions, build_kb
 from kb_builder.errors import LongbelError
 from kb_builder.store import KnowledgeBase
+from longbel_cli.app import app
 from longbel_cli.checkpoint import Checkpoint
 from longbel_cli.prompts import prompt_format
 from longbel_cli.train import Computing, Outcome, Watch, train
-from longbel_cli.training import folds
+from longbel_cli.training import folds, predicted
 from longbel_cli.training.corpus import ItemSource, TrainingCorpus, TrainingDocument, gold_documents
 from longbel_cli.training.examples import ExampleMaker
 from longbel_cli.types import Candidate, Document, Mention, Passage, Prediction, Span
@@ -63,7 +66,7 @@ def test_a_predicted_answer_is_as_many_names_as_it_has_codes(tmp_path):
 
     def names(name: str, code: str, group: str = "DISO") -> object:
         candidates = (Candidate(1, code, name, 0.5),) if name else ()
-        return folds._first(Prediction("d", "T1", "x", group, (), candidates), base)
+        return predicted._first(Prediction("d", "T1", "x", group, (), candidates), base)
 
     assert names("A<+>B", "C1") == ("A<+>B",)
     assert names("C<+>A", "C2+C3") == ("C", "A")
@@ -277,7 +280,13 @@ def test_the_options_say_whether_lines_are_left_out(options, model_folder, memor
     ("given", "message"),
     [
         ({"folds": 1}, "--folds"),
-        ({"folds": None}, "--memory predicted needs --folds"),
+        ({"folds": None}, "--memory predicted needs --folds K or --predictions FILE"),
+        ({"predictions": "p.jsonl"}, "not both"),
+        ({"folds": None, "predictions": "p.jsonl", "memory": "gold"}, "--predictions puts"),
+        (
+            {"folds": None, "predictions": "p.jsonl", "corpora": (), "synthetic": 3},
+            "--predictions needs a CORPUS",
+        ),
         ({"memory": "gold"}, "does not go with --memory gold"),
         ({"memory": "best", "folds": None}, "gold, predicted, dropout"),
         ({"context_format": "hybrid_medium"}, "no memory"),
@@ -289,3 +298,72 @@ def test_what_does_not_go_together(options, given, message):
     with pytest.raises(LongbelError, match=message) as caught:
         replace(options, **given).check()
     assert caught.value.exit_code == 2
+
+
+def link_by_tfidf(options, out) -> list[dict]:
+    words = ["link", *options.corpora, "--kb", options.kb, "--linker", "tfidf", "--out", str(out)]
+    result = CliRunner().invoke(app, [*words, "--threads", "1"])
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+@pytest.fixture
+def by_tfidf(options, tmp_path):
+    """The same, with what the baseline writes for the corpus as memory."""
+    link_by_tfidf(options, tmp_path / "tfidf.jsonl")
+    return replace(options, folds=None, predictions=str(tmp_path / "tfidf.jsonl"))
+
+
+def test_memory_is_what_another_linker_wrote(by_tfidf, tmp_path, remembered):
+    stages, told = [], []
+    watch = Watch(on_stage=stages.append, tell=told.append)
+    assert train(by_tfidf, tmp_path / "model", watch=watch) is Outcome.FINISHED
+    assert stages == []  # one training
+    predicted = {}
+    for line in map(json.loads, Path(by_tfidf.predictions).read_text().splitlines()):
+        name = line["pred_concept_name"]
+        predicted.setdefault(line["document_id"], []).append((name,) if name else None)
+    assert remembered == [predicted]
+    assert predicted["d2"] == [("Heart",), None, ("Aspirin",)]  # no name is like "rash"
+    assert f"{by_tfidf.predictions} in memory: Recall@1 0.9167 of 12 mentions" in told
+
+
+def test_a_training_goes_on_with_the_same_predictions_wherever_they_lie(by_tfidf, tmp_path):
+    out, moved = tmp_path / "model", tmp_path / "moved.jsonl"
+    with pytest.raises(KilledError):
+        train(by_tfidf, out, Computing(save_every=1), Watch(on_step=kill_at(2)))
+    moved.write_bytes(Path(by_tfidf.predictions).read_bytes())
+    elsewhere = replace(by_tfidf, predictions=str(moved))
+    moved.write_text(moved.read_text().replace("Fever", "Cough"))
+    with pytest.raises(LongbelError, match="content of predictions"):
+        train(elsewhere, out)
+    moved.write_bytes(Path(by_tfidf.predictions).read_bytes())
+    assert train(elsewhere, out) is Outcome.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[2:], "document d0 are missing"),
+        (lambda lines: lines[1:], "document d0 are not those of its mentions"),
+        (lambda lines: [lines[1], lines[0], *lines[2:]], "document d0 are not those"),
+    ],
+)
+def test_predictions_of_another_corpus_are_refused(by_tfidf, tmp_path, change, message):
+    path = Path(by_tfidf.predictions)
+    path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
+    with pytest.raises(LongbelError, match=message):
+        train(by_tfidf, tmp_path / "model")
+    assert not (tmp_path / "model.run").exists()
+
+
+def test_the_command_takes_predictions(by_tfidf, tmp_path):
+    words = ["train", *by_tfidf.corpora, "--kb", by_tfidf.kb, "--base", by_tfidf.base, "--epochs",
+             "1", "--predictions", by_tfidf.predictions, "--out", str(tmp_path / "m")]  # fmt: skip
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    card = json.loads((tmp_path / "m" / "longbel_training.json").read_text())
+    assert card["options"]["memory"] == "predicted"
+    missing = CliRunner().invoke(app, [*words[:-3], str(tmp_path / "no.jsonl"), *words[-2:]])
+    assert missing.exception.exit_code == 3
+    assert "no.jsonl" in str(missing.exception)

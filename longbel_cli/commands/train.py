@@ -115,9 +115,8 @@ def train(
     memory: Annotated[
         str | None,
         typer.Option(
-            help="Names in memory: gold, predicted (by models that did not see the document, "
-            "see --folds) or dropout (gold, with lines left out).  [default: gold; predicted "
-            "with --folds]"
+            help="Names in memory: gold, predicted (see --folds and --predictions) or dropout "
+            "(gold, with lines left out).  [default: predicted with one of these two, else gold]"
         ),
     ] = None,
     folds: Annotated[
@@ -126,6 +125,14 @@ def train(
             metavar="K",
             help="Robust memory: train K models on K-1 parts of the corpus each to predict the "
             "rest, then the final model with those predictions in memory.",
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Robust memory for less: what `longbel link` wrote for the same corpora, by a "
+            "model that did not see them or by --linker tfidf.",
         ),
     ] = None,
     keep_folds: Annotated[
@@ -226,7 +233,7 @@ def train(
     if learning_rate is None:
         learning_rate = 1e-3 if fresh is not None else 2e-4 if lora else 3e-5
     if memory is None:
-        memory = "gold" if folds is None else "predicted"
+        memory = "gold" if folds is None and predictions is None else "predicted"
     options = TrainOptions(
         kb=str(kb), corpora=tuple(corpus or ()), base=base, fresh=fresh,
         context_format=context_format, language=language,
@@ -239,7 +246,7 @@ def train(
         save_dtype=save_dtype, seed=seed, memory=memory, memory_dropout=memory_dropout,
         folds=folds, validate=tuple(validate or ()), validate_every=validate_every,
         validate_mentions=validate_mentions, lora=lora, lora_rank=lora_rank,
-        lora_alpha=lora_alpha,
+        lora_alpha=lora_alpha, predictions=None if predictions is None else str(predictions),
     )  # fmt: skip
     computing = Computing(device, save_every, accumulate, checkpointing, keep_folds)
     if threads is not None:

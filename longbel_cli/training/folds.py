@@ -16,10 +16,7 @@ from typing import Any
 import torch
 
 from kb_builder.errors import LongbelError
-from kb_builder.store import KnowledgeBase
-from longbel_cli.cases import candidate_names
 from longbel_cli.checkpoint import Checkpoint
-from longbel_cli.corpora.predictions import PredictionIndex
 from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions, LinkJob
 from longbel_cli.linker import Linker, LinkOptions
 from longbel_cli.run import Shard, Stopped, StopSignals, merge_run
@@ -29,9 +26,9 @@ from longbel_cli.training.corpus import TrainingCorpus, TrainingDocument
 from longbel_cli.training.examples import Names
 from longbel_cli.training.fitting import Setting, fit
 from longbel_cli.training.folder import RunFolder, TrainingFiles
+from longbel_cli.training.predicted import names_in_file, recall_of_files
 from longbel_cli.training.publish import publish
-from longbel_cli.training.validation import n_right
-from longbel_cli.types import Document, Prediction
+from longbel_cli.types import Document
 
 # A CPU's cap, so that the budget does not depend on how much memory is free at the moment.
 _CPU_TOKENS_IN_FLIGHT = 8_192
@@ -78,7 +75,7 @@ def predicted_names(
         setting.processes.wait()
         if setting.processes.first:
             _clear(files, setting.computing.keep_folds)
-        predicted |= _names(files.predictions, held_out, setting.knowledge_base)
+        predicted |= names_in_file(files.predictions, held_out, setting.knowledge_base)
     _tell_recall(setting, folder, k)
     return predicted
 
@@ -185,47 +182,9 @@ def _clear(files: TrainingFiles, keep_model: bool) -> None:
     files.state.unlink(missing_ok=True)
 
 
-def _names(
-    path: Path, held_out: Sequence[TrainingDocument], knowledge_base: KnowledgeBase
-) -> dict[str, list[Names]]:
-    """The first candidate's names for each mention, by document id."""
-    file = PredictionIndex(path)
-    predicted: dict[str, list[Names]] = {}
-    for one in held_out:
-        document = one.document
-        predictions = list(file.of(document.id))
-        if [line.mention_id for line in predictions] != [m.id for m in document.mentions]:
-            raise LongbelError(
-                f"{path}: the predictions of document {document.id} are not those of its mentions",
-                "The corpus has changed since. Put it back, or start anew with --restart.",
-            )
-        predicted[document.id] = [_first(line, knowledge_base) for line in predictions]
-    return predicted
-
-
-def _first(prediction: Prediction, knowledge_base: KnowledgeBase) -> Names:
-    """As memory shows it; None where nothing was predicted."""
-    if not prediction.candidates:
-        return None
-    group, known = prediction.semantic_group, knowledge_base.groups
-    # A group that the knowledge base lacks was linked against all of them.
-    groups = [group] if group in known else known
-    return candidate_names(
-        prediction.candidates[0].concept_name,
-        prediction.candidates[0].concept_code,
-        lambda name: any(knowledge_base.lookup(name, one) is not None for one in groups),
-    )
-
-
 def out_of_fold_recall(folder: RunFolder, k: int) -> dict[str, Any]:
     """Recall@1 of the folds' models on what they did not see, over all folds."""
-    total = right = 0
-    for number in range(1, k + 1):
-        file = PredictionIndex(folder.fold(number).predictions)
-        for document_id in file.document_ids:
-            gold, found = n_right(list(file.of(document_id)))
-            total, right = total + gold, right + found
-    return {"recall@1": round(right / max(total, 1), 6), "mentions": total}
+    return recall_of_files([folder.fold(number).predictions for number in range(1, k + 1)])
 
 
 def _tell_recall(setting: Setting, folder: RunFolder, k: int) -> None:

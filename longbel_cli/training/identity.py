@@ -16,11 +16,13 @@ from longbel_cli.training.options import TrainOptions, plain
 
 @dataclass(frozen=True)
 class Inputs:
-    """Contents: a knowledge base's signature, and the hash of each corpus's files in order."""
+    """Contents: a knowledge base's signature, the hash of each corpus's files in order, and that
+    of the predictions in memory."""
 
     kb: str
     corpora: tuple[str, ...]
     validate: tuple[str, ...]
+    predictions: str | None = None
 
     @classmethod
     def read(cls, options: TrainOptions) -> Inputs:
@@ -31,18 +33,22 @@ class Inputs:
             KnowledgeBase.open(options.kb).signature,
             _hashes(options.corpora, options.corpus_format),
             _hashes(options.validate, options.corpus_format),
+            _hash([Path(options.predictions)]) if options.predictions is not None else None,
         )
 
 
 def _hashes(paths: Sequence[str], form: str) -> tuple[str, ...]:
     from longbel_cli.corpora import Corpus
-    from longbel_cli.runs import inputs
     from longbel_cli.runs.corpus_source import input_files
 
-    def files(path: str) -> list[Path]:
-        return input_files(Corpus([path], form))
+    return tuple(_hash(input_files(Corpus([path], form))) for path in paths)
 
-    return tuple(inputs.Inputs.read(files(path)).summary()["sha256"] for path in paths)
+
+def _hash(files: Sequence[Path]) -> str:
+    from longbel_cli.runs.inputs import Inputs as Contents
+
+    found: str = Contents.read(files).summary()["sha256"]
+    return found
 
 
 @dataclass(frozen=True)
@@ -76,5 +82,5 @@ class Identity:
         ]
 
 
-def _as_json(content: str | tuple[str, ...]) -> str | list[str]:
-    return content if isinstance(content, str) else list(content)
+def _as_json(content: str | tuple[str, ...] | None) -> str | list[str] | None:
+    return list(content) if isinstance(content, tuple) else content

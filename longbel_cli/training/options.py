@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from longbel_cli.training.loop import Step
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-# Where the names in memory come from: the gold concepts, the model's own out-of-fold
-# predictions, or the gold with lines left out at random.
+# Where the names in memory come from: the gold concepts, predictions (the model's own out of
+# fold, or those of a file), or the gold with lines left out at random.
 MEMORIES = ("gold", "predicted", "dropout")
 
 
@@ -35,7 +35,8 @@ class TrainOptions:
     `max_length` in tokens, longer examples are shortened. `memory_weight` puts a loss on the
     names in memory, 0 trains on completions alone.
     Without `composite` a mention with several gold concepts is context only.
-    `folds` goes with the memory `predicted`; `memory_dropout` is the share of lines that the
+    One of `folds` and `predictions`, a file of `link`, goes with the memory `predicted`;
+    `memory_dropout` is the share of lines that the
     memory `dropout` leaves out. `validate` names corpora, of which whole documents with
     `validate_mentions` mentions are linked every `validate_every` steps. With `also_formats`
     each example is in one of these or in `context_format`, drawn evenly.
@@ -76,6 +77,7 @@ class TrainOptions:
     lora_rank: int = 16
     lora_alpha: int = 32
     also_formats: tuple[str, ...] = ()
+    predictions: str | None = None
 
     @property
     def formats(self) -> tuple[PromptFormat, ...]:
@@ -126,16 +128,20 @@ class TrainOptions:
     def _about_memory(self) -> tuple[tuple[bool, str], ...]:
         form = PROMPT_FORMATS.get(self.context_format)
         no_memory = form is not None and form.memory == "none"
+        sources = {"--folds": self.folds, "--predictions": self.predictions}
+        given = next((flag for flag, value in sources.items() if value is not None), None)
         return (
             (not 0 <= self.memory_weight <= 1, "--memory-weight lies between 0 and 1"),
             (self.memory not in MEMORIES, f"--memory: choose one of {', '.join(MEMORIES)}"),
             (not 0 <= self.memory_dropout < 1, "--memory-dropout is a share, from 0 to below 1"),
             (self.folds is not None and self.folds < 2, "--folds must be at least 2"),
-            (self.folds is not None and not self.corpora, "--folds needs a CORPUS"),
-            (self.folds is not None and self.memory != "predicted",
-             f"--folds predicts the names in memory: it does not go with --memory {self.memory}"),
-            (self.folds is None and self.memory == "predicted",
-             "--memory predicted needs --folds K"),
+            (self.folds is not None and self.predictions is not None,
+             "give --folds K or --predictions FILE, not both"),
+            (given is not None and not self.corpora, f"{given} needs a CORPUS"),
+            (given is not None and self.memory != "predicted",
+             f"{given} puts predicted names in memory: it does not go with --memory {self.memory}"),
+            (given is None and self.memory == "predicted",
+             "--memory predicted needs --folds K or --predictions FILE"),
             (self.memory != "gold" and no_memory,
              f"--context-format {self.context_format} shows no memory, so there is only "
              "--memory gold"),

@@ -34,12 +34,14 @@ class System:
     system of another row (`of`) that may read no more than `context_tokens`.
 
     A prompt that is appended to holds the document's earlier answers as they were given: with
-    `every_answer` each of them is learnt from, and half as many prompts are drawn.
+    `every_answer` each of them is learnt from, and half as many prompts are drawn. Robust memory
+    is predicted by folds, or by the baseline `memory_by`.
     """
 
     name: str
     context_format: str | None = None
     robust: bool = False
+    memory_by: str | None = None
     every_answer: bool = False
     linker: str | None = None
     parts: tuple[str, ...] = ()
@@ -60,6 +62,7 @@ SYSTEMS = (
     System("hybrid_short", "hybrid_short"),
     System("hybrid_long, gold", "hybrid_long"),
     System("hybrid_long, robust", "hybrid_long", robust=True),
+    System("hybrid_long, tfidf memory", "hybrid_long", memory_by="tfidf"),
     System("long, gold", "long", every_answer=True),
     System("long, robust", "long", robust=True, every_answer=True),
     System("echoed, gold", "echoed", every_answer=True),
@@ -84,11 +87,13 @@ class Track:
     systems: tuple[System, ...] = SYSTEMS
     models: str | None = None
     split: str = "dev"
+    mentions_per_document: int = 2
 
 
 TRACKS = {
     "en": Track("en", ("bc5cdr", "ncbi_disease")),
-    "fr": Track("fr", ("quaero_emea", "quaero_medline")),
+    # Eleven long leaflets, and titles with a mention or two.
+    "fr": Track("fr", ("quaero_emea", "quaero_medline"), mentions_per_document=25),
     "es": Track("es", ("spaccc",)),
     "craft": Track(
         "en",
@@ -131,7 +136,7 @@ class Bench:
         args = self.args
         if system.context_format is None or self.track.models is not None:
             return
-        drawn = args.mentions_per_document
+        drawn = args.mentions_per_document or self.track.mentions_per_document
         if system.every_answer:
             drawn = max(drawn // 2, 1)
         self._timed(
@@ -142,8 +147,20 @@ class Bench:
             "--memory-weight", int(system.every_answer),
             "--learning-rate", args.learning_rate, "--tokens-per-batch", args.tokens_per_batch,
             "--seed", args.seed, "--dtype", args.dtype,
-            *(("--folds", args.folds) if system.robust else ()), *self._machine(),
+            *(("--folds", args.folds) if system.robust else ()), *self._memory(system),
+            *self._machine(),
         )  # fmt: skip
+
+    def _memory(self, system: System) -> tuple[Any, ...]:
+        """What a baseline predicts for the training splits."""
+        if system.memory_by is None:
+            return ()
+        out = self.work / f"train.{system.memory_by}.jsonl"
+        self._longbel(
+            "link", *self._corpora("train"), "--kb", self.kb, "--linker", system.memory_by,
+            "--unknown-group", "skip", "--out", out,
+        )  # fmt: skip
+        return ("--predictions", out)
 
     def link(self, system: System, corpus: str) -> None:
         out = self._predictions(system, corpus)
@@ -326,7 +343,7 @@ def main() -> None:
     parser.add_argument("--size", default="small")
     parser.add_argument("--base-steps", type=int, default=2500)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--mentions-per-document", type=int, default=2)
+    parser.add_argument("--mentions-per-document", type=int, help="An epoch; default: the track's.")
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--tokens-per-batch", type=int, default=4096)
     parser.add_argument("--folds", type=int, default=2)
