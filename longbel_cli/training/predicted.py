@@ -44,15 +44,18 @@ def names_in_file(
 def recall_of_files(
     paths: Sequence[Path], documents: Sequence[TrainingDocument] | None = None
 ) -> dict[str, Any]:
-    """Recall@1 over all files: of all their documents, or of these alone."""
-    wanted = None if documents is None else {one.document.id for one in documents}
+    """Recall@1 over all files: of all their mentions, or of those of `documents` with a target."""
+    targeted = None if documents is None else {one.document.id: one for one in documents}
     total = right = 0
     for path in paths:
         file = PredictionIndex(path)
         for document_id in file.document_ids:
-            if wanted is None or document_id in wanted:
-                gold, found = n_right(list(file.of(document_id)))
-                total, right = total + gold, right + found
+            predictions = list(file.of(document_id))
+            if targeted is not None:
+                one = targeted.get(document_id)
+                predictions = [] if one is None else [predictions[at] for at in one.trainable]
+            gold, found = n_right(predictions)
+            total, right = total + gold, right + found
     return {"recall@1": round(right / max(total, 1), 6), "mentions": total}
 
 
