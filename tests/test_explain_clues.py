@@ -189,8 +189,8 @@ def test_integrated_gradients_of_the_sample_model_are_complete():
     """On what was linked: the signed scores add up to the change of the log-probability."""
     document = next(iter(read_corpus([sample("corpus") / "brat" / "en"])))
     predictions = list(sample_linker().link([document]))
-    options = ExplainOptions(methods=("integrated",), steps=64)
+    options = ExplainOptions(methods=("integrated",), steps=128)
     explained = saliency_maps(sample_linker(), options)([document], predictions)
-    for explanation in islice(explained, 3):
+    for explanation in islice(explained, 2):
         (found,) = explanation.attributions
-        assert abs(found.delta) <= 0.05 * abs(found.objective - found.baseline_objective)
+        assert abs(found.delta) <= 0.02 * abs(found.objective - found.baseline_objective)
