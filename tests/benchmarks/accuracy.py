@@ -94,7 +94,7 @@ TRACKS = {
     "en": Track("en", ("bc5cdr", "ncbi_disease")),
     # Eleven long leaflets, and titles with a mention or two.
     "fr": Track("fr", ("quaero_emea", "quaero_medline"), mentions_per_document=25),
-    "es": Track("es", ("spaccc",)),
+    "es": Track("es", ("spaccc",), mentions_per_document=1),
     "craft": Track(
         "en",
         ("craft",),
@@ -260,7 +260,7 @@ class Bench:
 
     def _seconds(self, label: str) -> str:
         """One file a training: several processes may share WORK, each with its `--systems`."""
-        return f"{label.replace(', ', '-')}.seed{self.args.seed}.seconds.json"
+        return f"{label.replace(', ', '-').replace(' ', '-')}.seed{self.args.seed}.seconds.json"
 
     def _read(self, name: str) -> Any:
         path = self.work / name
