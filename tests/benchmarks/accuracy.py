@@ -7,9 +7,9 @@ Llama is trained from scratch on documents made from the names of the KB, in all
 alike; from it each system is fine-tuned on the training splits (the same schedule) and linked on
 the development splits. Every step is a `longbel` command that goes on where it stopped, so the same
 call finishes an interrupted benchmark, and several calls may share WORK, each with some of the
-systems. Prints Markdown tables and keeps all results in WORK/TRACK/results.seed0.json. With `--base
-MODEL` another model is fine-tuned, on a GPU say. Track `craft`: whole articles, linked by the
-models of track `en` that may read no more than so many tokens of context.
+systems. Keeps all results in WORK/TRACK/results.seed0.json and prints Markdown tables of what is
+there. With `--base MODEL` another model is fine-tuned, on a GPU say. Track `craft`: whole articles,
+linked by the models of track `en` that may read no more than so many tokens of context.
 """
 
 from __future__ import annotations
@@ -203,13 +203,15 @@ class Bench:
             "seconds_training": self._read(self._seconds(system.name)),
         }
 
-    def keep(self, results: dict[str, dict[str, Any]]) -> None:
-        """Beside those of other calls."""
+    def keep(self, results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Beside those of other calls: all that is known now, by corpus, in the order of rows."""
         name = f"results.seed{self.args.seed}.json"
         known = self._read(name) or {}
-        self._write(
-            name, {corpus: known.get(corpus, {}) | found for corpus, found in results.items()}
-        )
+        for corpus, found in results.items():
+            together = known.get(corpus, {}) | found
+            known[corpus] = {row: together[row] for row in BY_NAME if row in together}
+        self._write(name, known)
+        return {corpus: known[corpus] for corpus in results}
 
     def _model(self, system: System) -> Path:
         track = self.track.models or self.args.track
@@ -327,8 +329,8 @@ def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
     for corpus in bench.track.corpora:
         for system in systems:
             results[corpus][system.name] = bench.score(system, corpus)
-        print(table(corpus, results[corpus]), end="\n\n", flush=True)
-    bench.keep(results)
+    for corpus, rows in bench.keep(results).items():
+        print(table(corpus, rows), end="\n\n", flush=True)
 
 
 def main() -> None:
