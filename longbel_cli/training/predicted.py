@@ -35,7 +35,8 @@ def names_in_file(
             wrong = "are not those of its mentions" if predictions else "are missing"
             raise LongbelError(
                 f"{path}: the predictions of document {document.id} {wrong}",
-                "It must hold what `longbel link` wrote for the same corpora, as they are now.",
+                "It must hold what `longbel link` wrote for the same corpora, as they are now, "
+                "with the same --format and --unknown-group.",
             )
         named[document.id] = [_first(line, knowledge_base) for line in predictions]
     return named
