@@ -79,7 +79,7 @@ def test_a_written_prediction_is_read_back(tmp_path: Path) -> None:
         b"\xef\xbb\xbf" + lines(LINE).encode(),
         lines(LINE).replace("\n", "\r\n").encode(),
         b"\n" + lines(LINE).encode() + b"\n\n",
-        gzip.compress(lines(LINE).encode()),
+        gzip.compress(lines(LINE).encode(), mtime=0),
         lines(LINE).rstrip("\n").encode(),
     ],
     ids=["BOM", "CRLF", "empty lines", "gzip", "no last newline"],
@@ -133,7 +133,10 @@ def test_duplicates_are_left_out_and_said(tmp_path: Path) -> None:
         (b'{"document_id": "\xff"}', "p.jsonl:1: not UTF-8"),
         ("", "p.jsonl: holds no predictions"),
         ("\n \n", "p.jsonl: holds no predictions"),
-        (gzip.compress(lines(LINE).encode())[:-20] + b"x" * 20, "p.jsonl: the gzip data is dama"),
+        (
+            gzip.compress(lines(LINE).encode(), mtime=0)[:-20] + b"x" * 20,
+            "p.jsonl: the gzip data is dama",
+        ),
         (b"\x1f\x8b\x08torn", "p.jsonl: the gzip data is damaged or cut short"),
     ],
 )
