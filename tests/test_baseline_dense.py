@@ -104,39 +104,64 @@ def test_against_a_loop(
             assert [hit.score for hit in hits] == pytest.approx(scores, abs=2e-5)
 
 
-def test_the_index_is_made_once_and_whole(
-    base: KnowledgeBase, encoder_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("torn", "again"),
+    [
+        (0, [2, 2]),  # two chunks are there, the second one is not trusted
+        (1, [2, 2, 2]),  # the second one is torn
+        (10_000, [2, 2, 2]),  # so is the header
+    ],
+)
+def test_the_index_is_made_once_and_goes_on(
+    base: KnowledgeBase,
+    encoder_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    torn: int,
+    again: list[int],
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     rows = base.rows_of_group("Disorders")
     encode, encoded = DenseRanker.encode, []
 
     def counted(self: DenseRanker, texts: Any) -> np.ndarray:
-        if len(encoded) == 1:
-            encoded.append(-1)
-            raise RuntimeError("a test")
         encoded.append(len(texts))
+        if len(encoded) == 3:
+            raise RuntimeError("a test")
         return encode(self, texts)
 
     monkeypatch.setattr(DenseRanker, "encode", counted)
-    monkeypatch.setattr("longbel_cli.baselines.dense._ROWS_PER_CHUNK", 4)
+    monkeypatch.setattr("longbel_cli.baselines.dense._ROWS_PER_CHUNK", 2)
 
     def ranker(pooling: str = "cls") -> DenseRanker:
         return DenseRanker(base, PublishedModel.open(encoder_folder), pooling, "cpu")
 
     with pytest.raises(RuntimeError, match="a test"):
         ranker().prepare(rows)
-    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".npy", ".part")]
+    assert not list(tmp_path.rglob("*.npy"))
+    (part,) = tmp_path.rglob("*.part")
+    part.write_bytes(part.read_bytes()[: max(part.stat().st_size - torn, 0)])
     size = ranker().prepare(rows)
-    assert size == 6 * 16 * 4 and encoded == [4, -1, 4, 2]
-    assert ranker().prepare(rows) == size and encoded == [4, -1, 4, 2]
+    assert size == 6 * 16 * 4 and encoded[3:] == again
+    assert not list(tmp_path.rglob("*.part"))
+    assert ranker().prepare(rows) == size and encoded[3:] == again
+    (made,) = tmp_path.rglob("*.npy")
+    names = base.names_of(np.arange(rows.start, rows.stop))
+    chunks = [encode(ranker(), names[start : start + 2]) for start in (0, 2, 4)]
+    assert np.array_equal(np.load(made), np.concatenate(chunks))
+
+
+def test_an_index_is_of_one_pooling_and_kind_of_device(
+    base: KnowledgeBase, encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ranker(pooling: str = "cls") -> DenseRanker:
+        return DenseRanker(base, PublishedModel.open(encoder_folder), pooling, "cpu")
+
     assert ranker("mean").index_folder != ranker().index_folder
     on_cpu = ranker().index_folder
     with monkeypatch.context() as patched:
         patched.setattr(DenseRanker, "found", lambda self: {"device_type": "cuda"})
         assert ranker().index_folder != on_cpu
-    ranker("mean").prepare(rows)
-    assert encoded == [4, -1, 4, 2, 4, 2]
 
 
 def test_the_command(

@@ -8,6 +8,7 @@ exact, by matrix products over blocks of names.
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from kb_builder.trie_files import locked
 from longbel_cli.baselines.folder import PublishedModel
 from longbel_cli.baselines.ranking import Hit, Ranker, best_names, merged
 from longbel_cli.linker import device_type, pin_threads, weight_bytes
+from longbel_cli.progress import Progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -158,20 +160,27 @@ class DenseRanker(Ranker):
         return cache_folder() / "dense" / digest.hexdigest()[:16]
 
     def _write_vectors(self, path: Path, rows: range) -> None:
-        """All or nothing: a name that is not there yet is taken by a whole file."""
+        """Chunk by chunk beside the place, so that a stop costs two chunks at most; then there
+        as a whole."""
         log.info("computing the vectors of %d names, once, to %s", len(rows), path)
-        growing = path.with_suffix(f".{os.getpid()}.part")
-        shape = (len(rows), int(self._model.config.hidden_size))
-        try:
-            vectors = np.lib.format.open_memmap(growing, "w+", np.float32, shape)
-            for start in range(0, len(rows), _ROWS_PER_CHUNK):
-                stop = min(start + _ROWS_PER_CHUNK, len(rows))
-                chunk = np.arange(rows.start + start, rows.start + stop)
-                vectors[start:stop] = self.encode(self.knowledge_base.names_of(chunk))
-            vectors.flush()
-            growing.replace(path)
-        finally:
-            growing.unlink(missing_ok=True)
+        growing = path.with_suffix(".part")
+        header = _npy_header(len(rows), int(self._model.config.hidden_size))
+        chunk_bytes = _ROWS_PER_CHUNK * int(self._model.config.hidden_size) * 4
+        with growing.open("ab") as file:
+            # Of what a crash left, the last chunk may not have reached the disk.
+            chunks = max((file.tell() - len(header)) // chunk_bytes - 1, 0)
+            file.truncate(len(header) + chunks * chunk_bytes if chunks else 0)
+            if not chunks:
+                file.write(header)
+            done, quiet = chunks * _ROWS_PER_CHUNK, not log.isEnabledFor(logging.INFO)
+            with Progress("vectors", "name", quiet, len(rows) - done) as progress:
+                for start in range(done, len(rows), _ROWS_PER_CHUNK):
+                    chunk = np.arange(start, min(start + _ROWS_PER_CHUNK, len(rows))) + rows.start
+                    file.write(self.encode(self.knowledge_base.names_of(chunk)).tobytes())
+                    file.flush()
+                    os.fsync(file.fileno())
+                    progress.advance(len(chunk))
+        growing.replace(path)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """float32[texts, dimensions]: unit vectors. Texts of like length share a pass."""
@@ -197,3 +206,11 @@ class DenseRanker(Ranker):
                 weight = mask[..., None].to(hidden.dtype)
                 pooled = (hidden * weight).sum(1) / weight.sum(1)
             return torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
+
+
+def _npy_header(rows: int, dimensions: int) -> bytes:
+    """What a .npy file of float32[rows, dimensions] begins with."""
+    buffer = io.BytesIO()
+    described = {"descr": "<f4", "fortran_order": False, "shape": (rows, dimensions)}
+    np.lib.format.write_array_header_1_0(buffer, described)
+    return buffer.getvalue()
