@@ -44,6 +44,7 @@ DISO, CHEM, PROC = "Disorders", "Chemicals & Drugs", "Procedures"
         ("Asthma\u00a0attack", "Asthma attack"),
         ("Asthma (NOS)", "Asthma"),
         ("Asthma  (NOS)  ", "Asthma"),
+        ("Asthma NOS\u2003", "Asthma"),  # a blank beyond ASCII hides the ending from the bytes
         ("Asthma(NOS)", "Asthma"),
         ("Asthma, NOS", "Asthma"),
         ("Asthma NOS", "Asthma"),
