@@ -314,6 +314,20 @@ def test_an_end_ranked_behind_the_beams_is_discarded() -> None:
     assert beams == [Beam((1,), -11.0, 3)]
 
 
+def test_a_tie_with_the_worst_result_ends_the_search() -> None:
+    """As in `generate`: the live beam must be better a token, not as good. Going on would find
+    the longer name, whose end is worth more."""
+    behind = END + 5  # a token that ties with the end and comes after it
+    values = {(): {1: -1.0}, (1,): {END: -1.0, behind: -1.0}, (1, behind): {END: -0.25}}
+
+    def logprob(path: Tokens, token: int) -> float:
+        return values[path][token]
+
+    trie = trie_of({"G": [(1,), (1, behind)]})
+    beams, _ = run(trie, "G", logprob, SearchOptions(END, 1, lookahead=0))
+    assert beams == [Beam((0,), -2.0, 2)]
+
+
 def test_composite_answers_join_rows() -> None:
     values = {
         (): {1: -0.1, 2: -5.0},
