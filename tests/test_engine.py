@@ -504,9 +504,28 @@ def test_a_sentence_longer_than_the_context_is_cut(form: str) -> None:
     assert len(prompt) <= 150 and "[FEVER]" in prompt.partition("###")[2].partition("###")[0]
 
 
-def test_fragments_too_far_apart_keep_the_first() -> None:
+def test_all_sentences_that_were_cut_are_counted() -> None:
+    """Without memory each sentence is linked by itself, but a document is told of once."""
+    text = " ".join(f"{'before ' * 30}{word} came{' after' * 30}." for word in ("Fever", "Cough"))
+    engine = engine_of(ScriptedDecoder(), "short", 150)
+    engine.link_window([document("d", text, "Fever", "Cough")])
+    assert engine.shortened == {"d": Shortening(contexts=2)}
+
+
+def test_what_a_window_shortened_is_not_told_of_the_next() -> None:
+    engine = engine_of(ScriptedDecoder(), "hybrid_medium", 150)
+    engine.link_window([document("d", "before " * 40 + "FEVER", "FEVER")])
+    assert engine.shortened == {"d": Shortening(contexts=1)}
+    engine.link_window([PAIN])
+    assert engine.shortened == {}
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_fragments_too_far_apart_keep_the_first(backwards: bool) -> None:
+    """The first in the text, in whatever order the corpus names them."""
     text = "left " + "and so on " * 40 + "kidney"
     spans = (Span(0, 4), Span(len(text) - 6, len(text)))
+    spans = spans[::-1] if backwards else spans
     doc = Document("d", (Passage(text),), (Mention("T1", spans, "left kidney", "Disorders"),), "f")
     decoder = ScriptedDecoder()
     engine = engine_of(decoder, longest=130)
