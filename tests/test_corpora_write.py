@@ -495,6 +495,21 @@ def test_convert_tells_predictions_without_a_place(
     assert (out / "a" / "x.ann").read_text().count("Reference") == 1
 
 
+def test_convert_joins_fragments_in_whatever_order_they_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other tools sort the fragments of a mention that BRAT names backwards."""
+    ann = b"T1\tDISO 10 15;0 5\tcough Fever\n"
+    corpus = stored({"x.txt": BRAT_TEXT.encode(), "x.ann": ann}, tmp_path / "corpus")
+    line = json.loads(predicted("x", "T1", 0, 5, "C1"))
+    line["spans"] = [[0, 5], [10, 15]]
+    preds = tmp_path / "preds.jsonl"
+    preds.write_text(json.dumps(line) + "\n")
+    assert run("convert", preds, corpus, "--to", "brat", "--out", tmp_path / "out",
+               monkeypatch=monkeypatch) == 0  # fmt: skip
+    assert (tmp_path / "out" / "x.ann").read_text().count("Reference T1 ") == 1
+
+
 def test_convert_leaves_with_5_where_the_corpus_is_not_whole(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -509,6 +524,11 @@ def test_convert_leaves_with_5_where_the_corpus_is_not_whole(
     ("preds", "reason"),
     [
         (predicted("z", "T1", 0, 5, "C1"), "none of its 1 predictions belongs"),
+        # Two of one document: each of them counts as lost.
+        (
+            predicted("z", "T1", 0, 5, "C1") + predicted("z", "T2", 0, 5, "C1"),
+            "none of its 2 predictions belongs",
+        ),
         ('{"document_id": "a/x"}\n', "preds.jsonl:1: key 'pred_concept_code' is missing"),
         ('{"mention_id": "T1", "beams": []}\n', "preds.jsonl:1: key 'document_id' is missing"),
         (predicted("a/x", "T1", 0, 5, "\ud800"), "preds.jsonl:1: half of a surrogate pair"),

@@ -569,6 +569,10 @@ BIOC_CASES = (
          "<sentence><offset>0</offset><text>Fever.</text></sentence>"
          f"<sentence><offset>7</offset><text>Fever.</text>{annotation('A1', (7, 5))}</sentence>"
          "</passage></document>", read={"d": ["A1=D005334"]}, texts={"d": "Fever. Fever."}),
+    bioc("sentences_beside_an_empty_text", "<document><id>d</id><passage><offset>0</offset>"
+         "<text></text><sentence><offset>0</offset><text>Fever.</text>"
+         f"{annotation()}</sentence></passage></document>",
+         read={"d": ["A1=D005334"]}, texts={"d": "Fever."}),
     bioc("fragments", bioc_document(annotation("A1", (0, 5), (10, 5), text="Fever cough")),
          read={"d": ["A1=D005334"]}),
     bioc("location_without_length", bioc_document(annotation().replace(' length="5"', "")),
