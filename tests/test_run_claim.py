@@ -76,6 +76,31 @@ def test_a_holder_elsewhere_is_watched_until_its_heart_beats(folder: Path) -> No
     assert len(told) == 1
 
 
+def test_a_holder_elsewhere_that_gives_up_while_it_is_watched_gives_way(folder: Path) -> None:
+    """Giving a stream up writes its claim anew: that is no heartbeat."""
+    path = plant(folder, machine="elsewhere")
+    holder = claims.newest_claim(folder, "s")[1]
+    assert holder is not None
+    released = json.dumps(asdict(replace(holder, released=True))).encode()
+    leaving = threading.Timer(0.3, lambda: Files().write_file(path, released))
+    leaving.start()
+    claims.acquire(folder, "s", Files(), stale_seconds=60).release()
+    leaving.join()
+
+
+def test_a_claim_whose_link_was_made_but_not_confirmed_is_held(folder: Path) -> None:
+    """NFS may lose the answer to a link and then say that the name is there already."""
+
+    class LosesAnswers(Files):
+        def link(self, source: Path, target: Path) -> None:
+            super().link(source, target)
+            raise FileExistsError
+
+    claim = claims.acquire(folder, "s", LosesAnswers())
+    assert claim.path.name == "s.000001.json"
+    claim.release()
+
+
 def test_of_many_that_start_at_once_one_gets_a_dead_claim(folder: Path) -> None:
     """Threads of one process are each alive to the others, as processes would be."""
     plant(folder, number=3, pid=2**22 + 5)
@@ -107,6 +132,16 @@ def test_who_was_taken_over_writes_no_more(folder: Path) -> None:
         claim.check()
     claim.release()
     assert not claims.newest_claim(folder, "s")[1].released  # type: ignore[union-attr]
+
+
+def test_whose_claim_is_gone_writes_no_more(folder: Path) -> None:
+    """Somebody removed the run's folder; another process may have begun it anew since."""
+    claim = claims.acquire(folder, "s", Files())
+    claim.path.unlink()
+    with pytest.raises(LongbelError, match="taken this run over"):
+        claim.check()
+    claim.release()
+    assert not claim.path.exists()
 
 
 def test_a_second_writer_is_refused_and_a_killed_one_is_succeeded(
