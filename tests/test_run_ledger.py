@@ -171,6 +171,16 @@ def test_a_window_whose_record_cannot_be_written_leaves_nothing_behind(folder: P
     assert windows_of(layout) == [0, 2]
 
 
+@pytest.mark.parametrize("file", ["data", "errors"])
+def test_a_window_whose_bytes_are_not_there_is_not_done(folder: Path, file: str) -> None:
+    """Also to those who only read the ledger: `merge` then sees a gap, `status` less done."""
+    paths = write_three(folder).stream(Shard())
+    target: Path = getattr(paths, file)
+    target.write_bytes(target.read_bytes()[:-1])
+    assert [entry.window for entry in read_ledger(paths)[0]] == [0, 1]
+    assert [entry.window for entry in read_ledger(paths, merged=True)[0]] == [0, 1, 2]
+
+
 def test_a_lost_data_file_means_no_window(folder: Path) -> None:
     layout = write_three(folder)
     layout.part.unlink()

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from kb_builder.errors import LongbelError
 from longbel_cli.run import merge_run
+from longbel_cli.runs.files import Files
+from longbel_cli.runs.layout import Layout
+from longbel_cli.runs.ledger import ByteRange, Stream, WindowRecord
+from longbel_cli.runs.publish import publish
 from longbel_cli.runs.status import read_status, status_text
 from tests.run_driver import Driver, Reference
 
@@ -188,3 +194,32 @@ def test_windows_beyond_the_end_of_the_corpus_are_refused(out: Path) -> None:
     error = refusal(out)
     assert error.exit_code == 4
     assert "beyond the corpus's last, 3: 4, 5" in error.message
+
+
+def test_bytes_behind_the_last_window_are_no_part_of_the_result(folder: Path) -> None:
+    """One process grows the result in place; what a crash left at its end is not published."""
+    layout = Layout(folder / "out.jsonl")
+    layout.folder.mkdir()
+    stream = Stream(layout.stream_of_one, Files())
+
+    def describe(data: ByteRange, errors: ByteRange) -> WindowRecord:
+        return WindowRecord(0, ("d",), (), 1, 1, 0, 0, data, errors, None, True, 0.5, 1.5)
+
+    stream.commit([b"window 0\n"], [], describe)
+    stream.close()
+    layout.corpus_end.write_text('{"windows": 1}')
+    with layout.part.open("ab") as file:
+        file.write(b"window 1, in pa")
+    publish(layout, Files(), lambda: None)
+    assert layout.out.read_bytes() == b"window 0\n"
+    assert not layout.part.exists()
+
+
+def test_drafts_of_the_dead_are_swept_and_young_ones_left(out: Path) -> None:
+    """A young one may be what another process is about to rename."""
+    old, young = (run_folder(out) / "claims" / f".{name}.tmp" for name in ("old", "young"))
+    for draft in (old, young):
+        draft.write_text("draft")
+    os.utime(old, (time.time() - 7200, time.time() - 7200))
+    merge_run(out)
+    assert young.exists() and not old.exists()
