@@ -53,6 +53,19 @@ def test_a_second_interrupt_does_not_wait_for_a_question() -> None:
         time.sleep(5)
 
 
+def test_an_interrupt_after_another_signal_waits_for_a_question() -> None:
+    """Only a second interrupt breaks in: the first one lets the window be left in order."""
+    with StopSignals() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:  # pytest would take it for the user's
+            pytest.fail("the first interrupt broke in")
+        with pytest.raises(Stopped, match="SIGINT") as raised:
+            stop.check()
+        assert raised.value.exit_code == 130
+
+
 @pytest.mark.parametrize(
     ("limit", "end", "left"),
     [
