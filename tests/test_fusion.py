@@ -62,6 +62,12 @@ def test_a_tie_with_a_code_that_the_first_system_lacks() -> None:
     assert codes(fused) == ["X", "Z"]
 
 
+def test_a_score_below_0_is_more_than_none() -> None:
+    # A cosine may be negative; a system that has the code still goes before one that lacks it.
+    first, second = prediction("d:0", "X", scores=(-0.2,)), prediction("d:0", "A", scores=(0.9,))
+    assert codes(fuse_mention([first, second], AB)) == ["X", "A"]
+
+
 def test_a_tie_goes_on_to_the_second_system() -> None:
     # The first system gives both 0.5 in the order Q, P; weights make the sums equal.
     options = FusionOptions(names=("a", "b"), k=0)
@@ -112,6 +118,17 @@ def test_the_name_is_that_of_the_best_rank() -> None:
     fused = fuse_mention([first, second], AB)
     assert fused.prediction.candidates[0].concept_name == "Better name"
     assert fused.sources[0] == (Source("a", 2, pytest.approx(0.8)), Source("b", 1, 0.9))
+
+
+def test_of_equal_ranks_the_first_system_names_the_concept() -> None:
+    first, second = prediction("d:0", "X"), prediction("d:0", "X")
+    other_name = Candidate(1, "X", "Another name", 0.9)
+    second = type(second)(**{**vars(second), "candidates": (other_name,)})
+    for systems, name in (
+        ([first, second], first.candidates[0].concept_name),
+        ([second, first], "Another name"),
+    ):
+        assert fuse_mention(systems, AB).prediction.candidates[0].concept_name == name
 
 
 def test_composite_codes_are_one_whatever_their_order() -> None:
