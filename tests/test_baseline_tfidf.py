@@ -132,6 +132,13 @@ def test_only_the_rows_asked_for() -> None:
     assert [hit.row for hit in hits] == [1, 2]
 
 
+def test_scores_that_are_shown_as_equal_are_equal_however_many_there_are() -> None:
+    """The first of them stands, also where the others are larger by less than is shown."""
+    scores = np.full(1000, 0.5)
+    scores[1:] += 2e-7
+    assert best_names(scores, np.arange(1000, dtype=np.int32), 2) == [0, 1]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
