@@ -9,6 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
+
 from kb_builder.errors import LongbelError  # noqa: E402
 from longbel_cli import attribution  # noqa: E402
 from longbel_cli.attribution import (  # noqa: E402
@@ -51,6 +53,17 @@ def test_values_are_those_of_a_plain_forward():
     )
     prompts = [PROMPT, PROMPT[:4], PROMPT[2:], PROMPT[:7]]
     values = objective_values(network, prompts, [Answer(ANSWER)], max_batch_tokens=24)
+    assert values == pytest.approx([plain_logprob(network, p, ANSWER) for p in prompts], abs=1e-4)
+
+
+def test_positions_count_from_the_prompts_own_beginning():
+    """Rotary positions do not tell how a shorter prompt is padded; learnt ones do."""
+    sizes = {"num_attention_heads": 4, "hidden_size": 32, "num_hidden_layers": 2}
+    config = AutoConfig.for_model("gpt2", vocab_size=96, initializer_range=0.35, **sizes)
+    torch.manual_seed(0)
+    network = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+    prompts = [PROMPT, PROMPT[:4]]
+    values = objective_values(network, prompts, [Answer(ANSWER)], max_batch_tokens=100)
     assert values == pytest.approx([plain_logprob(network, p, ANSWER) for p in prompts], abs=1e-4)
 
 

@@ -109,16 +109,18 @@ def test_the_policy_names_exactly_the_pages_own_style_and_script():
 
 
 def test_word_steps_lead_to_the_words_in_utf16():
-    case = make_case(text="🧬 AKI 𝒳!", mention=mention_of("🧬 AKI 𝒳!", "AKI"), memory=())
+    # → is three bytes in UTF-8 and yet one unit, the others are two.
+    text = "→ 🧬 AKI 𝒳!"
+    case = make_case(text=text, mention=mention_of(text, "AKI"), memory=())
     data = page_data([explanation_of(case)])
     (passage,) = data["documents"][0]["passages"]
     units, at, found = passage["text"].encode("utf-16-le"), 0, []
     for gap, length in zip(passage["words"][::2], passage["words"][1::2], strict=True):
         found.append(units[2 * (at + gap) : 2 * (at + gap + length)].decode("utf-16-le"))
         at += gap + length
-    assert found == ["🧬", "AKI", "𝒳", "!"]
-    assert data["mentions"][0]["spans"] == [[0, 3, 6]]
-    assert len(data["mentions"][0]["maps"][0]["words"]) == 4
+    assert found == ["→", "🧬", "AKI", "𝒳", "!"]
+    assert data["mentions"][0]["spans"] == [[0, 5, 8]]
+    assert len(data["mentions"][0]["maps"][0]["words"]) == 5
 
 
 def test_spans_over_passages_and_documents_once():
