@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from longbel_cli.train import Computing, Outcome, TrainOptions, Watch, train
 from longbel_cli.training.batches import Batch, Place
 from longbel_cli.training.loop import Schedule, Trainer
 from longbel_cli.training.options import plain
+from longbel_cli.training.state import read_note, write_tensors
 from tests.tiny import tiny_model
 from tests.train_cases import (
     FOUR_DOCUMENTS,
@@ -124,11 +126,63 @@ def test_the_loss_is_the_mean_over_the_weights():
     assert loss == pytest.approx(-total.item() / 3.5, rel=1e-5)
 
 
+def test_dropout_differs_from_step_to_step_and_depends_on_the_step_alone():
+    """Base models may have dropout; a training that goes on must draw what it would have drawn."""
+
+    def loss(trainer: Trainer, number: int) -> float:
+        ids = np.array([[1, 2, 3, 4, 5]])
+        batch = Batch(ids, np.ones(ids.shape, dtype=np.float32), Place(), 1.0, 1.0)
+        return trainer._step(batch, number).loss
+
+    def trainer(seed: int) -> Trainer:
+        model = tiny_model("llama", 50, attention_dropout=0.5)
+        return Trainer(model, Schedule(1, 10, learning_rate=0.0), seed=seed)
+
+    one = trainer(seed=0)
+    seen = [loss(one, number) for number in (1, 2, 3)]
+    assert len(set(seen)) == 3
+    assert loss(trainer(seed=0), 3) == seen[2]
+    assert loss(trainer(seed=1), 3) != seen[2]
+
+
 @pytest.mark.parametrize(
     ("progress", "expected"), [(0.0, 0.0), (0.05, 0.5), (0.1, 1.0), (0.55, 0.5), (1.0, 0.0)]
 )
 def test_the_learning_rate_rises_and_falls_linearly(progress, expected):
     assert Schedule(1, None, 1.0, warmup=0.1).rate(progress) == pytest.approx(expected)
+
+
+def test_matrices_alone_decay():
+    """Without a gradient the decay is all that a step does: norms stay at 1."""
+    model = tiny_model("llama", 50)
+    before = {name: one.detach().clone() for name, one in model.named_parameters()}
+    trainer = Trainer(model, Schedule(1, 10, learning_rate=0.1, warmup=0.0, weight_decay=0.5))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    trainer._optimizer.step()
+    for name, parameter in model.named_parameters():
+        kept = 0.95 if parameter.ndim > 1 else 1.0
+        assert torch.allclose(parameter, before[name] * kept), name
+
+
+def test_a_state_is_on_the_disk_before_it_replaces_the_last(tmp_path, monkeypatch):
+    done = []
+    sync, replace_ = os.fsync, Path.replace
+
+    def synced(fd):
+        done.append(("sync", os.fstat(fd).st_ino))
+        sync(fd)
+
+    def replaced(path, target):
+        done.append(("replace", path.stat().st_ino))
+        return replace_(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    path = tmp_path / "state.safetensors"
+    write_tensors({"one": torch.ones(2)}, path, {"step": 3})
+    assert read_note(path) == {"step": 3}
+    assert done == [("sync", path.stat().st_ino), ("replace", path.stat().st_ino)]
 
 
 @pytest.mark.parametrize("steps", [1, None])

@@ -112,6 +112,14 @@ def test_names_in_memory_can_be_trained_too(checkpoint, form):
     assert len(trained(checkpoint, made, 1.0)) == 1
 
 
+def test_a_name_that_was_predicted_wrong_is_shown_and_never_learnt(checkpoint):
+    maker = ExampleMaker(checkpoint, prompt_format("hybrid_long"), memory_weight=0.5)
+    for name, learnt in ((("Fever",), [" Fever"]), (("Cough",), [])):
+        made = maker.example(DOCUMENT, TARGETS, 1, random.Random(0), memory=[name, None])
+        assert f"{{Disorders}} {name[0]}" in checkpoint.tokenizer.decode(made.ids.tolist())
+        assert trained(checkpoint, made, 0.5) == learnt
+
+
 def test_a_composite_answer_is_trained_whole(checkpoint):
     maker = ExampleMaker(checkpoint, prompt_format("hybrid_medium"))
     made = maker.example(DOCUMENT, [None, ("Cough", "Fever")], 1, random.Random(0))
