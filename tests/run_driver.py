@@ -93,6 +93,35 @@ class FailingFiles(Files):
         self._step(can_fail=False)
 
 
+class RecordedFiles(Files):
+    """Notes what is written, flushed and renamed: a kill keeps what was never flushed, a power
+    cut does not, and no test can cut the power."""
+
+    def __init__(self) -> None:
+        self._done: list[tuple[str, int]] = []
+
+    def write(self, fd: int, data: bytes) -> None:
+        self._done.append(("write", os.fstat(fd).st_ino))
+        super().write(fd, data)
+
+    def sync(self, fd: int) -> None:
+        self._done.append(("sync", os.fstat(fd).st_ino))
+        super().sync(fd)
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._done.append(("replace", source.stat().st_ino))
+        super().replace(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        self._done.append(("link", source.stat().st_ino))
+        super().link(source, target)
+
+    def done(self, folder: Path) -> list[str]:
+        """All of it in order, by the names that the files below `folder` bear now."""
+        names = {path.stat().st_ino: path.name for path in (folder, *folder.rglob("*"))}
+        return [f"{what} {names.get(number, 'what is gone')}" for what, number in self._done]
+
+
 def read_documents(
     corpus: Path, start: Position, on_problem: OnProblem
 ) -> Iterator[tuple[Position, Document]]:

@@ -16,6 +16,7 @@ from longbel_cli.runs.files import Files
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.ledger import ByteRange, Stream, WindowRecord, is_sound, read_ledger
 from longbel_cli.runs.shards import Shard
+from tests.run_driver import RecordedFiles
 
 pytest_plugins = ("tests.run_fixtures",)
 
@@ -41,10 +42,10 @@ def record(window: int, data: ByteRange, errors: ByteRange) -> WindowRecord:
     )
 
 
-def write_three(folder: Path) -> Layout:
+def write_three(folder: Path, files: Files | None = None) -> Layout:
     layout = Layout(folder / "out.jsonl")
     layout.folder.mkdir()
-    stream = Stream(layout.stream(Shard()), Files())
+    stream = Stream(layout.stream(Shard()), files or Files())
     for window in range(3):
         stream.commit(
             [f"window {window}\n".encode()],
@@ -59,6 +60,29 @@ def windows_of(layout: Layout) -> list[int]:
     stream = Stream(layout.stream(Shard()), Files())
     stream.close()
     return [entry.window for entry in stream.records]
+
+
+def test_a_window_is_on_the_disk_before_its_record(folder: Path) -> None:
+    """And the names of new files are, before anything is written to them."""
+    files = RecordedFiles()
+    write_three(folder, files)
+    new, first = files.done(folder)[:2], files.done(folder)[2:8]
+    assert new == ["sync out.jsonl.run", f"sync {folder.name}"]
+    assert first == [
+        "write out.jsonl.part", "sync out.jsonl.part", "write errors.jsonl", "sync errors.jsonl",
+        "write ledger.jsonl", "sync ledger.jsonl",
+    ]  # fmt: skip
+
+
+def test_a_whole_file_is_on_the_disk_before_it_has_its_name(folder: Path) -> None:
+    files = RecordedFiles()
+    files.write_file(folder / "old", b"1")
+    files.create_file(folder / "new", b"1")
+    in_folder = f"sync {folder.name}"
+    assert files.done(folder) == [
+        "write old", "sync old", "replace old", in_folder,
+        "write new", "sync new", "link new", in_folder,
+    ]  # fmt: skip
 
 
 def test_a_record_says_what_was_written(folder: Path) -> None:

@@ -18,8 +18,9 @@ from longbel_cli.runs.files import Files
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.ledger import ByteRange, Stream, WindowRecord
 from longbel_cli.runs.publish import publish
+from longbel_cli.runs.shards import Shard
 from longbel_cli.runs.status import read_status, status_text
-from tests.run_driver import Driver, Reference
+from tests.run_driver import Driver, RecordedFiles, Reference
 
 pytest_plugins = ("tests.run_fixtures",)
 
@@ -213,6 +214,30 @@ def test_bytes_behind_the_last_window_are_no_part_of_the_result(folder: Path) ->
     publish(layout, Files(), lambda: None)
     assert layout.out.read_bytes() == b"window 0\n"
     assert not layout.part.exists()
+
+
+def test_joined_shards_are_on_the_disk_before_the_run_is_finished(folder: Path) -> None:
+    """From `finished.json` on the shards' own files may go."""
+    layout = Layout(folder / "out.jsonl")
+    layout.folder.mkdir()
+    for window in range(2):
+        stream = Stream(layout.stream(Shard(window + 1, 2)), Files())
+        stream.commit(
+            [b"predicted\n"], [b"left out\n"],
+            lambda data, errors, window=window: WindowRecord(
+                window, ("d",), (), 1, 1, 1, 0, data, errors, None, window == 1, 0.5, 1.5
+            ),
+        )  # fmt: skip
+        stream.close()
+    layout.corpus_end.write_text('{"windows": 2}')
+    files = RecordedFiles()
+    publish(layout, files, lambda: None)
+    assert layout.out.read_bytes() == b"predicted\n" * 2
+    done = files.done(folder)
+    finished = done.index("replace finished.json")
+    for name in ("out.jsonl", "errors.jsonl"):
+        assert done.index(f"write {name}") < done.index(f"sync {name}") < finished
+        assert finished < done.index(f"replace {name}")
 
 
 def test_drafts_of_the_dead_are_swept_and_young_ones_left(out: Path) -> None:
