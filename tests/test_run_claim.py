@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import asdict, replace
@@ -52,6 +54,17 @@ def test_a_dead_holder_gives_way(folder: Path, changes: dict[str, object]) -> No
     assert claim.path.name == "s.000002.json"
     claim.release()
     assert claims.newest_claim(folder, "s")[1].released  # type: ignore[union-attr]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell")
+def test_a_zombie_is_dead(folder: Path) -> None:
+    """A killed run whose parent has not asked for it yet, as in a container without an init."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        start = claims.process_start(child.pid)
+        plant(folder, pid=child.pid, process_start=start)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        claims.acquire(folder, "s", Files()).release()
 
 
 def test_a_claim_that_cannot_be_read_gives_way(folder: Path) -> None:
