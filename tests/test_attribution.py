@@ -216,17 +216,17 @@ def test_the_model_is_left_as_it_was():
         weight.requires_grad_(True)
 
 
-def test_running_out_of_memory_halves_the_batch_and_then_says_so():
+@pytest.mark.parametrize("fitting", [1, 2])
+def test_running_out_of_memory_halves_the_batch_and_then_says_so(fitting):
     device = torch.device("cpu")
     calls: list[tuple[int, int]] = []
 
     def work(first: int, last: int) -> None:
-        if last - first > 2:
+        if last - first > fitting:
             raise torch.OutOfMemoryError
         calls.append((first, last))
 
-    attribution._in_batches(work, 7, 1, 6, device)
-    assert [last - first for first, last in calls] == [1, 1, 1, 1, 1, 1, 1] or calls[-1][1] == 7
+    attribution._in_batches(work, 7, 1, 4, device)
     assert [place for first, last in calls for place in range(first, last)] == list(range(7))
 
     def never(first: int, last: int) -> None:

@@ -72,6 +72,9 @@ def test_documents_of_a_part_are_counted() -> None:
     found = score(joined(*TABLE), ScoreOptions(n_boot=10)).by["recurring"]
     assert found["recurring"].n_documents == 1
     assert found["single"].n_documents == 1
+    # Also where nothing was predicted: the mention counts as wrong there.
+    nothing = (mention("a:0", "X", "X"), mention("b:0", "Y"))
+    assert score(joined(*nothing), ScoreOptions(n_boot=10)).by["recurring"]["single"][:2] == (2, 2)
 
 
 def test_without_training_corpus_or_kb_their_partitions_are_not_there() -> None:

@@ -56,6 +56,11 @@ def test_documents_are_dealt_evenly():
     assert sorted(one for fold in ids for one in fold) == list("abcde")
 
 
+def test_there_may_be_as_many_folds_as_documents():
+    """Leaving one out, the most that a small corpus allows."""
+    assert [len(fold) for fold in folds.deal(documents(*"abc"), 3, seed=0)] == [1, 1, 1]
+
+
 def test_a_predicted_answer_is_as_many_names_as_it_has_codes(tmp_path):
     """Names may spell the mark that stands between those of a composite answer."""
     table = tmp_path / "names.tsv"
