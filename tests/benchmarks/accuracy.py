@@ -281,9 +281,15 @@ class Bench:
         (self.work / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def share(interval: dict[str, float | None] | None) -> str:
+    """A share as `71.6`; a dash where there was nothing to count."""
+    value = None if interval is None else interval["value"]
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
 def percent(interval: dict[str, float] | None) -> str:
     """A share as `71.6 (67.2–75.9)`."""
-    if interval is None:
+    if interval is None or interval["value"] is None:
         return "–"
     value, low, high = (100 * interval[key] for key in ("value", "low", "high"))
     return f"{value:.1f} ({low:.1f}–{high:.1f})"
@@ -302,8 +308,7 @@ def table(corpus: str, results: dict[str, dict[str, Any]]) -> str:
         score, stats = result["score"], result["stats"]
         recurring, cascade = score["by"]["recurring"], score["cascade"]
         after = " / ".join(
-            f"{100 * cascade[part]['recall@1']['value']:.1f}" if part in cascade else "–"
-            for part in ("after_right", "after_wrong")
+            share(cascade.get(part, {}).get("recall@1")) for part in ("after_right", "after_wrong")
         )
         speed = f"{stats['mentions_per_second']:.1f}" if stats else "–"
         tokens = (
@@ -315,7 +320,7 @@ def table(corpus: str, results: dict[str, dict[str, Any]]) -> str:
             percent(score["recall@1"]),
             percent(recurring.get("recurring", {}).get("recall@1")),
             percent(recurring.get("single", {}).get("recall@1")),
-            f"{100 * score['consistency']['value']:.1f}",
+            share(score["consistency"]),
             after,
             f"{tokens:.0f}" if tokens else "–",
             speed,
