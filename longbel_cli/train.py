@@ -138,12 +138,18 @@ def _remembering(
     tell: Callable[[str], None],
 ) -> TrainingCorpus:
     """The corpus with the predictions of a file as memory."""
-    from longbel_cli.training.predicted import names_in_file, recall_of_files
+    from longbel_cli.training.predicted import names_of, predictions_for, recall_of
 
-    names = names_in_file(path, corpus.documents, knowledge_base)
-    found = recall_of_files([path], corpus.documents)
+    hint = (
+        "It must hold what `longbel link` wrote for the same corpora, as they are now, with the "
+        "same --format and --unknown-group."
+    )
+    predictions = predictions_for(path, corpus.documents, hint)
+    found = recall_of(
+        [predictions[one.document.id][at] for one in corpus.documents for at in one.trainable]
+    )
     tell(f"{path} in memory: Recall@1 {found['recall@1']:.4f} of {found['mentions']} mentions")
-    return corpus.remembering(names)
+    return corpus.remembering(names_of(predictions, knowledge_base))
 
 
 def _start(

@@ -56,7 +56,7 @@ def test_a_dead_holder_gives_way(folder: Path, changes: dict[str, object]) -> No
     assert claims.newest_claim(folder, "s")[1].released  # type: ignore[union-attr]
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only /proc tells a zombie")
 def test_a_zombie_is_dead(folder: Path) -> None:
     """A killed run whose parent has not asked for it yet, as in a container without an init."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:

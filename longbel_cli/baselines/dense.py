@@ -164,8 +164,8 @@ class DenseRanker(Ranker):
         as a whole."""
         log.info("computing the vectors of %d names, once, to %s", len(rows), path)
         growing = path.with_suffix(".part")
-        header = _npy_header(len(rows), int(self._model.config.hidden_size))
-        chunk_bytes = _ROWS_PER_CHUNK * int(self._model.config.hidden_size) * 4
+        dimensions = int(self._model.config.hidden_size)
+        header, chunk_bytes = _npy_header(len(rows), dimensions), _ROWS_PER_CHUNK * dimensions * 4
         with growing.open("ab") as file:
             # Of what a crash left, the last chunk may not have reached the disk.
             chunks = max((file.tell() - len(header)) // chunk_bytes - 1, 0)

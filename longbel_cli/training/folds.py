@@ -17,6 +17,7 @@ import torch
 
 from kb_builder.errors import LongbelError
 from longbel_cli.checkpoint import Checkpoint
+from longbel_cli.corpora.predictions import PredictionIndex
 from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions, LinkJob
 from longbel_cli.linker import Linker, LinkOptions
 from longbel_cli.run import Shard, Stopped, StopSignals, merge_run
@@ -26,7 +27,7 @@ from longbel_cli.training.corpus import TrainingCorpus, TrainingDocument
 from longbel_cli.training.examples import Names
 from longbel_cli.training.fitting import Setting, fit
 from longbel_cli.training.folder import RunFolder, TrainingFiles
-from longbel_cli.training.predicted import names_in_file, recall_of_files
+from longbel_cli.training.predicted import names_of, predictions_for, recall_of
 from longbel_cli.training.publish import publish
 from longbel_cli.types import Document
 
@@ -34,6 +35,7 @@ from longbel_cli.types import Document
 _CPU_TOKENS_IN_FLIGHT = 8_192
 # Documents committed together: small enough to be shared out to several processes.
 _WINDOW = 16
+_CHANGED = "The corpus has changed since. Put it back, or start anew with --restart."
 
 
 def deal(documents: Sequence[TrainingDocument], k: int, seed: int) -> list[list[TrainingDocument]]:
@@ -75,7 +77,8 @@ def predicted_names(
         setting.processes.wait()
         if setting.processes.first:
             _clear(files, setting.computing.keep_folds)
-        predicted |= names_in_file(files.predictions, held_out, setting.knowledge_base)
+        predictions = predictions_for(files.predictions, held_out, _CHANGED)
+        predicted |= names_of(predictions, setting.knowledge_base)
     _tell_recall(setting, folder, k)
     return predicted
 
@@ -184,7 +187,10 @@ def _clear(files: TrainingFiles, keep_model: bool) -> None:
 
 def out_of_fold_recall(folder: RunFolder, k: int) -> dict[str, Any]:
     """Recall@1 of the folds' models on what they did not see, over all folds."""
-    return recall_of_files([folder.fold(number).predictions for number in range(1, k + 1)])
+    files = [PredictionIndex(folder.fold(number).predictions) for number in range(1, k + 1)]
+    return recall_of(
+        [line for file in files for name in file.document_ids for line in file.of(name)]
+    )
 
 
 def _tell_recall(setting: Setting, folder: RunFolder, k: int) -> None:

@@ -36,10 +36,10 @@ class TrainOptions:
     names in memory, 0 trains on completions alone.
     Without `composite` a mention with several gold concepts is context only.
     One of `folds` and `predictions`, a file of `link`, goes with the memory `predicted`;
-    `memory_dropout` is the share of lines that the
-    memory `dropout` leaves out. `validate` names corpora, of which whole documents with
-    `validate_mentions` mentions are linked every `validate_every` steps. With `also_formats`
-    each example is in one of these or in `context_format`, drawn evenly.
+    `memory_dropout` is the share of lines that the memory `dropout` leaves out. `validate` names
+    corpora, of which whole documents with `validate_mentions` mentions are linked every
+    `validate_every` steps. With `also_formats` each example is in one of these or in
+    `context_format`, drawn evenly.
     """
 
     kb: str

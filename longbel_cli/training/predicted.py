@@ -5,7 +5,7 @@ Knows files of `link`, not who made them: a fold's model, or another linker.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,45 +19,38 @@ from longbel_cli.training.validation import n_right
 from longbel_cli.types import Prediction
 
 
-def names_in_file(
-    path: Path, documents: Sequence[TrainingDocument], knowledge_base: KnowledgeBase
-) -> dict[str, list[Names]]:
-    """The first candidate's names for each mention, by document id.
+def predictions_for(
+    path: Path, documents: Sequence[TrainingDocument], hint: str
+) -> dict[str, list[Prediction]]:
+    """The predictions for each mention, by document id.
 
-    LongbelError where a document is missing, or its mentions are others.
+    LongbelError, with what to do in `hint`, where a document is missing or its mentions are others.
     """
     file = PredictionIndex(path)
-    named: dict[str, list[Names]] = {}
-    for one in documents:
-        document = one.document
+    found: dict[str, list[Prediction]] = {}
+    for document in (one.document for one in documents):
         predictions = list(file.of(document.id))
         if [line.mention_id for line in predictions] != [m.id for m in document.mentions]:
             wrong = "are not those of its mentions" if predictions else "are missing"
-            raise LongbelError(
-                f"{path}: the predictions of document {document.id} {wrong}",
-                "It must hold what `longbel link` wrote for the same corpora, as they are now, "
-                "with the same --format and --unknown-group.",
-            )
-        named[document.id] = [_first(line, knowledge_base) for line in predictions]
-    return named
+            raise LongbelError(f"{path}: the predictions of document {document.id} {wrong}", hint)
+        found[document.id] = predictions
+    return found
 
 
-def recall_of_files(
-    paths: Sequence[Path], documents: Sequence[TrainingDocument] | None = None
-) -> dict[str, Any]:
-    """Recall@1 over all files: of all their mentions, or of those of `documents` with a target."""
-    targeted = None if documents is None else {one.document.id: one for one in documents}
-    total = right = 0
-    for path in paths:
-        file = PredictionIndex(path)
-        for document_id in file.document_ids:
-            predictions = list(file.of(document_id))
-            if targeted is not None:
-                one = targeted.get(document_id)
-                predictions = [] if one is None else [predictions[at] for at in one.trainable]
-            gold, found = n_right(predictions)
-            total, right = total + gold, right + found
-    return {"recall@1": round(right / max(total, 1), 6), "mentions": total}
+def names_of(
+    predictions: Mapping[str, Sequence[Prediction]], knowledge_base: KnowledgeBase
+) -> dict[str, list[Names]]:
+    """The first candidate's names for each mention, by document id."""
+    return {
+        document_id: [_first(one, knowledge_base) for one in of_document]
+        for document_id, of_document in predictions.items()
+    }
+
+
+def recall_of(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Recall@1 of those with a gold concept, and how many these are."""
+    gold, right = n_right(predictions)
+    return {"recall@1": round(right / max(gold, 1), 6), "mentions": gold}
 
 
 def _first(prediction: Prediction, knowledge_base: KnowledgeBase) -> Names:
