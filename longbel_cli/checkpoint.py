@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from kb_builder.errors import LongbelError
+from longbel_cli.devices import resolve_device, resolve_dtype
 from longbel_cli.prompts import (
     CLOSE,
     COMPOSITE,
@@ -40,14 +40,6 @@ _REQUIRED_MARKS = (OPEN, CLOSE, GROUP_OPEN, GROUP_CLOSE)
 _AFTER_A_MARK = "[{]}"
 _SAMPLE_BYTES = 1 << 20
 _SAMPLES = 32
-# As torchrun and accelerate, MPI, and srun tell it; the first that is set counts.
-_LOCAL_RANKS = (
-    "LOCAL_RANK",
-    "OMPI_COMM_WORLD_LOCAL_RANK",
-    "MPI_LOCALRANKID",
-    "MV2_COMM_WORLD_LOCAL_RANK",
-    "SLURM_LOCALID",
-)
 # Of the pieces between marks that come back from one mention's prompt to the next; some 40 MB.
 _REMEMBERED_TOKENS = 1_000_000
 
@@ -317,55 +309,6 @@ def model_folder(model: str | Path) -> Path:
             f" ({type(error).__name__})",
             "Give a folder on disk; on an offline machine download the model beforehand.",
         ) from error
-
-
-def resolve_device(device: str) -> str:
-    """`auto` is this process's share of the machine's accelerators, else the CPU.
-
-    Asks no other process: linking goes on where those that were launched beside it are done. What
-    this process does on an accelerator from then on is done on the one that is found here.
-    """
-    import torch
-
-    kind = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if device == "auto":
-        if kind is None or _asked_for_cpu():
-            return "cpu"
-        device = f"{kind.type}:{_local_rank() % torch.accelerator.device_count()}"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise LongbelError(
-            f"the device {device!r} is not available here", "Use --device auto or cpu.", 2
-        ) from error
-    place = torch.device(device)
-    if kind is not None and place.type == kind.type and place.index is not None:
-        torch.accelerator.set_device_index(place.index)
-    return device
-
-
-def _asked_for_cpu() -> bool:
-    """Whether this process was started by `accelerate launch --cpu`."""
-    return os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
-
-
-def _local_rank() -> int:
-    """This process's number among those of its launch on this machine, from 0."""
-    for name in _LOCAL_RANKS:
-        if os.environ.get(name, "").isdigit():
-            return int(os.environ[name])
-    return 0
-
-
-def resolve_dtype(dtype: str, device: str) -> str:
-    """`auto` is bfloat16 on a CUDA device that supports it, else float32."""
-    if dtype != "auto":
-        return dtype
-    import torch
-
-    if device.startswith("cuda") and torch.cuda.is_bf16_supported():
-        return "bfloat16"
-    return "float32"
 
 
 def _read_config(path: Path) -> dict[str, Any]:

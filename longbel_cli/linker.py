@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,16 +19,10 @@ from kb_builder.store import KnowledgeBase
 from longbel_cli.checkpoint import Checkpoint
 from longbel_cli.corpora.bigbio import documents_of
 from longbel_cli.decoders import MAX_NEW_TOKENS
-from longbel_cli.engine import EngineOptions, LinkingEngine, max_prompt_tokens
-from longbel_cli.linking import Needs, OnPrompt, PageWriter
-from longbel_cli.prompts import (
-    COMPOSITE,
-    DocumentPrompts,
-    MemoryLine,
-    PromptFormat,
-    SentenceSplitter,
-    prompt_format,
-)
+from longbel_cli.engine import LinkingEngine, max_prompt_tokens
+from longbel_cli.linking import PageWriter
+from longbel_cli.prompted import PromptedLinker
+from longbel_cli.prompts import COMPOSITE, Prompt, prompt_format
 from longbel_cli.runs.configuration import Auto
 from longbel_cli.types import Document, Prediction
 
@@ -40,8 +34,6 @@ log = logging.getLogger("longbel")
 NAME = "longbel"
 DEFAULT_FORMAT = "hybrid_long"
 DECODERS = ("packed", "reference")
-_CPU_BUDGET = 8_192
-_CUDA_BUDGET = 131_072
 _WINDOW = 64
 # A pass on a GPU costs as much as many tokens; on a CPU a token costs nearly its share of a pass.
 _CUDA_LOOKAHEAD, _CPU_LOOKAHEAD = 8, 2
@@ -92,16 +84,16 @@ def check_batch_tokens(tokens: int | None) -> None:
         raise LongbelError("--max-batch-tokens must be at least 1", exit_code=2)
 
 
-class Linker:
+class Linker(PromptedLinker[Checkpoint, LinkOptions]):
     """Links documents: `Linker.load(model, kb)`, then `link` or `sample`."""
+
+    name = NAME
 
     def __init__(
         self, checkpoint: Checkpoint, knowledge_base: KnowledgeBase, options: LinkOptions
     ) -> None:
-        self.checkpoint, self.knowledge_base, self.options = checkpoint, knowledge_base, options
-        self.form: PromptFormat = prompt_format(
-            options.context_format or checkpoint.context_format or DEFAULT_FORMAT
-        )
+        form = options.context_format or checkpoint.context_format or DEFAULT_FORMAT
+        super().__init__(checkpoint, knowledge_base, options, prompt_format(form))
         self.end_id = checkpoint.end_id(self.form)
         self.composite_id = checkpoint.mark_id(COMPOSITE) if options.composite else None
         self._engines: dict[int, LinkingEngine] = {}
@@ -135,58 +127,35 @@ class Linker:
             )
         return self._weights[0]
 
-    @cached_property
-    def split(self) -> SentenceSplitter | None:
-        """The sentence splitter; LongbelError where the format needs a language nobody gave."""
-        if self.form.context != "sentence":
-            return None
-        return sentence_splitter(self.form, self.language)
-
-    @property
-    def language(self) -> str | None:
-        """The language as asked for, else the checkpoint's."""
-        return self.options.language or self.checkpoint.language
-
     @property
     def context_tokens(self) -> int:
         """Most tokens of a prompt and its answer: as asked for, within what the model takes."""
         return min(self.checkpoint.max_tokens, self.options.context_tokens or sys.maxsize)
 
     @property
-    def model_path(self) -> Path:
-        """The model's folder."""
-        return self.checkpoint.path
+    def max_prompt_tokens(self) -> int:
+        """Most tokens of a prompt: an answer has to follow."""
+        return max_prompt_tokens(self.context_tokens)
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt."""
+        return self.checkpoint.encode(prompt)
 
     def settings(self) -> dict[str, Any]:
         """Whatever of it can change predictions; resolving an `Auto` loads the model."""
         options = self.options
-        return {
-            "linker": NAME,
-            "model": self.checkpoint.fingerprint,
-            "kb": self.knowledge_base.signature,
-            "beams": options.beams,
-            "context_format": self.form.name,
-            "language": self.language,
+        return super().settings() | {
             "composite": options.composite,
             "context_tokens": self.context_tokens,
             "decoder": options.decoder,
-            "device_type": device_type(options.device, self.found),
             "dtype": Auto(lambda: self.found()["dtype"])
             if options.dtype == "auto"
             else options.dtype,
-            "max_batch_tokens": Auto(self.batch_tokens)
-            if options.max_batch_tokens is None
-            else options.max_batch_tokens,
         }
 
     def found(self) -> dict[str, Any]:
         """The device and number type that the model turns out to have (loads it)."""
-        dtype = str(self.model.dtype).removeprefix("torch.")
-        return {"device_type": self.model.device.type, "dtype": dtype}
-
-    def pin_threads(self, threads: int) -> None:
-        """Sums depend on how they are split over threads, so a run keeps their number."""
-        pin_threads(threads)
+        return super().found() | {"dtype": str(self.model.dtype).removeprefix("torch.")}
 
     def page_writer(self, folder: Path) -> PageWriter:
         """A function that writes the saliency pages of a window to `folder`."""
@@ -194,57 +163,13 @@ class Linker:
 
         return page_writer(self, folder)
 
-    def needs(self, documents: Sequence[Document]) -> Needs:
-        """The sizes of the documents' prompts, were each mention predicted as its own text, and
-        the memory of weights and cache (loads the model)."""
-        prompt_tokens = tuple(self._prompt_tokens(document) for document in documents)
-        per_token = self._decoder(self.options.beams).bytes_per_token
-        batch = self.batch_tokens()
-        return Needs(
-            memory_bytes=weight_bytes(self.model) + batch * per_token,
-            prompt_tokens=prompt_tokens,
-            max_tokens=max_prompt_tokens(self.context_tokens),
-            batch_tokens=batch,
-        )
-
-    def _prompt_tokens(self, document: Document) -> tuple[int, ...]:
-        prompts = DocumentPrompts(document, self.form, self.split)
-        memory: list[MemoryLine] = []
-        lengths = []
-        for mention in document.mentions:
-            lengths.append(len(self.checkpoint.encode(prompts.render(mention, memory))))
-            memory.append(MemoryLine(mention.text, mention.semantic_group, (mention.text,)))
-        return tuple(lengths)
-
     @cached_property
     def trie(self) -> Any:
         """The names of the knowledge base over this checkpoint's tokens."""
         return self.knowledge_base.trie(self.checkpoint.tokenizer.backend_tokenizer)
 
-    def batch_tokens(self) -> int:
-        """The token budget: as given, else what memory allows (loads the model)."""
-        if self.options.max_batch_tokens is not None:
-            return self.options.max_batch_tokens
-        return automatic_budget(self.model, self._decoder(self.options.beams).bytes_per_token)
-
-    def engine(
-        self,
-        beams: int | None = None,
-        token_budget: int | None = None,
-        on_prompt: OnPrompt | None = None,
-    ) -> LinkingEngine:
-        """An engine over this model (loads it)."""
-        options = EngineOptions(
-            form=self.form,
-            max_prompt_tokens=max_prompt_tokens(self.context_tokens),
-            token_budget=token_budget or self.batch_tokens(),
-        )
-        decoder = self._decoder(beams or self.options.beams)
-        return LinkingEngine(
-            self.knowledge_base, decoder, self.checkpoint.encode, options, self.split, on_prompt
-        )
-
-    def _decoder(self, beams: int) -> Any:
+    def decoder(self, beams: int) -> Any:
+        """The beam search asked for (loads the model)."""
         from longbel_cli.decoders.search import SearchOptions
 
         on_cuda = self.model.device.type == "cuda"
@@ -317,36 +242,6 @@ class Linker:
         return rows, list(saliency_maps(self)(documents, predictions))
 
 
-def sentence_splitter(form: PromptFormat, language: str | None) -> SentenceSplitter:
-    """The splitter of a language; LongbelError where `form` needs one and none is known."""
-    from longbel_cli.sentences import splitter
-
-    if language is None:
-        raise LongbelError(
-            f"the context format {form.name!r} shows sentences and needs the language",
-            "Give --language en, fr or es.",
-            exit_code=2,
-        )
-    return splitter(language)
-
-
-def device_type(device: str, found: Callable[[], dict[str, Any]]) -> Any:
-    """The kind of device as asked for; `auto` is what `found` says, once a run begins."""
-    return Auto(lambda: found()["device_type"]) if device == "auto" else device.split(":")[0]
-
-
-def pin_threads(threads: int) -> None:
-    """torch computes on that many threads from now on."""
-    import torch
-
-    torch.set_num_threads(threads)
-
-
-def weight_bytes(model: PreTrainedModel) -> int:
-    """The memory of a model's weights."""
-    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-
-
 def open_knowledge_base(kb: str | Path | None, checkpoint: Checkpoint) -> KnowledgeBase:
     """The KB directory, or one built (once, in the user's cache) from the checkpoint's names."""
     if kb is not None:
@@ -377,20 +272,3 @@ def candidate_names_kb(text_to_code: Path) -> Path:
             if not folder.exists():  # else another process was faster
                 raise
     return folder
-
-
-def automatic_budget(model: PreTrainedModel, bytes_per_token: int) -> int:
-    """Prompt tokens in flight: half of the free memory for keys and values, within a cap beyond
-    which more documents at once gain nothing."""
-    if model.device.type == "cuda":
-        import torch
-
-        free, _ = torch.cuda.mem_get_info(model.device)
-        cap = _CUDA_BUDGET
-    else:
-        import psutil
-
-        free = psutil.virtual_memory().available
-        cap = _CPU_BUDGET
-    budget = min(cap, int(free // 2 // bytes_per_token))
-    return max(budget // 256 * 256, 256)

@@ -107,6 +107,19 @@ class Prompt:
         return _merge(self.segments)
 
 
+def sentence_splitter(form: PromptFormat, language: str | None) -> SentenceSplitter:
+    """The splitter of a language; LongbelError where `form` needs one and none is known."""
+    from longbel_cli.sentences import splitter
+
+    if language is None:
+        raise LongbelError(
+            f"the context format {form.name!r} shows sentences and needs the language",
+            "Give --language en, fr or es.",
+            exit_code=2,
+        )
+    return splitter(language)
+
+
 class DocumentPrompts:
     """The prompts of one document in one format.
 

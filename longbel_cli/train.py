@@ -163,7 +163,7 @@ def _start(
     """Where every training of this command sets out from; made by the first process."""
     from transformers.utils import logging as transformers_logging
 
-    from longbel_cli.checkpoint import resolve_device
+    from longbel_cli.devices import resolve_device
     from longbel_cli.training.start import Start
 
     transformers_logging.disable_progress_bar()

@@ -29,6 +29,10 @@ MODELS: dict[str, tuple[str, tuple[str, ...], bool]] = {
 PROMPT = "### Context\nShe had [fever].\n\n### Prediction\n[fever]{Disorders}"
 
 
+def options(beams: int) -> BaselineOptions:
+    return BaselineOptions(beams, language="en", device="cpu", max_batch_tokens=512)
+
+
 def save_folder(folder: Path, kind: str, marks: tuple[str, ...], forced: bool) -> Path:
     import torch
     from transformers import AutoConfig, AutoModelForSeq2SeqLM
@@ -60,7 +64,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def linked(folder: Path, kb: Path, tmp_path: Path, beams: int) -> tuple[Seq2SeqLinker, list[Any]]:
     base = KnowledgeBase.open(kb)
-    linker = Seq2SeqLinker(PublishedModel.open(folder), base, beams, "en", "cpu", 512)
+    linker = Seq2SeqLinker(PublishedModel.open(folder), base, options(beams))
     corpus = write_corpus(
         tmp_path / "c.jsonl",
         document("d", "It began. She had fever. A kidney was cut.", ("fever", "Disorders"),
@@ -163,10 +167,10 @@ def test_an_older_model_tells_its_start_in_its_configuration(
     keys = ("decoder_start_token_id", "forced_bos_token_id")
     config = json.loads((folder / "config.json").read_text()) | {key: told[key] for key in keys}
     (folder / "config.json").write_text(json.dumps(config))
-    linker = Seq2SeqLinker(PublishedModel.open(folder), base, 2, "en", "cpu", 512)
+    linker = Seq2SeqLinker(PublishedModel.open(folder), base, options(2))
     assert linker._loaded.start == tuple(told[key] for key in keys)
     (folder / "config.json").write_text(json.dumps({**config, keys[0]: None}))
-    linker = Seq2SeqLinker(PublishedModel.open(folder), base, 2, "en", "cpu", 512)
+    linker = Seq2SeqLinker(PublishedModel.open(folder), base, options(2))
     with pytest.raises(LongbelError, match="does not say what its answers start with"):
         linker.engine()
 

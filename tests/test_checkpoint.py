@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from kb_builder.errors import LongbelError
 from kb_builder.text import clean
 from kb_builder.tokenization import AnswerTokenizer
-from longbel_cli.checkpoint import Checkpoint, _Remembered, resolve_device, resolve_dtype
+from longbel_cli.checkpoint import Checkpoint, _Remembered
+from longbel_cli.devices import resolve_device, resolve_dtype
 from longbel_cli.prompts import (
     PROMPT_FORMATS,
     DocumentPrompts,

@@ -64,14 +64,7 @@ def _seq2seq(knowledge_base: KnowledgeBase, options: BaselineOptions) -> EntityL
     from longbel_cli.baselines.seq2seq import Seq2SeqLinker
 
     model = PublishedModel.open(_model(options, "seq2seq", "an encoder-decoder"))
-    linker = Seq2SeqLinker(
-        model,
-        knowledge_base,
-        options.beams,
-        options.language,
-        options.device,
-        options.max_batch_tokens,
-    )
+    linker = Seq2SeqLinker(model, knowledge_base, options)
     _ = linker.split  # a language that is missing is told before anything is read
     return linker
 

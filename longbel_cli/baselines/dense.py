@@ -23,7 +23,7 @@ from kb_builder.store import KnowledgeBase, cache_folder
 from kb_builder.trie_files import locked
 from longbel_cli.baselines.folder import PublishedModel
 from longbel_cli.baselines.ranking import Hit, Ranker, best_names, merged
-from longbel_cli.linker import device_type, pin_threads, weight_bytes
+from longbel_cli.devices import device_type, pin_threads, weight_bytes
 from longbel_cli.progress import Progress
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longbel_cli.checkpoint import Checkpoint, resolve_device
+from longbel_cli.checkpoint import Checkpoint
+from longbel_cli.devices import resolve_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -7,7 +7,6 @@ code, say) is what the model's generation config tells.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,34 +16,14 @@ from kb_builder.store import KnowledgeBase
 from kb_builder.tokenization import ANSWER_PREFIX, plain_text_tokenizer
 from longbel_cli.baselines.folder import PublishedModel
 from longbel_cli.decoders import MAX_NEW_TOKENS
-from longbel_cli.engine import EngineOptions, LinkingEngine
-from longbel_cli.linker import (
-    automatic_budget,
-    device_type,
-    pin_threads,
-    sentence_splitter,
-    weight_bytes,
-)
-from longbel_cli.linking import Needs, OnPrompt, PageWriter
-from longbel_cli.prompts import (
-    CLOSE,
-    GROUP_CLOSE,
-    GROUP_OPEN,
-    OPEN,
-    DocumentPrompts,
-    Mark,
-    Prompt,
-    SentenceSplitter,
-    prompt_format,
-)
-from longbel_cli.runs.configuration import Auto
-from longbel_cli.types import Document
+from longbel_cli.linking import PageWriter
+from longbel_cli.prompted import PromptedLinker, PromptingOptions
+from longbel_cli.prompts import CLOSE, GROUP_CLOSE, GROUP_OPEN, OPEN, Mark, Prompt, prompt_format
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _MARKS = (OPEN, CLOSE, GROUP_OPEN, GROUP_CLOSE)
-_NAME = "seq2seq"
 
 
 class PromptEncoder:
@@ -86,17 +65,13 @@ class _Loaded(NamedTuple):
     start: tuple[int, ...]
 
 
-class Seq2SeqLinker:
+class Seq2SeqLinker(PromptedLinker[PublishedModel, PromptingOptions]):
     """An encoder-decoder and a knowledge base joined."""
 
+    name = "seq2seq"
+
     def __init__(
-        self,
-        model: PublishedModel,
-        knowledge_base: KnowledgeBase,
-        beams: int = 5,
-        language: str | None = None,
-        device: str = "auto",
-        max_batch_tokens: int | None = None,
+        self, model: PublishedModel, knowledge_base: KnowledgeBase, options: PromptingOptions
     ) -> None:
         if not model.is_encoder_decoder:
             raise LongbelError(
@@ -108,20 +83,8 @@ class Seq2SeqLinker:
                 f"{model.path}: the tokenizer has no end-of-sequence token",
                 "Set eos_token in its tokenizer_config.json.",
             )
-        self.checkpoint, self.knowledge_base = model, knowledge_base
-        self._beams, self._device, self._max_batch_tokens = beams, device, max_batch_tokens
-        self._language = language or model.language
-        self._form = prompt_format("short")
+        super().__init__(model, knowledge_base, options, prompt_format("short"))
         self._encode = PromptEncoder(model.tokenizer)
-
-    @property
-    def model_path(self) -> Path:
-        return self.checkpoint.path
-
-    @cached_property
-    def split(self) -> SentenceSplitter:
-        """The sentence splitter; LongbelError where no language is known."""
-        return sentence_splitter(self._form, self._language)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -134,7 +97,7 @@ class Seq2SeqLinker:
         config is then forgotten, since it also says how to search."""
         from transformers import GenerationConfig
 
-        model = self.checkpoint.load("AutoModelForSeq2SeqLM", self._device)
+        model = self.checkpoint.load("AutoModelForSeq2SeqLM", self.options.device)
         start, forced = (
             self._told(model.generation_config, key)
             for key in ("decoder_start_token_id", "forced_bos_token_id")
@@ -159,44 +122,21 @@ class Seq2SeqLinker:
         """The names over the tokens of the answer; they do without the mark before them."""
         return self.knowledge_base.trie(answering(self.checkpoint.tokenizer.backend_tokenizer))
 
+    @property
+    def max_prompt_tokens(self) -> int:
+        """What the encoder reads at most."""
+        return self.checkpoint.input_tokens
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt for the encoder."""
+        return self._encode(prompt)
+
     def settings(self) -> dict[str, Any]:
-        budget = self._max_batch_tokens
-        return {
-            "linker": _NAME,
-            "model": self.checkpoint.fingerprint,
-            "kb": self.knowledge_base.signature,
-            "beams": self._beams,
-            "context_format": self._form.name,
-            "language": self._language,
-            "dtype": "float32",
-            "device_type": device_type(self._device, self.found),
-            "max_batch_tokens": Auto(self._batch_tokens) if budget is None else budget,
-        }
+        """Whatever of it can change predictions; resolving an `Auto` loads the model."""
+        return super().settings() | {"dtype": "float32"}
 
-    def found(self) -> dict[str, Any]:
-        return {"device_type": self.model.device.type}
-
-    def pin_threads(self, threads: int) -> None:
-        pin_threads(threads)
-
-    def engine(
-        self,
-        beams: int | None = None,
-        token_budget: int | None = None,
-        on_prompt: OnPrompt | None = None,
-    ) -> LinkingEngine:
-        """An engine over this model (loads it)."""
-        options = EngineOptions(
-            form=self._form,
-            max_prompt_tokens=self.checkpoint.input_tokens,
-            token_budget=token_budget or self._max_batch_tokens or self._batch_tokens(),
-        )
-        decoder = self._decoder(beams or self._beams)
-        return LinkingEngine(
-            self.knowledge_base, decoder, self._encode, options, self.split, on_prompt
-        )
-
-    def _decoder(self, beams: int) -> Any:
+    def decoder(self, beams: int) -> Any:
+        """The beam search of `transformers.generate` (loads the model)."""
         from longbel_cli.baselines.seq2seq_decoder import Seq2SeqDecoder
         from longbel_cli.decoders.search import SearchOptions
 
@@ -207,28 +147,8 @@ class Seq2SeqLinker:
         pad_id = options.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         return Seq2SeqDecoder(self.model, self.trie, options, self._loaded.start, pad_id)
 
-    def _batch_tokens(self) -> int:
-        return automatic_budget(self.model, self._decoder(self._beams).bytes_per_token)
-
     def page_writer(self, folder: Path) -> PageWriter:
-        raise LongbelError(f"the linker {_NAME} has no saliency to show", exit_code=2)
-
-    def needs(self, documents: Sequence[Document]) -> Needs:
-        """The sizes of the prompts, and the memory of weights and cache (loads the model)."""
-        batch = self._max_batch_tokens or self._batch_tokens()
-        per_token = self._decoder(self._beams).bytes_per_token
-        return Needs(
-            memory_bytes=weight_bytes(self.model) + batch * per_token,
-            prompt_tokens=tuple(self._prompt_tokens(document) for document in documents),
-            max_tokens=self.checkpoint.input_tokens,
-            batch_tokens=batch,
-        )
-
-    def _prompt_tokens(self, document: Document) -> tuple[int, ...]:
-        prompts = DocumentPrompts(document, self._form, self.split)
-        return tuple(
-            len(self._encode(prompts.render(mention, []))) for mention in document.mentions
-        )
+        raise LongbelError(f"the linker {self.name} has no saliency to show", exit_code=2)
 
 
 def answering(tokenizer: Any) -> Any:

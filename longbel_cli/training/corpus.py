@@ -15,8 +15,7 @@ from typing import Any
 from kb_builder.errors import LongbelError
 from kb_builder.store import KnowledgeBase
 from longbel_cli.checkpoint import Checkpoint
-from longbel_cli.linker import sentence_splitter
-from longbel_cli.prompts import SentenceSplitter
+from longbel_cli.prompts import SentenceSplitter, sentence_splitter
 from longbel_cli.training.batches import EpochPlan
 from longbel_cli.training.examples import Cropping, Example, ExampleMaker, Names
 from longbel_cli.training.lexicon import StoredNames, read_lexicon

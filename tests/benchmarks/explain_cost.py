@@ -39,7 +39,8 @@ def _options() -> argparse.Namespace:
 
 
 def _model(folder: str | None, device: str, dtype: str) -> tuple[Any, Any]:
-    from longbel_cli.checkpoint import Checkpoint, resolve_device
+    from longbel_cli.checkpoint import Checkpoint
+    from longbel_cli.devices import resolve_device
 
     if folder is not None:
         checkpoint = Checkpoint.open(folder)
