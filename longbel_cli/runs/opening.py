@@ -1,0 +1,228 @@
+"""A run begun or gone on with: what is in the way refused or moved aside, the shard claimed."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kb_builder.errors import LongbelError
+from longbel_cli.runs import claim as claims
+from longbel_cli.runs.configuration import (
+    FORMAT,
+    RunConfiguration,
+    difference,
+    provenance,
+    resolved,
+)
+from longbel_cli.runs.files import Files, read_json, to_json
+from longbel_cli.runs.inputs import Inputs
+from longbel_cli.runs.kept import Kept
+from longbel_cli.runs.launch import launch_of, repeats_restart
+from longbel_cli.runs.layout import Layout
+from longbel_cli.runs.ledger import Stream
+from longbel_cli.runs.publish import complete, finished_run
+from longbel_cli.runs.shard_run import Run
+from longbel_cli.runs.shards import Shard
+from longbel_cli.version import package_version
+
+Notify = Callable[[str], None]
+
+
+@dataclass
+class Opening:
+    """The steps of `open_run`."""
+
+    layout: Layout
+    configuration: RunConfiguration
+    shard: Shard
+    files: Files
+    notify: Notify
+    stale_seconds: float
+
+    def already_finished(self) -> Run | None:
+        """The run, if it is finished and as asked for. Writes nothing."""
+        kept = Kept.read(self.layout)
+        if kept is None or self._differences(kept):
+            return None
+        finished = finished_run(self.layout)
+        if finished is None:
+            return None
+        return self._run(kept.settings, finished=finished)
+
+    def _differences(self, kept: Kept) -> list[str]:
+        asked = self.configuration.compared()
+        changes = kept.inputs.changes(self.configuration.inputs)
+        return difference(kept.settings, asked) + [f"input: {change}" for change in changes]
+
+    def _run(self, settings: Mapping[str, Any], **parts: Any) -> Run:
+        bounds = self.configuration.bounds
+        return Run(self.layout, self.shard, bounds, settings, self.files, **parts)
+
+    def clear_the_way(self, restart: bool, overwrite: bool) -> bool:
+        """Refuse, or remove, what is in the way; whether something was moved aside."""
+        if restart and self._restart():
+            return True
+        kept = Kept.read(self.layout)
+        if kept is None:
+            return self._clear_strangers(overwrite)
+        complete(self.layout, self.files)
+        differences = self._differences(kept)
+        if differences and not overwrite:
+            raise LongbelError(
+                f"{self.layout.out}: a run of another configuration is there:\n  "
+                + "\n  ".join(differences),
+                "Run it as it was begun, choose another --out, or use --restart "
+                "(keeps the old run aside) or --overwrite.",
+                exit_code=4,
+            )
+        if differences:
+            self._refuse_living()
+            self._discard()
+            return True
+        if self.layout.out.exists() and finished_run(self.layout) is None:
+            return self._clear_strangers(overwrite)
+        if self.layout.finished.exists() and not self.layout.out.exists():
+            self.notify(f"{self.layout.out} is gone since the run finished; linking again")
+            self.files.unlink(self.layout.finished)
+        return False
+
+    def _restart(self) -> bool:
+        kept = read_json(self.layout.configuration)  # of whatever format
+        if kept is not None and repeats_restart(kept.get("launch"), self.shard):
+            self.notify("--restart: done before by this same job; going on")
+            return False
+        return self.set_aside()
+
+    def set_aside(self) -> bool:
+        """Move a run and its result to a folder of another name; whether there was one."""
+        names = (self.layout.out, self.layout.part, self.layout.configuration)
+        if not any(path.exists() for path in names):
+            return False
+        self._refuse_living()
+        aside = self._free_name()
+        for path in (self.layout.out, self.layout.part):
+            if path.exists():
+                self.files.move(path, self.layout.folder / path.name)
+        self.files.move(self.layout.folder, aside)
+        self._bring_inputs_back(aside)
+        self.notify(f"the earlier run is kept in {aside}")
+        return True
+
+    def _free_name(self) -> Path:
+        number = 1
+        while (
+            aside := self.layout.folder.with_name(f"{self.layout.folder.name}.{number}")
+        ).exists():
+            number += 1
+        return aside
+
+    def _bring_inputs_back(self, aside: Path) -> None:
+        """Input that was spooled into the run's folder belongs to the new run."""
+        for path in self.configuration.inputs:
+            if path.parent == self.layout.folder and (aside / path.name).exists():
+                self.files.make_folder(self.layout.folder)
+                self.files.move(aside / path.name, path)
+
+    def _discard(self) -> None:
+        aside = self.layout.folder.with_name(f".{self.layout.folder.name}.{uuid.uuid4().hex}")
+        for path in (self.layout.out, self.layout.part):
+            if path.exists():
+                self.files.move(path, self.layout.folder / path.name)
+        self.files.move(self.layout.folder, aside)
+        self._bring_inputs_back(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def _clear_strangers(self, overwrite: bool) -> bool:
+        """Files at the run's place that the run does not know."""
+        if not self.layout.configuration.exists() and self.layout.streams():
+            raise LongbelError(
+                f"{self.layout.folder} holds windows but no run.json",
+                "Put run.json back, or start over with --restart after moving the folder away.",
+                exit_code=4,
+            )
+        strangers = [self.layout.out]
+        if not self.layout.configuration.exists():
+            strangers.append(self.layout.part)
+        for path in strangers:
+            if not path.exists():
+                continue
+            if not overwrite:
+                raise LongbelError(
+                    f"{path} exists and is no finished run of this configuration",
+                    "Choose another --out, or use --overwrite (replaces it) or --restart "
+                    "(keeps it aside).",
+                    exit_code=4,
+                )
+            self.files.move(path, self.layout.replaced)
+        return False
+
+    def _refuse_living(self, except_stream: str = "", except_count: int = 0) -> None:
+        for stream in claims.claimed_streams(self.layout.claims):
+            if stream == except_stream or stream.endswith(f"-of-{except_count:05d}"):
+                continue
+            number, holder = claims.newest_claim(self.layout.claims, stream)
+            if holder is not None and claims.is_alive(
+                self.layout.claims, holder, number, self.stale_seconds, self.notify
+            ):
+                raise claims.refusal(holder)
+
+    def claim(self) -> claims.Claim:
+        """The claim on this shard's stream; no process of another shard count may be alive."""
+        claim = claims.acquire(
+            self.layout.claims, self.shard.name, self.files, self.stale_seconds, self.notify
+        )
+        try:
+            self._refuse_living(self.shard.name, self.shard.count)
+        except BaseException:
+            claim.release()
+            raise
+        return claim
+
+    def start(self, claim: claims.Claim) -> Run:
+        """The open run: run.json there, the stream cut back to what is committed."""
+        kept = Kept.read(self.layout) or self._begin()
+        finished = finished_run(self.layout)
+        if finished is not None:
+            claim.release()
+            return self._run(kept.settings, finished=finished)
+        ended = self.layout.corpus_end.exists()
+        stream = Stream(self.layout.stream(self.shard), self.files, check_all=ended)
+        return self._run(
+            kept.settings,
+            stream=stream,
+            claim=claim,
+            inputs=kept.inputs,
+            paths=self.configuration.inputs,
+            mentions_total=kept.free.get("mentions"),
+        )
+
+    def _begin(self) -> Kept:
+        """Write run.json, unless another shard has just done so: then agree with that."""
+        inputs = Inputs.read(self.configuration.inputs)
+        self.files.write_file(self.layout.inputs, inputs.to_lines())
+        content = {
+            "format": FORMAT,
+            "version": package_version("longbel"),
+            "configuration": self.configuration.resolved(),
+            "inputs": inputs.summary(),
+            "free": resolved(self.configuration.free),
+            "command": list(self.configuration.command),
+            "launch": launch_of(),
+            "provenance": provenance(),
+        }
+        self.files.create_file(self.layout.configuration, to_json(content))
+        kept = Kept.read(self.layout)
+        assert kept is not None
+        differences = self._differences(kept)
+        if differences:
+            raise LongbelError(
+                f"{self.layout.out}: another shard has just begun this run otherwise:\n  "
+                + "\n  ".join(differences),
+                "Start all shards with the same options and input.",
+                exit_code=4,
+            )
+        return kept
