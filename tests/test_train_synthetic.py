@@ -6,9 +6,10 @@ import random
 
 import pytest
 
-from longbel_cli.training import synthetic
+from longbel_cli.training import surfaces
 from longbel_cli.training.lexicon import Lexicon, Name, folded
-from longbel_cli.training.synthetic import CHANGES, SyntheticDocuments, abbreviation
+from longbel_cli.training.surfaces import CHANGES, abbreviation
+from longbel_cli.training.synthetic import SyntheticDocuments
 
 NAMES = (
     Name("Diabetes Mellitus, Type 2", "C1", "Disorders", "ENG"),
@@ -109,7 +110,7 @@ def test_abbreviations(surface, expected):
     ],
 )
 def test_changes(change, text, language, expected):
-    assert getattr(synthetic, change)(text, language, random.Random(0)) == expected
+    assert getattr(surfaces, change)(text, language, random.Random(0)) == expected
 
 
 def test_every_change_leaves_text():
