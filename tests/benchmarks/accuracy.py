@@ -75,6 +75,9 @@ SYSTEMS = (
     System("echoed, gold", "echoed", every_answer=True),
     System("echoed, tfidf memory", "echoed", memory_by="tfidf", every_answer=True),
     System("ensemble", parts=("short", "hybrid_medium", "hybrid_short", "hybrid_long, robust")),
+    System(
+        "ensemble with echoed", parts=("short", "hybrid_medium", "hybrid_short", "echoed, gold")
+    ),
 )
 LESS_CONTEXT = tuple(
     System(f"{of}, {tokens} tokens", of=of, context_tokens=tokens)
