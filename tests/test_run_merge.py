@@ -149,7 +149,15 @@ def test_status_from_begin_to_end(folder: Path, driver: Driver, reference: Refer
     assert (done.state, done.windows, done.mentions) == ("finished", 6, half.mentions_total)
     assert (done.quarantined, done.quarantined_documents) == (3, 3)
     assert [shard.windows for shard in done.shards] == [3, 3]
-    assert "finished" in status_text(done)
+    assert status_text(done).startswith(f"{out}: finished\n")
+    for content in (out.read_bytes() + b"x", b""):
+        out.write_bytes(content)
+        changed = read_status(out)
+        assert (changed.state, changed.windows, changed.mentions) == ("changed", 6, done.mentions)
+        assert "finished, but the file was changed since\n" in status_text(changed)
+    out.unlink()
+    assert (read_status(out).state, read_status(out).windows) == ("gone", 6)
+    assert "finished, but the file is gone\n" in status_text(read_status(out))
 
 
 def test_status_of_a_living_run(folder: Path, driver: Driver, reference: Reference) -> None:

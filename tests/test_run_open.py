@@ -257,7 +257,7 @@ def test_a_changed_result_is_no_finished_run(folder: Path, corpus: Path) -> None
     out = folder / "out.jsonl"
     whole = whole_run(out, corpus)
     out.write_bytes(whole.replace(b"T1", b"T9"))
-    with pytest.raises(LongbelError, match="no finished run"):
+    with pytest.raises(LongbelError, match="was changed since its run finished"):
         open_run(out, configuration(corpus))
 
 

@@ -147,12 +147,15 @@ class Opening:
         strangers = [self.layout.out]
         if not self.layout.configuration.exists():
             strangers.append(self.layout.part)
+        changed = self.layout.finished.exists()
         for path in strangers:
             if not path.exists():
                 continue
             if not overwrite:
                 raise LongbelError(
-                    f"{path} exists and is no finished run of this configuration",
+                    f"{path} was changed since its run finished"
+                    if changed
+                    else f"{path} exists and is no finished run of this configuration",
                     "Choose another --out, or use --overwrite (replaces it) or --restart "
                     "(keeps it aside).",
                     exit_code=4,

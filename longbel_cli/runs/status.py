@@ -18,6 +18,10 @@ from longbel_cli.runs.publish import Finished, Placed, committed, gaps
 
 # The rate is that of a stream's latest windows: what a machine does now, not what it did at first.
 _RECENT_WINDOWS = 20
+_STATE_TEXTS = {
+    "changed": "finished, but the file was changed since",
+    "gone": "finished, but the file is gone",
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class RunStatus:
     """A run as a whole. Totals are None while they are not known.
 
     `state`: `finished`; `running` (some process is alive); `to be merged` (all windows are in,
-    in several streams or not yet renamed); `stopped`. `seconds_left` counts living processes.
+    in several streams or not yet renamed); `stopped`; `changed` and `gone`: finished, but the
+    result is not what it was, or is not there. `seconds_left` counts living processes.
     """
 
     out: str
@@ -73,8 +78,9 @@ def read_status(out: Path) -> RunStatus:
     merged = finished is not None and out.exists() and out.stat().st_size == finished["bytes"]
     placed = _distinct(committed(layout))
     shards = tuple(_shard(layout, name, merged) for name in _shard_names(layout))
-    if finished is not None and merged:
-        return _finished(out, Finished(**finished), shards)
+    if finished is not None and (merged or not placed):
+        state = "finished" if merged else "changed" if out.exists() else "gone"
+        return _finished(out, state, Finished(**finished), shards)
     known = configuration.get("free", {})
     end = read_json(layout.corpus_end)
     total = end["windows"] if end else None
@@ -112,10 +118,12 @@ def _state(shards: Sequence[ShardStatus], complete: bool) -> str:
     return "to be merged" if complete else "stopped"
 
 
-def _finished(out: Path, finished: Finished, shards: tuple[ShardStatus, ...]) -> RunStatus:
+def _finished(
+    out: Path, state: str, finished: Finished, shards: tuple[ShardStatus, ...]
+) -> RunStatus:
     return RunStatus(
         out=str(out),
-        state="finished",
+        state=state,
         windows=finished.windows,
         windows_total=finished.windows,
         documents=finished.documents,
@@ -165,7 +173,7 @@ def status_text(status: RunStatus) -> str:
         ("documents", status.documents, status.documents_total),
         ("mentions", status.mentions, status.mentions_total),
     )
-    lines = [f"{status.out}: {status.state}"]
+    lines = [f"{status.out}: {_STATE_TEXTS.get(status.state, status.state)}"]
     for label, done, total in counts:
         share = f" of {total:,} ({done / total:.1%})" if total else ""
         lines.append(f"  {label:<12}{done:,}{share}")
