@@ -220,15 +220,23 @@ class Bench:
             "seconds_training": self._read(self._seconds(system.name)),
         }
 
+    def kept(self) -> dict[str, dict[str, Any]]:
+        """The results of all calls so far, by corpus."""
+        known: dict[str, dict[str, Any]] = self._read(self._results) or {}
+        return known
+
     def keep(self, results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Beside those of other calls: all that is known now, by corpus, in the order of rows."""
-        name = f"results.seed{self.args.seed}.json"
-        known = self._read(name) or {}
+        known = self.kept()
         for corpus, found in results.items():
             together = known.get(corpus, {}) | found
             known[corpus] = {row: together[row] for row in BY_NAME if row in together}
-        self._write(name, known)
-        return {corpus: known[corpus] for corpus in results}
+        self._write(self._results, known)
+        return known
+
+    @property
+    def _results(self) -> str:
+        return f"results.seed{self.args.seed}.json"
 
     def _model(self, system: System) -> Path:
         track = self.track.models or self.args.track
@@ -340,6 +348,9 @@ def table(corpus: str, results: dict[str, dict[str, Any]]) -> str:
 
 def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
     bench = Bench(args)
+    if args.kept:
+        show(bench.kept())
+        return
     bench.knowledge_base()
     if any(system.context_format for system in systems):
         bench.base_model()
@@ -351,7 +362,12 @@ def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
     for corpus in bench.track.corpora:
         for system in systems:
             results[corpus][system.name] = bench.score(system, corpus)
-    for corpus, rows in bench.keep(results).items():
+    show(bench.keep(results))
+
+
+def show(results: dict[str, dict[str, Any]]) -> None:
+    """Print the tables of all corpora."""
+    for corpus, rows in results.items():
         print(table(corpus, rows), end="\n\n", flush=True)
 
 
@@ -361,6 +377,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--track", choices=TRACKS, default="en")
     parser.add_argument("--systems", help="Names, separated by semicolons; default: the table's.")
+    parser.add_argument("--kept", action="store_true", help="Run nothing; print what is known.")
     parser.add_argument("--base", help="A model (or `smollm2`) in place of a fresh one.")
     parser.add_argument("--encoder", help="Encoder folder of the dense baseline.")
     parser.add_argument("--pooling", default="mean", help="Of the encoder's vectors.")

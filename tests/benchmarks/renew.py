@@ -45,11 +45,12 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "explaining": ("explain_cost --device cpu --tokens 500",),
     "kills": ("run_kill_storm", "run_kill_storm --only real"),
     "memory": tuple(
-        f"accuracy --data {{data}} --work {{work}}/accuracy --threads 1 --track {track}{{encoder}}"
+        f"accuracy --data {{data}} --work {{work}}/accuracy --threads 1 --track {track}{{how}}"
         for track in ("en", "fr", "es")
     ),
     "articles": (
-        "accuracy --data {data} --work {work}/accuracy --threads 1 --track craft --documents 2",
+        "accuracy --data {data} --work {work}/accuracy --threads 1 --documents 2 --track craft"
+        "{how}",
     ),
 }
 
@@ -118,6 +119,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="Folder with kb/ and corpora/.")
     parser.add_argument("--work", type=Path, default=Path(".bench"))
     parser.add_argument("--encoder", help="Encoder folder of the dense baseline; left out without.")
+    parser.add_argument(
+        "--kept", action="store_true", help="memory, articles: train nothing, print what is known."
+    )
     parser.add_argument("--write", action="store_true", help="Run nothing.")
     options = parser.parse_args()
     if not options.write:
@@ -125,8 +129,9 @@ def main() -> None:
         if not kb.exists():
             built = ["build-kb", str(options.data / "kb"), "--out", str(kb)]
             subprocess.run([sys.executable, "-m", "longbel_cli", *built], check=True)
-        encoder = f" --encoder {options.encoder}" if options.encoder else ""
-        places = {"data": options.data, "work": options.work, "kb": kb, "encoder": encoder}
+        how = f" --encoder {options.encoder}" if options.encoder else ""
+        how += " --kept" if options.kept else ""
+        places = {"data": options.data, "work": options.work, "kb": kb, "how": how}
         for name in options.names or COMMANDS:
             kept = options.work / "renew" / name
             printed = run(name, places, kept)
