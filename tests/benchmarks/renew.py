@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     ),
     "scoring": ("score_speed",),
     "explaining": ("explain_cost --device cpu --tokens 500",),
-    "kills": ("run_kill_storm", "run_kill_storm --only real"),
+    "kills": ("run_kill_storm", "run_kill_storm --only real --real-kills 12"),
     "memory": tuple(
         f"accuracy --data {{data}} --work {{work}}/accuracy --threads 1 --track {track}{{how}}"
         for track in ("en", "fr", "es")

@@ -340,7 +340,10 @@ def real(folder: Path, wanted: int, link_options: Sequence[str]) -> Iterator[str
             kills += 1
         assert out.read_bytes() == whole
         runs += 1
-    yield f"longbel link: {kills} SIGKILLs in {runs} runs, all the same bytes"
+    yield (
+        f"`longbel link` (the bundled model, 12 documents, 6 windows): {kills} SIGKILLs at random "
+        f"instants in {runs} runs, {runs} of {runs} with the same bytes"
+    )
 
 
 def main() -> None:
