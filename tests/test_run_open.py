@@ -27,6 +27,9 @@ from longbel_cli.run import (
 )
 from longbel_cli.runs.configuration import difference
 from longbel_cli.runs.inputs import Inputs
+from longbel_cli.runs.layout import Layout, StreamPaths
+from longbel_cli.runs.lock import setup_lock
+from longbel_cli.runs.opening import Opening
 from longbel_cli.runs.windows import OnProblem, Position
 from longbel_cli.types import Document
 from tests.run_driver import (
@@ -293,6 +296,34 @@ def test_windows_without_a_run_json_are_refused(folder: Path, corpus: Path) -> N
     (folder / "out.jsonl.run" / "run.json").unlink()
     with pytest.raises(LongbelError, match=r"no run\.json"):
         open_run(out, configuration(corpus))
+
+
+@pytest.mark.parametrize("shard", [Shard(), Shard(1, 2)])
+def test_a_run_that_another_process_begins_at_this_moment_is_no_stranger(
+    folder: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, shard: Shard
+) -> None:
+    """It writes run.json and its windows between two looks at the folder."""
+    layout = Layout(folder / "out.jsonl")
+    notices: list[str] = []
+    settings = (configuration(corpus), shard, Files(), notices.append, 60.0)
+    first, second = Opening(layout, *settings), Opening(layout, *settings)
+    with setup_lock(layout, Files()):
+        claim = first.claim()
+    begun: list[Run] = []
+    look = Layout.streams
+
+    def streams(self: Layout) -> list[StreamPaths]:
+        if not begun:
+            begun.append(first.start(claim))
+            link(begun[0], corpus, 1)
+        return look(self)
+
+    with monkeypatch.context() as patched, setup_lock(layout, Files()):
+        patched.setattr(Layout, "streams", streams)
+        assert not second.clear_the_way(restart=False, overwrite=False)
+    begun[0].close()
+    with open_run(layout.out, configuration(corpus), shard) as run:
+        assert len(run.records) == 1
 
 
 def test_input_that_changes_stops_the_run_before_it_is_mixed(folder: Path, corpus: Path) -> None:

@@ -137,15 +137,21 @@ class Opening:
         shutil.rmtree(aside, ignore_errors=True)
 
     def _clear_strangers(self, overwrite: bool) -> bool:
-        """Files at the run's place that the run does not know."""
-        if not self.layout.configuration.exists() and self.layout.streams():
+        """Files at the run's place that the run does not know.
+
+        Another shard may begin the run at this very moment. It writes run.json before all else, so
+        that is looked for last.
+        """
+        windows, part = self.layout.streams(), self.layout.part.exists()
+        begun = self.layout.configuration.exists()
+        if windows and not begun:
             raise LongbelError(
                 f"{self.layout.folder} holds windows but no run.json",
                 "Put run.json back, or start over with --restart after moving the folder away.",
                 exit_code=4,
             )
         strangers = [self.layout.out]
-        if not self.layout.configuration.exists():
+        if part and not begun:
             strangers.append(self.layout.part)
         changed = self.layout.finished.exists()
         for path in strangers:
