@@ -28,6 +28,8 @@ HEAVY = ("torch", "transformers", "accelerate")
 NOT_IN_KB_BUILDER = (*HEAVY, "typer", "rich", "tqdm", "longbel_cli")
 # May import torch when they are imported themselves: nothing light imports them at its top.
 WITH_TORCH = (
+    "longbel_cli/decoders/attention.py",
+    "longbel_cli/decoders/cache.py",
     "longbel_cli/decoders/packed.py",
     "longbel_cli/decoders/reference.py",
     "longbel_cli/training/",

@@ -1,11 +1,14 @@
 """The fast decoder gives the beams of `transformers.generate`, and both give what they promise.
 
 Models are tiny and random, in float32, over random tries of token ids; the scores of all beams are
-recomputed by a plain forward pass over prompt and answer.
+recomputed by a plain forward pass over prompt and answer. On another device:
+
+    LONGBEL_TEST_DEVICE=cuda python -m pytest tests/test_decoders.py
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,6 +32,7 @@ from tests.test_search import plain_search, trie_of
 from tests.tiny import MODELS, tiny_model
 
 END, PLUS, CLOSE = 90, 91, 92
+DEVICE = os.environ.get("LONGBEL_TEST_DEVICE", "cpu")
 NEAR = 1e-5  # beams closer than this may change places in float32
 Tokens = tuple[int, ...]
 
@@ -74,24 +78,28 @@ class Differences:
     details: list[str] = field(default_factory=list)
 
 
+def on_device(*given: Any, **changes: Any) -> PreTrainedModel:
+    return tiny_model(*given, **changes).to(DEVICE)  # type: ignore[arg-type]  # a device's name
+
+
 @cache
 def model_of(name: str, seed: int = 0) -> PreTrainedModel:
-    return tiny_model(name, seed=seed)
+    return on_device(name, seed=seed)
 
 
 @cache
 def copy_of(name: str, seed: int = 0) -> PreTrainedModel:
     """The same weights again: the decoders set the model's attention, each its own."""
-    return tiny_model(name, seed=seed)
+    return on_device(name, seed=seed)
 
 
 @torch.inference_mode()
 def logprobs_after(model: PreTrainedModel, prompt: Sequence[int], answer: Tokens) -> Tensor:
     """float64 log-softmax over the vocabulary before each token of the answer."""
     model.set_attn_implementation("sdpa")
-    ids = torch.tensor([[*prompt, *answer]])
+    ids = torch.tensor([[*prompt, *answer]], device=DEVICE)
     logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1]
-    return logits.double().log_softmax(-1)
+    return logits.cpu().double().log_softmax(-1)
 
 
 def recomputed(model: PreTrainedModel, prompt: Sequence[int], answer: Tokens) -> float:
@@ -189,6 +197,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         "composite": composite,
         "lookahead": draw(st.sampled_from([0, 4, 16])),
         "searches": draw(st.sampled_from([None, 1, 4])),
+        "arena_tokens": draw(st.sampled_from([0, 0, 512, 2048])),
         "batch": draw(st.sampled_from([1, 1, 4, 4, 16])),
         "prompt_seed": draw(st.integers(0, 10**6)),
     }
@@ -230,7 +239,8 @@ def test_both_decoders_give_the_same_beams(name: str) -> None:
         requests = prompts_of(case["prompt_seed"], case["batch"])
         reference = ReferenceDecoder(copy_of(name, seed), trie, options, case["batch"])
         expected = reference.generate(requests)
-        found = finish(PackedDecoder(model, trie, options), requests)
+        decoder = PackedDecoder(model, trie, options, case["arena_tokens"])
+        found = finish(decoder, requests)
         compare(copy_of(name, seed), names, options, requests, expected, found, counts)
         request, beams = requests[-1], found[-1]
         check_beams(copy_of(name, seed), names, request, beams, options.n_beams)
@@ -306,8 +316,8 @@ def test_prompts_of_one_document_reuse_what_they_share(name: str) -> None:
         for beams in ReferenceDecoder(copy_of(name), SOME_NAMES.trie, options).generate(requests)
     ]
     requests = [request for document in documents for request in document]
-    for at_once in (1, 4, 16):
-        decoder = PackedDecoder(model_of(name), SOME_NAMES.trie, options)
+    for at_once, arena_tokens in ((1, 0), (4, 0), (16, 0), (1, 512), (4, 384), (16, 4096)):
+        decoder = PackedDecoder(model_of(name), SOME_NAMES.trie, options, arena_tokens)
         answers = link_all(decoder, documents, at_once)
         found = [beams for number in range(len(documents)) for beams in answers[number]]
         counts = Differences()
@@ -368,8 +378,10 @@ def test_a_prompt_longer_than_a_chunk(name: str, monkeypatch: pytest.MonkeyPatch
     ]
     options = SearchOptions(END, 4)
     expected = ReferenceDecoder(copy_of(name), SOME_NAMES.trie, options).generate(requests)
-    found = finish(PackedDecoder(model_of(name), SOME_NAMES.trie, options), requests)
-    compare(copy_of(name), SOME_NAMES, options, requests, expected, found, Differences())
+    for arena_tokens in (0, 1024):
+        decoder = PackedDecoder(model_of(name), SOME_NAMES.trie, options, arena_tokens)
+        found = finish(decoder, requests)
+        compare(copy_of(name), SOME_NAMES, options, requests, expected, found, Differences())
 
 
 @pytest.mark.parametrize(("children", "n_beams"), [(600, 5), (600, 1), (511, 20), (30_000, 5)])
@@ -377,7 +389,7 @@ def test_wide_roots(children: int, n_beams: int) -> None:
     random = np.random.default_rng(children)
     first = random.permutation(np.arange(100, 100 + children)).tolist()
     names = Names({"A": [(token, int(token) % 50) for token in first], "B": [(3,), (4, 5)]})
-    model = tiny_model("llama", vocab_size=100 + children, seed=1)
+    model = on_device("llama", vocab_size=100 + children, seed=1)
     options = SearchOptions(END, n_beams)
     requests = [
         Request(number, [*random.integers(0, 90, 12).tolist(), CLOSE], group)
@@ -398,7 +410,7 @@ def test_wide_roots(children: int, n_beams: int) -> None:
 def test_a_wide_node_at_which_a_name_ends() -> None:
     """The end is among its best moves, so one more than K of the others is needed to go on."""
     names = Names({"A": [(5,), *((5, token) for token in range(100, 700))], "B": [(3,)]})
-    model = tiny_model("llama", vocab_size=700, seed=4)
+    model = on_device("llama", vocab_size=700, seed=4)
     prompt = [5, 6, 7, CLOSE]
     with torch.inference_mode():
         hidden = model.model(torch.tensor([[*prompt, 5]])).last_hidden_state[0, -1]
@@ -415,7 +427,7 @@ def test_a_wide_node_at_which_a_name_ends() -> None:
 def test_wide_nodes_of_equal_moves() -> None:
     """Where the cut falls between equals, the smaller tokens stay, as on the host."""
     names = Names({"A": [(token,) for token in range(100, 700)], "B": [(3,)]})
-    model = tiny_model("llama", vocab_size=700, seed=4)
+    model = on_device("llama", vocab_size=700, seed=4)
     with torch.inference_mode():
         model.lm_head.weight[103:690] = model.lm_head.weight[102]
         model.lm_head.weight[102] *= 0.5
@@ -429,7 +441,7 @@ def test_wide_nodes_of_equal_moves() -> None:
 def test_wide_nodes_inside_composite_answers() -> None:
     """A wide root is met again after the composite mark."""
     names = Names({"A": [(token,) for token in range(100, 700)], "B": [(3,)]})
-    model = tiny_model("llama", vocab_size=700, seed=4)
+    model = on_device("llama", vocab_size=700, seed=4)
     options = SearchOptions(END, 5, 4, PLUS)
     requests = [Request(0, [5, 6, 7, CLOSE], "A"), Request(1, [8, CLOSE], "B")]
     expected = ReferenceDecoder(model, names.trie, options).generate(requests)
@@ -442,7 +454,7 @@ def test_bfloat16_agrees_where_the_choice_is_clear() -> None:
     options = SearchOptions(END, 5)
     requests = prompts_of(5, 40)
     exact = finish(PackedDecoder(model_of("llama"), SOME_NAMES.trie, options), requests)
-    model = tiny_model("llama", dtype="bfloat16")
+    model = on_device("llama", dtype="bfloat16")
     packed = finish(PackedDecoder(model, SOME_NAMES.trie, options), requests)
     reference = ReferenceDecoder(model, SOME_NAMES.trie, options).generate(requests)
     clear = 0
@@ -459,7 +471,7 @@ def test_bfloat16_on_other_architectures() -> None:
     options = SearchOptions(END, 5)
     requests = prompts_of(6, 8)
     for name in MODELS:
-        model = tiny_model(name, dtype="bfloat16")
+        model = on_device(name, dtype="bfloat16")
         for request, beams in zip(
             requests,
             finish(PackedDecoder(model, SOME_NAMES.trie, options), requests),
@@ -494,7 +506,7 @@ def test_the_reference_pins_the_generation_config() -> None:
     options = SearchOptions(END, 3)
     requests = prompts_of(10, 2)
     expected = ReferenceDecoder(model_of("llama"), SOME_NAMES.trie, options).generate(requests)
-    model = tiny_model("llama")
+    model = on_device("llama")
     config = model.generation_config
     config.do_sample, config.temperature, config.top_p = True, 5.0, 0.3
     config.eos_token_id, config.length_penalty, config.early_stopping = [1, 2, 3], 0.0, True
@@ -529,7 +541,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
 def test_models_that_the_packed_decoder_cannot_run_are_refused(name: str) -> None:
     """Refused with a sentence, at once or at the first pass: never a wrong answer in silence."""
     kind, changes = REFUSED[name]
-    model = tiny_model(kind, attention=None, **changes)
+    model = on_device(kind, attention=None, **changes)
     with pytest.raises(LongbelError, match="decoder") as raised:
         decoder = PackedDecoder(model, SOME_NAMES.trie, SearchOptions(END, 5))
         finish(decoder, prompts_of(1, 3))

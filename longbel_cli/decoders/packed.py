@@ -17,29 +17,28 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedModel
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
 from kb_builder.trie import Trie
 from longbel_cli.decoders import Beam, DecodeStats, OutOfMemoryError, Request
+from longbel_cli.decoders.attention import ATTENTION, Segment, Tree, packed
+from longbel_cli.decoders.cache import KeyValueCache, Slot
 from longbel_cli.decoders.search import BeamSearch, Path, SearchOptions, best_moves
 from longbel_cli.decoders.spaces import Spaces
 
-ATTENTION = "longbel_packed"
 _WIDE = 512  # moves of a path from which their best are chosen on the device
 _CHUNK = 2048  # prompt tokens of one document in one forward pass
 _LAYERS = {"full_attention", "sliding_attention"}
 _ROTARY_BY_LENGTH = {"dynamic", "longrope"}
-_QUERY_BLOCK = 128  # prompt tokens whose attention is computed together
 _SPARE_PER_BEAM = 12  # places for the search tree that a new slot has beyond its prompt
+# Where a call costs more than what it computes, documents share arenas of so many places.
+_ARENA_TOKENS = 16_384
 
 
 @contextmanager
@@ -50,157 +49,15 @@ def _telling_lack_of_memory() -> Iterator[None]:
         raise OutOfMemoryError from error
 
 
-class _Slot:
-    """One document's keys and values, each (layers, kv heads, capacity, head size)."""
-
-    def __init__(self, shape: tuple[int, int, int], like: Tensor) -> None:
-        self._shape, self._like = shape, like
-        self.ids: list[int] = []
-        self.capacity = 0
-        self.keys = self.values = like.new_empty(0)
-
-    def reserve(self, places: int) -> None:
-        """Make room for `places` tokens, keeping what is there."""
-        if places <= self.capacity:
-            return
-        layers, heads, size = self._shape
-        capacity = _capacity(places)
-        keys, values = (self._like.new_zeros(layers, heads, capacity, size) for _ in range(2))
-        if self.capacity:
-            keys[:, :, : self.capacity] = self.keys
-            values[:, :, : self.capacity] = self.values
-        self.keys, self.values, self.capacity = keys, values, capacity
-
-
-class _Block(NamedTuple):
-    """Queries `[first, last)` of a segment, which see the first `keys` places through `bias`
-    (groups * (last - first), keys): 0 where a key is seen, minus infinity elsewhere."""
-
-    first: int
-    last: int
-    keys: int
-    bias: Tensor
-
-
-@dataclass
-class _Segment:
-    """Tokens of one document in a packed forward pass.
-
-    They stand at `[start, start + n)` of the packed row and are written to the slot from `place`
-    on. Of the places before and of their own they see `visible` (n, place + n); None: all up to
-    themselves. Positions are rotary positions, which differ from places inside a search tree.
-    """
-
-    slot: _Slot
-    start: int
-    place: int
-    ids: list[int]
-    positions: list[int]
-    visible: Tensor | None
-    key_positions: Tensor
-    _blocks: dict[tuple[int, int | None], list[_Block]] = field(default_factory=dict)
-
-    def blocks(self, groups: int, window: int | None, dtype: torch.dtype) -> list[_Block]:
-        """The queries in blocks, each with the keys that it needs, within a sliding window.
-
-        A prompt's early tokens see few keys: cut into blocks, the later ones are not computed.
-        """
-        if (groups, window) not in self._blocks:
-            n = len(self.ids)
-            size = n if self.visible is not None else _QUERY_BLOCK
-            self._blocks[groups, window] = [
-                self._block(first, min(first + size, n), groups, window, dtype)
-                for first in range(0, n, size)
-            ]
-        return self._blocks[groups, window]
-
-    def _block(
-        self, first: int, last: int, groups: int, window: int | None, dtype: torch.dtype
-    ) -> _Block:
-        keys, device = self.place + last, self.key_positions.device
-        if self.visible is None:
-            seen = torch.ones(last - first, keys, dtype=torch.bool, device=device)
-            seen = seen.tril(self.place + first)
-        else:
-            seen = self.visible
-        if window is not None:
-            queries = self.key_positions[self.place + first : keys]
-            seen = seen & (queries[:, None] - self.key_positions[None, :keys] < window)
-        bias = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, -torch.inf)
-        return _Block(first, last, keys, bias.repeat(groups, 1))
-
-
-_segments: ContextVar[Sequence[_Segment]] = ContextVar("segments")
-
-
-def _attend(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    sliding_window: int | None = None,
-    **options: Any,
-) -> tuple[Tensor, None]:
-    """Attention of packed segments: query (1, heads, N, size), key and value (1, kv heads, N,
-    size) of the new tokens alone. Returns (1, N, heads, size)."""
-    for name in ("softcap", "s_aux", "head_mask"):
-        if options.get(name) is not None:
-            raise LongbelError(
-                f"this model's attention uses {name}, which the packed decoder does not compute",
-                "Use --decoder reference.",
-            )
-    _check_window(module, sliding_window)
-    layer: int = module.layer_idx  # type: ignore[assignment]  # every attention module has it
-    heads, kv_heads, size = query.shape[1], key.shape[1], query.shape[3]
-    groups = heads // kv_heads
-    output = query.new_empty(query.shape[2], heads, value.shape[3])
-    for segment in _segments.get():
-        n, place, slot = len(segment.ids), segment.place, segment.slot
-        packed = slice(segment.start, segment.start + n)
-        slot.keys[layer, :, place : place + n] = key[0, :, packed]
-        slot.values[layer, :, place : place + n] = value[0, :, packed]
-        for block in segment.blocks(groups, sliding_window, query.dtype):
-            rows = slice(segment.start + block.first, segment.start + block.last)
-            # Query heads of one key head are folded into the query axis, so that keys and
-            # values are read in place and never repeated.
-            folded = query[0, :, rows].reshape(1, kv_heads, len(block.bias), size)
-            attended = nn.functional.scaled_dot_product_attention(
-                folded,
-                slot.keys[layer, None, :, : block.keys],
-                slot.values[layer, None, :, : block.keys],
-                attn_mask=block.bias,
-                scale=scaling,
-            )
-            output[rows] = attended.view(heads, block.last - block.first, -1).transpose(0, 1)
-    return output[None], None
-
-
-AttentionInterface.register(ATTENTION, _attend)
-
-
-def _check_window(module: nn.Module, sliding_window: int | None) -> None:
-    """Refuse a layer that is windowed by its configuration but does not say so here."""
-    config = getattr(module, "config", None)
-    kinds = getattr(config, "layer_types", None)
-    layer = getattr(module, "layer_idx", None)
-    if kinds and layer is not None and sliding_window is None and "sliding" in kinds[layer]:
-        raise LongbelError(
-            "this model's sliding window is not told to its attention", "Use --decoder reference."
-        )
-
-
 class _Job:
     """A request under way: first its prompt is fed, in chunks, then its search tree."""
 
-    def __init__(self, request: Request, slot: _Slot, search: BeamSearch) -> None:
+    def __init__(self, request: Request, slot: Slot, search: BeamSearch) -> None:
         self.request, self.slot, self.search = request, slot, search
         ids = request.prompt_ids
         self.fed = min(_common_prefix(slot.ids, ids), len(ids) - 1)
         self.reused = self.fed
         slot.ids = slot.ids[: self.fed]
-        self.tree_size = 0
         self.tree_positions: list[int] = []
 
     @property
@@ -209,14 +66,24 @@ class _Job:
 
 
 class PackedDecoder:
-    """The fast decoder; gives the beams of `ReferenceDecoder`."""
+    """The fast decoder; gives the beams of `ReferenceDecoder`. Documents whose slots share an
+    arena of `arena_tokens` places are attended to together (None: as suits the device)."""
 
-    def __init__(self, model: PreTrainedModel, trie: Trie, options: SearchOptions) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        trie: Trie,
+        options: SearchOptions,
+        arena_tokens: int | None = None,
+    ) -> None:
         _check_model(model)
         self._model, self._spaces, self._options = model, Spaces(trie), options
         self._device = model.device
-        self._slots: dict[Hashable, _Slot] = {}
-        self._released: list[_Slot] = []
+        if arena_tokens is None:
+            arena_tokens = 0 if self._device.type == "cpu" else _ARENA_TOKENS
+        like = torch.empty(0, dtype=model.dtype, device=self._device)
+        self._cache = KeyValueCache(self._slot_shape, like, arena_tokens)
+        self._slots: dict[Hashable, Slot] = {}
         self._jobs: list[_Job] = []
         self._wide_tokens: dict[tuple[int, int], Tensor] = {}
         self.stats = DecodeStats()
@@ -240,9 +107,9 @@ class PackedDecoder:
     def submit(self, request: Request) -> None:
         places = len(request.prompt_ids) + _SPARE_PER_BEAM * self._options.n_beams
         if request.key not in self._slots:
-            self._slots[request.key] = self._free_slot(places)
+            self._slots[request.key] = self._cache.slot(places)
         slot = self._slots[request.key]
-        slot.reserve(places)
+        self._cache.reserve(slot, places)
         names, root = self._spaces.of(request.semantic_group)
         job = _Job(request, slot, BeamSearch(names, root, self._options))
         self.stats.reused_tokens += job.reused
@@ -251,27 +118,18 @@ class PackedDecoder:
     def release(self, key: Hashable) -> None:
         slot = self._slots.pop(key, None)
         if slot is not None:
-            self._released.append(slot)
+            self._cache.release(slot)
 
     def reset(self) -> None:
         self._jobs.clear()
         self._slots.clear()
-        self._released.clear()
-
-    def _free_slot(self, places: int) -> _Slot:
-        """A slot for a new document: a released one of just that size, whose prompt began alike,
-        or a new one. Released slots go before memory is taken, so they never add to the peak."""
-        for number, slot in enumerate(self._released):
-            if slot.capacity == _capacity(places):
-                return self._released.pop(number)
-        self._released.clear()
-        return _Slot(self._slot_shape, torch.empty(0, dtype=self._model.dtype, device=self._device))
+        self._cache.clear()
 
     @_telling_lack_of_memory()
     @torch.inference_mode()
     def step(self) -> list[tuple[Hashable, list[Beam]]]:
         """One forward pass over everything that is ready."""
-        segments: list[_Segment] = []
+        segments: list[Segment] = []
         scored: list[tuple[_Job, Path, int]] = []  # whose moves are scored at which packed token
         start = 0
         for job in self._jobs:
@@ -281,9 +139,9 @@ class PackedDecoder:
             else:
                 segment = self._prompt_segment(job, start)
                 if job.prompt_fed:
-                    scored.append((job, job.search.root, start + len(segment.ids) - 1))
+                    scored.append((job, job.search.root, start + segment.n - 1))
             segments.append(segment)
-            start += len(segment.ids)
+            start += segment.n
         moving = time.perf_counter()
         for job, path, _ in scored:
             job.search.moves(path)
@@ -305,60 +163,45 @@ class PackedDecoder:
         self.stats.seconds_model += feeding - modelling
         return [(job.request.key, job.search.beams()) for job in finished]
 
-    def _prompt_segment(self, job: _Job, start: int) -> _Segment:
+    def _prompt_segment(self, job: _Job, start: int) -> Segment:
         """The next chunk of a prompt; each token sees all before it."""
         place = job.fed
         ids = job.request.prompt_ids[place : place + _CHUNK]
-        n = len(ids)
-        job.fed += n
+        job.fed += len(ids)
         job.slot.ids += ids
-        self.stats.prefill_tokens += n
-        keys = torch.arange(place + n, device=self._device)
-        return _Segment(job.slot, start, place, ids, list(range(place, place + n)), None, keys)
+        self.stats.prefill_tokens += len(ids)
+        return Segment(job.slot, start, place, ids, list(range(place, job.fed)))
 
-    def _tree_segment(self, job: _Job, start: int) -> tuple[_Segment, list[Path]]:
+    def _tree_segment(self, job: _Job, start: int) -> tuple[Segment, list[Path]]:
         """The wanted paths of a search; each sees the prompt and its ancestors."""
         paths = job.search.wanted(self._options.looks_ahead(len(self._jobs)))
-        prompt, old = job.fed, job.tree_size
-        positions = [prompt + path.depth - 1 for path in paths]
+        old = len(job.tree_positions)
+        positions = [job.fed + path.depth - 1 for path in paths]
         for number, path in enumerate(paths):
             path.place = old + number
-        job.tree_size += len(paths)
         job.tree_positions += positions
-        job.slot.reserve(prompt + job.tree_size)
-        visible = np.zeros((len(paths), prompt + job.tree_size), dtype=bool)
-        visible[:, :prompt] = True
+        self._cache.reserve(job.slot, job.fed + len(job.tree_positions))
+        seen = np.zeros((len(paths), len(job.tree_positions)), dtype=np.bool_)
         for number, path in enumerate(paths):
-            visible[number, [prompt + place for place in path.ancestors()]] = True
-        keys = np.concatenate([np.arange(prompt), np.array(job.tree_positions)])
+            seen[number, path.ancestors()] = True
         self.stats.tree_tokens += len(paths)
         self.stats.forced_tokens += sum(path.forced for path in paths)
         self.stats.decode_forwards += 1
-        segment = _Segment(
-            job.slot,
-            start,
-            prompt + old,
-            [path.token for path in paths],
-            positions,
-            torch.from_numpy(visible).to(self._device),
-            torch.from_numpy(keys).to(self._device),
-        )
-        return segment, paths
+        tree = Tree(seen, np.array(job.tree_positions))
+        tokens = [path.token for path in paths]
+        return Segment(job.slot, start, job.fed + old, tokens, positions, tree), paths
 
-    def _forward(self, segments: Sequence[_Segment], rows: Sequence[int]) -> Tensor:
+    def _forward(self, segments: Sequence[Segment], rows: Sequence[int]) -> Tensor:
         """Float32 logits (len(rows), vocabulary) at the packed tokens `rows`."""
         ids = [token for segment in segments for token in segment.ids]
         positions = [position for segment in segments for position in segment.positions]
-        token = _segments.set(segments)
-        try:
+        with packed(segments, self._device):
             output = self._model(
                 input_ids=torch.tensor([ids], device=self._device),
                 position_ids=torch.tensor([positions], device=self._device),
                 use_cache=False,
                 logits_to_keep=torch.tensor(rows, dtype=torch.long, device=self._device),
             )
-        finally:
-            _segments.reset(token)
         return output.logits[0].float()
 
     def _logprobs(
@@ -404,10 +247,6 @@ class PackedDecoder:
         if key not in self._wide_tokens:
             self._wide_tokens[key] = torch.from_numpy(tokens).to(self._device)
         return self._wide_tokens[key]
-
-
-def _capacity(places: int) -> int:
-    return -(-places // 128) * 128
 
 
 def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.store import KnowledgeBase
+from kb_builder.trie import Trie
 from longbel_cli.checkpoint import Checkpoint
 from longbel_cli.corpora import read_corpus
 from longbel_cli.corpora.resolve import TypeResolver, resolve_types
@@ -105,20 +106,23 @@ def first_documents(path: Path, kb: KnowledgeBase, n: int) -> list[Document]:
     return list(islice((one for one in linkable if one.mentions), n))
 
 
-def nested_trie(trie: Any, root: int, end_id: int) -> dict[int, Any]:
-    """The published shape: token -> dict of what may follow."""
-    tree: dict[int, Any] = {}
-    queue = [(root, tree)]
-    while queue:
-        node, place = queue.pop()
-        tokens, nodes = trie.children(node)
-        for token, child in zip(tokens.tolist(), nodes.tolist(), strict=True):
-            if child == -1:
-                place[end_id] = {}
-            else:
-                place[token] = {}
-                queue.append((child, place[token]))
-    return tree
+def nested_tries(trie: Trie, end_id: int) -> dict[str, dict[int, Any]]:
+    """The published shape, of every group: token -> dict of what may follow."""
+    places: list[dict[int, Any]] = [{} for _ in range(trie.n_inner)]
+    inner_token, tail_token = trie.inner_token.tolist(), trie.tail_token.tolist()
+    inner_first, leaf_first = trie.inner_first.tolist(), trie.leaf_first.tolist()
+    tail_start = trie.tail_start.tolist()
+    for node, node_place in enumerate(places):
+        for child in range(inner_first[node], inner_first[node + 1]):
+            node_place[inner_token[child]] = places[child]
+        for leaf in range(leaf_first[node], leaf_first[node + 1]):
+            place = node_place
+            for token in tail_token[tail_start[leaf] : tail_start[leaf + 1]]:
+                following: dict[int, Any] = {}
+                place[token] = following
+                place = following
+            place[end_id] = {}
+    return {group: places[root] for group, root in trie.roots.items()}
 
 
 def baseline(
@@ -227,10 +231,7 @@ def measure(args: argparse.Namespace, context_format: str) -> dict[str, Any]:
         corpus = documents(
             linker.knowledge_base, linker.checkpoint, args.documents, args.context, args.mentions
         )
-    tries = {
-        group: nested_trie(linker.trie, root, linker.end_id)
-        for group, root in linker.trie.roots.items()
-    }
+    tries = nested_tries(linker.trie, linker.end_id)
     rates, ratios = [], []
     base_rates: dict[int, list[float]] = {batch: [] for batch in args.baseline_batches}
     batches = args.baseline_batches

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.decode_speed import Recorder, baseline, documents, nested_trie
+from tests.benchmarks.decode_speed import Recorder, baseline, documents, nested_tries
 
 H100_BF16_FLOPS = 800e12
 LLAMA_8B = {
@@ -85,7 +85,14 @@ def random_linker(kb: Path, tokenizer: Path, shape: dict[str, Any], device: str,
     return linker
 
 
-def speed(linker: Any, context: int, batch: int, mentions: int, baseline_mentions: int) -> dict:  # type: ignore[type-arg]
+def speed(
+    linker: Any,
+    tries: dict[str, Any],
+    context: int,
+    batch: int,
+    mentions: int,
+    baseline_mentions: int,
+) -> dict[str, Any]:
     """One row: `batch` documents in flight, against `generate` with `batch` prompts."""
     import torch
 
@@ -105,10 +112,6 @@ def speed(linker: Any, context: int, batch: int, mentions: int, baseline_mention
     peak = torch.cuda.max_memory_allocated() if cuda else 0
     spent = {key: value - before[key] for key, value in vars(recorder.stats).items()}
     n = len(recorder.recorded)
-    tries = {
-        group: nested_trie(linker.trie, linker.trie.roots[group], linker.end_id)
-        for group in {one.request.semantic_group for one in recorder.recorded}
-    }
     step = max(n // baseline_mentions, 1)
     requests = [one.request for one in recorder.recorded[::step]][:baseline_mentions]
     baseline_seconds, _ = baseline(linker, requests, tries, batch)
@@ -175,8 +178,9 @@ def main() -> None:
     result: dict[str, Any] = {"device": name, "torch": torch.__version__, "rows": []}
     linker = random_linker(kb, tokenizer, TINY if tiny else LLAMA_8B, device, beams=5)
     result["names"] = linker.knowledge_base.n_names
+    tries = nested_tries(linker.trie, linker.end_id)
     for context, batch in ((400, 16), (2000, 8)) if not tiny else ((60, 2),):
-        row = speed(linker, context, batch, 4 if tiny else 16, 2 if tiny else 2 * batch)
+        row = speed(linker, tries, context, batch, 4 if tiny else 16, 2 if tiny else 2 * batch)
         result["rows"].append(row)
         print(json.dumps(row), flush=True)
     del linker
