@@ -413,7 +413,7 @@ def test_a_wide_node_at_which_a_name_ends() -> None:
     model = on_device("llama", vocab_size=700, seed=4)
     prompt = [5, 6, 7, CLOSE]
     with torch.inference_mode():
-        hidden = model.model(torch.tensor([[*prompt, 5]])).last_hidden_state[0, -1]
+        hidden = model.model(torch.tensor([[*prompt, 5]], device=DEVICE)).last_hidden_state[0, -1]
         model.lm_head.weight[END] = hidden / hidden.norm() ** 2 * 12  # a logit of 12
     options = SearchOptions(END, 3)
     expected = ReferenceDecoder(model, names.trie, options).generate([Request(0, prompt, "A")])

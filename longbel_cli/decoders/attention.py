@@ -109,7 +109,7 @@ class _Alone:
                 attn_mask=block.bias,
                 scale=scaling,
             )
-            output[rows] = attended.view(heads, block.last - block.first, -1).transpose(0, 1)
+            output[rows] = attended.reshape(heads, block.last - block.first, -1).transpose(0, 1)
 
     def _blocks(self, groups: int, window: int | None, dtype: torch.dtype) -> list[_Block]:
         """The queries in blocks, each with the keys that it needs, within a sliding window.
@@ -199,7 +199,7 @@ class _Together:
             attn_mask=self._bias(groups, window, query.dtype),
             scale=scaling,
         )
-        unfolded = attended.view(arena.rows, kv_heads, groups, width, -1).permute(0, 3, 1, 2, 4)
+        unfolded = attended.reshape(arena.rows, kv_heads, groups, width, -1).permute(0, 3, 1, 2, 4)
         output[self._tokens] = unfolded[self._rows, self._numbers].flatten(1, 2)
 
     def _bias(self, groups: int, window: int | None, dtype: torch.dtype) -> Tensor:

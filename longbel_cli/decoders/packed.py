@@ -104,6 +104,7 @@ class PackedDecoder:
         return 2 * layers * heads * size * self._model.dtype.itemsize
 
     @_telling_lack_of_memory()
+    @torch.inference_mode()
     def submit(self, request: Request) -> None:
         places = len(request.prompt_ids) + _SPARE_PER_BEAM * self._options.n_beams
         if request.key not in self._slots:

