@@ -80,7 +80,7 @@ def test_the_best_adapters_are_merged_into_out(options, tmp_path, monkeypatch):
 
     def recall(self, model):
         with torch.no_grad():
-            seen.append(model.eval()(input_ids=ids).logits)
+            seen.append(model.eval()(input_ids=ids.to(model.device)).logits.cpu())
         return values[len(seen) - 1]
 
     monkeypatch.setattr(validation.Validator, "_recall", recall)

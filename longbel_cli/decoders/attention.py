@@ -147,38 +147,43 @@ class _Alone:
 
 
 class _Together:
-    """Search trees of documents whose slots are rows of one arena.
+    """Segments whose slots are rows of one arena: one call a layer.
 
-    Every row of the arena has as many queries as the widest tree; the rest, and rows without a
-    tree in this pass, compute something that nobody reads.
+    Each of its lines is a row of the arena: all of them, read in place, or, where few have a
+    segment in this pass, copies of those. A line has as many queries as the longest segment; the
+    rest, and lines without a segment, compute something that nobody reads.
     """
 
     def __init__(self, arena: Arena, segments: Sequence[Segment], device: torch.device) -> None:
         self._arena = arena
-        self._width = max(segment.n for segment in segments)
+        rows = np.array([segment.slot.row for segment in segments])
+        in_place = 2 * len(rows) >= arena.rows
+        lines = rows if in_place else np.arange(len(rows))
+        self._chosen = None if in_place else torch.from_numpy(rows).to(device)
+        self._lines = arena.rows if in_place else len(rows)
+        lengths = np.array([segment.n for segment in segments])
+        self._width = int(lengths.max())
         self._keys = -(-max(segment.end for segment in segments) // _KEY_STEP) * _KEY_STEP
-        moved: list[tuple[int, int, int, int]] = []  # token, row, place, number in its tree
-        padded = np.zeros((arena.rows, self._width), dtype=np.int64)
-        trees = [segment.tree for segment in segments if segment.tree is not None]
-        tree_size = max(tree.seen.shape[1] for tree in trees)
-        seen = np.zeros((arena.rows, self._width, tree_size), dtype=np.bool_)
-        # What the queries of a row without a tree see does not matter, as long as it is something.
-        prompts = np.full((2, arena.rows), self._keys, dtype=np.int64)
-        positions = np.zeros((arena.rows, tree_size), dtype=np.int64)
-        for segment, tree in zip(segments, trees, strict=True):
-            n, row, size = segment.n, segment.slot.row, tree.seen.shape[1]
-            moved += ((segment.start + i, row, segment.place + i, i) for i in range(n))
-            padded[row, :n] = range(segment.start, segment.start + n)
-            seen[row, :n, :size] = tree.seen
-            prompts[:, row] = segment.prompt, segment.place - segment.prompt
-            positions[row, :size] = tree.positions
-        columns = torch.tensor(moved, device=device).T.contiguous()
-        self._tokens, self._rows, self._places, self._numbers = columns
+        starts = np.array([segment.start for segment in segments])
+        places = np.array([segment.place for segment in segments])
+        number = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        token = np.repeat(starts, lengths) + number
+        line = np.repeat(lines, lengths)
+        padded = np.zeros((self._lines, self._width), dtype=np.int64)
+        padded[line, number] = token
+        columns = (token, np.repeat(rows, lengths), np.repeat(places, lengths) + number, line)
+        moved = torch.from_numpy(np.stack((*columns, number))).to(device)
+        self._tokens, self._rows, self._places, self._line, self._number = moved
         self._padded = torch.from_numpy(padded.reshape(-1)).to(device)
-        self._seen = torch.from_numpy(seen).to(device)
-        self._prompts, self._tree_places = torch.from_numpy(prompts).to(device)
-        self._positions = torch.from_numpy(positions).to(device)
+        # Lines without a segment see all.
+        first = np.full(self._lines, self._keys, dtype=np.int64)
+        first[lines] = places
+        self._first = torch.from_numpy(first).to(device)  # place of a line's first query
         self._known: dict[tuple[int, int | None], Tensor] = {}
+        self._note(segments, lines)
+
+    def _note(self, segments: Sequence[Segment], lines: npt.NDArray[np.int64]) -> None:
+        """Whatever else `_visible` needs."""
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None,
@@ -186,24 +191,27 @@ class _Together:
     ) -> None:  # fmt: skip
         """As a segment alone does it, for all of them."""
         heads, kv_heads, size = len(query), len(key), query.shape[2]
-        arena, width, groups = self._arena, self._width, heads // kv_heads
-        keys, values = arena.keys[layer], arena.values[layer]
+        lines, width, groups = self._lines, self._width, heads // kv_heads
+        keys, values = self._arena.keys[layer], self._arena.values[layer]
         keys[self._rows, :, self._places] = key.transpose(0, 1)[self._tokens]
         values[self._rows, :, self._places] = value.transpose(0, 1)[self._tokens]
+        keys, values = keys[:, :, : self._keys], values[:, :, : self._keys]
+        if self._chosen is not None:
+            keys, values = keys[self._chosen], values[self._chosen]
         queries = query.transpose(0, 1)[self._padded]
-        folded = queries.view(arena.rows, width, kv_heads, groups, size).permute(0, 2, 3, 1, 4)
+        folded = queries.view(lines, width, kv_heads, groups, size).permute(0, 2, 3, 1, 4)
         attended = nn.functional.scaled_dot_product_attention(
-            folded.reshape(arena.rows, kv_heads, groups * width, size),
-            keys[:, :, : self._keys],
-            values[:, :, : self._keys],
+            folded.reshape(lines, kv_heads, groups * width, size),
+            keys,
+            values,
             attn_mask=self._bias(groups, window, query.dtype),
             scale=scaling,
         )
-        unfolded = attended.reshape(arena.rows, kv_heads, groups, width, -1).permute(0, 3, 1, 2, 4)
-        output[self._tokens] = unfolded[self._rows, self._numbers].flatten(1, 2)
+        unfolded = attended.reshape(lines, kv_heads, groups, width, -1).permute(0, 3, 1, 2, 4)
+        output[self._tokens] = unfolded[self._line, self._number].flatten(1, 2)
 
     def _bias(self, groups: int, window: int | None, dtype: torch.dtype) -> Tensor:
-        """(rows, 1, groups * width, keys): 0 where a key is seen, minus infinity elsewhere."""
+        """(lines, 1, groups * width, keys): 0 where a key is seen, minus infinity elsewhere."""
         if (groups, window) not in self._known:
             seen = self._visible(window)
             bias = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
@@ -212,21 +220,46 @@ class _Together:
         return self._known[groups, window]
 
     def _visible(self, window: int | None) -> Tensor:
-        """(rows, width, keys): which places each query sees."""
-        rows, width, tree_size = self._seen.shape
+        """(lines, width, keys): which places each query sees. Here of prompts: all up to its own,
+        within the window."""
+        device = self._first.device
+        own = self._first[:, None] + torch.arange(self._width, device=device)
+        back = own[:, :, None] - torch.arange(self._keys, device=device)
+        return back >= 0 if window is None else (back >= 0) & (back < window)
+
+
+class _TreesTogether(_Together):
+    """The same of search trees, in which a query sees the prompt and its own ancestors."""
+
+    def _note(self, segments: Sequence[Segment], lines: npt.NDArray[np.int64]) -> None:
+        trees = [segment.tree for segment in segments if segment.tree is not None]
+        size = max(tree.seen.shape[1] for tree in trees)
+        seen = np.zeros((self._lines, self._width, size), dtype=np.bool_)
+        positions = np.zeros((self._lines, size), dtype=np.int64)
+        prompts = np.full(self._lines, self._keys, dtype=np.int64)
+        for segment, tree, line in zip(segments, trees, lines, strict=True):
+            seen[line, : segment.n, : tree.seen.shape[1]] = tree.seen
+            positions[line, : tree.seen.shape[1]] = tree.positions
+            prompts[line] = segment.prompt
+        device = self._first.device
+        self._seen = torch.from_numpy(seen).to(device)
+        self._positions = torch.from_numpy(positions).to(device)
+        self._prompts = torch.from_numpy(prompts).to(device)
+
+    def _visible(self, window: int | None) -> Tensor:
+        lines, width, size = self._seen.shape
         places = torch.arange(self._keys, device=self._seen.device)
-        in_tree = places - self._prompts[:, None]  # (rows, keys), negative in the prompt
-        at = in_tree.clamp(0, tree_size - 1)
-        seen = self._seen.gather(2, at[:, None].expand(rows, width, self._keys))
-        seen &= (in_tree < tree_size)[:, None]
+        in_tree = places - self._prompts[:, None]  # (lines, keys), negative in the prompt
+        at = in_tree.clamp(0, size - 1)
+        seen = self._seen.gather(2, at[:, None].expand(lines, width, self._keys))
+        seen &= (in_tree < size)[:, None]
+        seen |= (in_tree < 0)[:, None]
         if window is None:
-            return seen | (in_tree < 0)[:, None]
+            return seen
         positions = torch.where(in_tree < 0, places, self._positions.gather(1, at))
-        new = self._tree_places[:, None] + torch.arange(width, device=places.device)
-        queries = self._positions.gather(1, new.clamp(0, tree_size - 1))
-        within = queries[:, :, None] - positions[:, None] < window
-        idle = self._prompts == self._keys
-        return (seen | (in_tree < 0)[:, None]) & (within | idle[:, None, None])
+        new = (self._first - self._prompts)[:, None] + torch.arange(width, device=places.device)
+        queries = self._positions.gather(1, new.clamp(0, size - 1))
+        return seen & (queries[:, :, None] - positions[:, None] < window)
 
 
 _row: ContextVar[Sequence[_Alone | _Together]] = ContextVar("row")
@@ -235,15 +268,18 @@ _row: ContextVar[Sequence[_Alone | _Together]] = ContextVar("row")
 @contextmanager
 def packed(segments: Iterable[Segment], device: torch.device) -> Iterator[None]:
     """Within, the model's one row consists of these segments."""
-    parts: list[_Alone | _Together] = []
-    shared: dict[int, list[Segment]] = defaultdict(list)
+    shared: dict[tuple[int, int], list[Segment]] = defaultdict(list)
     for segment in segments:
-        if segment.tree is not None and segment.slot.arena.rows > 1:
-            shared[id(segment.slot.arena)].append(segment)
+        # Trees are small; prompts of about one length go together, to pad at most fourfold.
+        kind = -1 if segment.tree is not None else (segment.n - 1).bit_length() // 2
+        shared[id(segment.slot.arena), kind].append(segment)
+    parts: list[_Alone | _Together] = []
+    for (_, kind), together in shared.items():
+        if len(together) == 1:
+            parts.append(_Alone(together[0], device))
         else:
-            parts.append(_Alone(segment, device))
-    for together in shared.values():
-        parts.append(_Together(together[0].slot.arena, together, device))
+            form = _TreesTogether if kind == -1 else _Together
+            parts.append(form(together[0].slot.arena, together, device))
     token = _row.set(parts)
     try:
         yield

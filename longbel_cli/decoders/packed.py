@@ -15,6 +15,7 @@ interface. Sliding windows are applied; soft-capping and attention sinks are ref
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -33,6 +34,7 @@ from longbel_cli.decoders.search import BeamSearch, Path, SearchOptions, best_mo
 from longbel_cli.decoders.spaces import Spaces
 
 _WIDE = 512  # moves of a path from which their best are chosen on the device
+_WIDE_ROWS = 64  # paths at one node whose best moves are chosen together
 _CHUNK = 2048  # prompt tokens of one document in one forward pass
 _LAYERS = {"full_attention", "sliding_attention"}
 _ROTARY_BY_LENGTH = {"dynamic", "longrope"}
@@ -215,13 +217,24 @@ class PackedDecoder:
             return []
         totals = logits.logsumexp(-1)
         narrow: list[tuple[int, np.ndarray]] = []
+        wide: dict[tuple[int, int], list[int]] = defaultdict(list)
         for number, (job, path, _) in enumerate(scored):
             tokens = job.search.moves(path).tokens
             if len(tokens) < _WIDE:
                 narrow.append((number, tokens))
-                continue
-            allowed = self._tokens_on_device(job.search, path.node, tokens)
-            results[number] = self._best_of(logits[number, allowed] - totals[number], tokens)
+            else:
+                wide[id(job.search.names), path.node].append(number)
+        for numbers in wide.values():
+            for first in range(0, len(numbers), _WIDE_ROWS):
+                some = numbers[first : first + _WIDE_ROWS]
+                job, path, _ = scored[some[0]]
+                tokens = job.search.moves(path).tokens
+                allowed = self._tokens_on_device(job.search, path.node, tokens)
+                chosen = torch.tensor(some, device=self._device)
+                logprobs = logits[chosen[:, None], allowed] - totals[chosen, None]
+                best = self._best_of(logprobs, tokens)
+                for number, result in zip(some, best, strict=True):
+                    results[number] = result
         if narrow:
             counts = [len(tokens) for _, tokens in narrow]
             rows = torch.from_numpy(np.repeat([number for number, _ in narrow], counts))
@@ -234,14 +247,19 @@ class PackedDecoder:
                 results[number] = (piece, None)
         return [result for result in results if result is not None]
 
-    def _best_of(self, logprobs: Tensor, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The best 2 x beams of many moves, chosen on the device, and their numbers."""
+    def _best_of(
+        self, logprobs: Tensor, tokens: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each row the best 2 x beams of many moves, chosen on the device, and their
+        numbers."""
         keep = 2 * self._options.n_beams
         best = logprobs.topk(keep + 1)
-        values, chosen = best.values.cpu().numpy(), best.indices.cpu().numpy()
-        if values[keep - 1] == values[keep]:  # equals on both sides of the cut: tokens decide
-            chosen = best_moves(logprobs.cpu().numpy(), tokens, keep)
-        return values[:keep], chosen[:keep]
+        for row, values, chosen in zip(
+            logprobs, best.values.cpu().numpy(), best.indices.cpu().numpy(), strict=True
+        ):
+            if values[keep - 1] == values[keep]:  # equals on both sides of the cut: tokens decide
+                chosen = best_moves(row.cpu().numpy(), tokens, keep)
+            yield values[:keep], chosen[:keep]
 
     def _tokens_on_device(self, search: BeamSearch, node: int, tokens: np.ndarray) -> Tensor:
         key = id(search.names), node  # the names outlive this decoder

@@ -20,6 +20,7 @@ a WORK of its own; on a GPU, three seeds, four systems at a time (`pip install l
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import signal
@@ -86,20 +87,29 @@ LESS_CONTEXT = tuple(
     for of in ("hybrid_medium", "hybrid_long, gold", "echoed, gold")
     for tokens in (512, 2048)
 )
+AT_LENGTH = tuple(
+    System(
+        f"{name}, trained at {tokens}", name.split(",")[0], context_tokens=tokens,
+        every_answer=name == "echoed, gold",
+    )
+    for tokens in (512, 1024)
+    for name in ("hybrid_medium", "hybrid_long, gold", "echoed, gold")
+)  # fmt: skip
 MORE = (
     System("long, tfidf memory", "long", memory_by="tfidf", every_answer=True),
     System("echoed, tfidf memory", "echoed", memory_by="tfidf", every_answer=True),
     System("long, robust", "long", robust=True, every_answer=True),
     System("echoed, robust", "echoed", robust=True, every_answer=True),
 )
-BY_NAME = {system.name: system for system in (*SYSTEMS, *MORE, *LESS_CONTEXT)}
+BY_NAME = {system.name: system for system in (*SYSTEMS, *MORE, *LESS_CONTEXT, *AT_LENGTH)}
 
 
 @dataclass(frozen=True)
 class Track:
     """Corpora of one language: trained on together, reported one by one. `systems` are those of the
     table; others run when they are named. With `models` nothing is trained: the models of that
-    track link the `split`."""
+    track link the `split`. With `folds` the split itself is trained on: each part of its documents
+    is linked by a model of the others."""
 
     language: str
     corpora: tuple[str, ...]
@@ -107,6 +117,7 @@ class Track:
     models: str | None = None
     split: str = "dev"
     mentions_per_document: int = 2
+    folds: int = 0
 
 
 TRACKS = {
@@ -120,6 +131,14 @@ TRACKS = {
         (BY_NAME["exact"], BY_NAME["tfidf"], BY_NAME["short"], *LESS_CONTEXT),
         models="en",
         split="train",
+    ),
+    "craft-folds": Track(
+        "en",
+        ("craft",),
+        (BY_NAME["exact"], BY_NAME["tfidf"], BY_NAME["short"], *AT_LENGTH),
+        split="train",
+        mentions_per_document=100,
+        folds=2,
     ),
 }
 
@@ -155,24 +174,43 @@ class Bench:
             )  # fmt: skip
 
     def train(self, system: System) -> None:
-        """Fine-tune on the training splits: loss on completions, one name a concept."""
-        args = self.args
+        """Fine-tune on the training splits, or for each fold on the others."""
         if system.context_format is None or self.track.models is not None:
             return
+        if not self.track.folds:
+            self._train(system, system.name, self._model(system), *self._corpora("train"))
+        for fold in range(self.track.folds):
+            others = [self._fold(other) for other in range(self.track.folds) if other != fold]
+            self._train(system, f"{system.name}.fold{fold}", self._model(system, fold), *others)
+
+    def _train(self, system: System, label: str, out: Path, *corpora: Path) -> None:
+        """Loss on completions, one name a concept."""
+        args = self.args
         drawn = args.mentions_per_document or self.track.mentions_per_document
         if system.every_answer:
             drawn = max(drawn // 2, 1)
         self._timed(
-            system.name, "train", *self._corpora("train"), "--kb", self.kb, "--base", self.base,
-            "--out", self._model(system), "--context-format", system.context_format,
+            label, "train", *corpora, "--kb", self.kb, "--base", self.base,
+            "--out", out, "--context-format", system.context_format,
             "--language", self.track.language, "--epochs", args.epochs,
             "--mentions-per-document", drawn, "--unknown-group", "skip",
             "--memory-weight", int(system.every_answer),
             "--learning-rate", args.learning_rate, "--tokens-per-batch", self._tokens(system),
             "--seed", self.seed, "--dtype", args.dtype,
             *(("--folds", args.folds) if system.robust else ()), *self._memory(system),
+            *(("--max-length", system.context_tokens) if system.context_tokens else ()),
             *self._machine(),
         )  # fmt: skip
+
+    def _fold(self, fold: int) -> Path:
+        """Every so many documents of the split, as a corpus of their own."""
+        out = self.work / f"fold{fold}.jsonl"
+        if not out.exists():
+            (corpus,) = self.track.corpora
+            with gzip.open(self._corpus(corpus, self.track.split), "rt", encoding="utf-8") as file:
+                lines = [line for line in file if line.strip()]
+            out.write_text("".join(lines[fold :: self.track.folds]), encoding="utf-8")
+        return out
 
     def _tokens(self, system: System) -> int:
         """A step's tokens: fewer where prompts are short, so that there are as many prompts."""
@@ -199,9 +237,18 @@ class Bench:
             if not out.exists():
                 self._longbel("fuse", *parts, "--out", out)
             return
+        if not self.track.folds:
+            self._link(system, self._corpus(corpus, self.track.split), out)
+            return
+        parts = [out.with_suffix(f".fold{fold}.jsonl") for fold in range(self.track.folds)]
+        for fold, part in enumerate(parts):
+            self._link(system, self._fold(fold), part, fold)
+        out.write_bytes(b"".join(part.read_bytes() for part in parts))
+
+    def _link(self, system: System, corpus: Path, out: Path, fold: int | None = None) -> None:
         if system.linker is None:
             trained = BY_NAME[system.of] if system.of else system
-            how: tuple[Any, ...] = ("--model", self._model(trained), *self._machine())
+            how: tuple[Any, ...] = ("--model", self._model(trained, fold), *self._machine())
             if system.context_tokens:
                 how += ("--context-tokens", system.context_tokens)
         else:
@@ -210,7 +257,7 @@ class Bench:
                 how += ("--model", self.args.encoder, "--device", self.args.device)
                 how += ("--pooling", self.args.pooling)
         self._longbel(
-            "link", self._corpus(corpus, self.track.split), "--kb", self.kb, "--out", out, *how,
+            "link", corpus, "--kb", self.kb, "--out", out, *how,
             "--beams", 5, "--unknown-group", "skip", "--limit", self.args.documents,
             "--stats", out.with_suffix(".stats.json"),
         )  # fmt: skip
@@ -221,16 +268,26 @@ class Bench:
             BY_NAME[name] for name in ("short", "hybrid_medium")
             if name != system.name and self._predictions(BY_NAME[name], corpus).exists()
         ]  # fmt: skip
+        # Of folds no one can say what was seen: each part by another model.
+        by = ("group,recurring,occurrence",)
+        if not self.track.folds:
+            by = ("group,recurring,occurrence,seen",)
+            by += tuple(word for path in self._corpora("train") for word in ("--train", str(path)))
         found = self._json(
-            "score", out, "--json", "--by", "group,recurring,occurrence,seen",
-            *(word for path in self._corpora("train") for word in ("--train", path)),
+            "score", out, "--json", "--by", *by,
             *(word for other in others for word in ("--paired", self._predictions(other, corpus))),
         )  # fmt: skip
-        stats = out.with_suffix(".stats.json")
+        folds = range(self.track.folds)
+        stats = [out.with_suffix(f".fold{fold}.stats.json") for fold in folds]
+        spent = [self._read(self._seconds(f"{system.name}.fold{fold}")) for fold in folds]
+        if not self.track.folds:
+            stats = [out.with_suffix(".stats.json")]
+            spent = [self._read(self._seconds(system.name))]
+        told = [json.loads(path.read_text(encoding="utf-8")) for path in stats if path.exists()]
         return {
             "score": found,
-            "stats": json.loads(stats.read_text(encoding="utf-8")) if stats.exists() else None,
-            "seconds_training": self._read(self._seconds(system.name)),
+            "stats": together(told) if told else None,
+            "seconds_training": None if None in spent else sum(spent),
         }
 
     def kept(self) -> dict[str, dict[str, Any]]:
@@ -251,9 +308,10 @@ class Bench:
     def _results(self) -> str:
         return f"results.seed{self.seed}.json"
 
-    def _model(self, system: System) -> Path:
+    def _model(self, system: System, fold: int | None = None) -> Path:
         track = self.track.models or self.args.track
-        return Path(self.args.work / track / f"{system.folder}.seed{self.seed}")
+        part = "" if fold is None else f".fold{fold}"
+        return Path(self.args.work / track / f"{system.folder}.seed{self.seed}{part}")
 
     def _predictions(self, system: System, corpus: str) -> Path:
         seed = "" if system.linker else f".seed{self.seed}"
@@ -308,6 +366,14 @@ class Bench:
 
     def _write(self, name: str, content: Any) -> None:
         (self.work / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def together(stats: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What several runs of `link` counted, as if it were one."""
+    summed = ("mentions", "seconds_total", "prefill_tokens", "tree_tokens")
+    counts = {key: sum(one[key] for one in stats) for key in summed if key in stats[0]}
+    rate = counts["mentions"] / max(counts["seconds_total"], 1e-9)
+    return {**stats[0], **counts, "mentions_per_second": rate}
 
 
 def share(interval: dict[str, float | None] | None) -> str:
