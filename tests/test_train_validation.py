@@ -79,7 +79,9 @@ def scripted(monkeypatch):
             if left[0] is None:
                 left.pop(0)
                 raise KilledError
-            seen.append({name: one.detach().cpu().clone() for name, one in model.named_parameters()})
+            seen.append(
+                {name: one.detach().cpu().clone() for name, one in model.named_parameters()}
+            )
             return left.pop(0)
 
         monkeypatch.setattr(validation.Validator, "_recall", recall)
