@@ -390,14 +390,15 @@ def percent(interval: dict[str, float] | None) -> str:
     return f"{value:.1f} ({low:.1f}–{high:.1f})"
 
 
-def table(corpus: str, results: dict[str, dict[str, Any]]) -> str:
-    """The Markdown table of one corpus."""
+def table(corpus: str, results: dict[str, dict[str, Any]], timed: bool) -> str:
+    """The Markdown table of one corpus. Times are left out where several systems shared a device:
+    they mean nothing then."""
     rows = [
         f"**{corpus}**",
         "",
         "| system | Recall@1 | recurring concepts | single | consistency | after a right / wrong "
-        "one | tokens a mention | mentions/s | training, min |",
-        "|---|---|---|---|---|---|---:|---:|---:|",
+        "one | tokens a mention |" + timed * " mentions/s | training, min |",
+        "|---|---|---|---|---|---|---:|" + timed * "---:|---:|",
     ]
     for name, result in results.items():
         score, stats = result["score"], result["stats"]
@@ -418,8 +419,7 @@ def table(corpus: str, results: dict[str, dict[str, Any]]) -> str:
             share(score["consistency"]),
             after,
             f"{tokens:.0f}" if tokens else "–",
-            speed,
-            f"{spent / 60:.0f}" if spent else "–",
+            *((speed, f"{spent / 60:.0f}" if spent else "–") if timed else ()),
         )
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
@@ -453,7 +453,7 @@ def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
                     }
                 )
     if len(benches) == 1:
-        show(benches[0].kept())
+        show(benches[0].kept(), timed=args.jobs == 1)
     else:
         show_seeds([bench.kept() for bench in benches])
 
@@ -511,10 +511,10 @@ def show_seeds(results: Sequence[dict[str, dict[str, Any]]]) -> None:
         print(seeds_table(corpus, [seed[corpus] for seed in results]), end="\n\n", flush=True)
 
 
-def show(results: dict[str, dict[str, Any]]) -> None:
+def show(results: dict[str, dict[str, Any]], timed: bool) -> None:
     """Print the tables of all corpora."""
     for corpus, rows in results.items():
-        print(table(corpus, rows), end="\n\n", flush=True)
+        print(table(corpus, rows, timed), end="\n\n", flush=True)
 
 
 def main() -> None:

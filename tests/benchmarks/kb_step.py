@@ -11,8 +11,10 @@ vocabulary. A second table has the same node in tries of more and more names.
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -101,20 +103,25 @@ def nested(runs: TokenRuns) -> dict:
     return root
 
 
-def median_seconds(step: Callable[[], torch.Tensor], device: str, repeats: int) -> float:
-    """On a CPU, processor time of this one-threaded process, which other work on the machine
-    hardly changes; on CUDA, the clock."""
+def seconds(step: Callable[[], torch.Tensor], device: str, times: int = 1) -> float:
+    """One step's time, the mean of so many. On a CPU, processor time of this one-threaded process,
+    which other work on the machine hardly changes; on CUDA, the clock."""
     on_gpu = device.startswith("cuda")
     clock = time.perf_counter if on_gpu else time.process_time
-    step()
-    times = []
-    for _ in range(repeats):
-        started = clock()
+    started = clock()
+    for _ in range(times):
         step()
-        if on_gpu:
-            torch.cuda.synchronize()
-        times.append(clock() - started)
-    return float(np.median(times))
+    if on_gpu:
+        torch.cuda.synchronize()
+    return (clock() - started) / times
+
+
+def spread(values: Sequence[float], form: str = "{:.1f}") -> str:
+    """`12.3 (11.9–14.0)`: the median and the range."""
+    median, low, high = (
+        form.format(value) for value in (statistics.median(values), min(values), max(values))
+    )
+    return f"{median} ({low}–{high})"
 
 
 def main() -> None:
@@ -122,13 +129,14 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--fan-outs", type=int, nargs="+", default=[10, 1_000, 30_000])
     parser.add_argument("--names", type=int, nargs="+", default=[100_000, 1_000_000, 5_000_000])
+    parser.add_argument("--repeats", type=int, default=7)
     device = (arguments := parser.parse_args()).device
     torch.set_num_threads(1)
     rows, k = DOCUMENTS * BEAMS, 2 * BEAMS
     logits = torch.randn(rows, VOCABULARY, generator=torch.Generator().manual_seed(0)).to(device)
     beams = f"{DOCUMENTS} documents x {BEAMS} beams, vocabulary {VOCABULARY:,}"
-    print(f"{beams}, on {device}, one thread\n")
-    print("| children | Python walk | packed decoder | of both: logsumexp | ratio |")
+    print(f"{beams}, on {device}, one thread; medians and range of {arguments.repeats} repeats\n")
+    print("| children | Python walk, ms | packed decoder, ms | of both: logsumexp, ms | ratio |")
     print("|---:|---:|---:|---:|---:|")
     for fan_out in arguments.fan_outs:
         runs = names_with_wide_node(fan_out, 100_000)
@@ -136,18 +144,26 @@ def main() -> None:
         dicts, prefixes = nested(runs), [[7]] * rows
         if not torch.equal(step.best(logits, k), walk(dicts, prefixes, logits, k).cpu()):
             raise SystemExit("the two ways choose different moves")
-        ours = median_seconds(lambda: step.best(logits, k), device, 20)  # noqa: B023
-        theirs = median_seconds(lambda: walk(dicts, prefixes, logits, k), device, 3)  # noqa: B023
-        shared = median_seconds(lambda: logits.logsumexp(-1), device, 20)
-        cells = (f"{1e3 * one:.1f} ms" for one in (theirs, ours, shared))
-        print(f"| {fan_out:,} | {' | '.join(cells)} | {theirs / ours:.1f} |")
-    print("\n| names | packed decoder, 30,000 children |\n|---:|---:|")
+        ways: tuple[Callable[[], torch.Tensor], ...] = (
+            partial(walk, dicts, prefixes, logits, k),
+            partial(step.best, logits, k),
+            partial(logits.logsumexp, -1),
+        )
+        # All three in turn: what slows the machine for a while slows each of them.
+        taken = [[1e3 * seconds(way, device, 3) for way in ways] for _ in range(arguments.repeats)]
+        theirs, ours, shared = (list(column) for column in zip(*taken, strict=True))
+        ratios = [one / other for one, other in zip(theirs, ours, strict=True)]
+        cells = map(spread, (theirs, ours, shared, ratios))
+        print(f"| {fan_out:,} | {' | '.join(cells)} |")
+    print("\n| names | packed decoder, 30,000 children, ms |\n|---:|---:|")
     for names in arguments.names:
         runs = names_with_wide_node(30_000, names)
         trie = build_trie(["A"], [0, len(runs.offsets) - 1], runs)
         step = Step(trie, device, rows)
-        seconds = median_seconds(lambda: step.best(logits, k), device, 20)  # noqa: B023
-        print(f"| {trie.n_leaves:,} | {seconds * 1e3:.1f} ms |")
+        step.best(logits, k)
+        way = partial(step.best, logits, k)
+        taken_by_step = [1e3 * seconds(way, device, 3) for _ in range(arguments.repeats)]
+        print(f"| {trie.n_leaves:,} | {spread(taken_by_step)} |")
 
 
 if __name__ == "__main__":
