@@ -8,24 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from kb_builder.errors import LongbelError
 from kb_builder.store import KnowledgeBase
 from longbel_cli.baselines.ranking import (
     NAMES_PER_BLOCK,
     Hit,
     IndexedRanker,
     best_names,
-    folded,
     merged,
     names_by_block,
 )
-
-_LETTER_BITS = 21  # of a code point
-_NAME_BITS = 16  # of a name's place in its block
+from longbel_cli.trigrams import (
+    LETTER_BITS,
+    TrigramCounts,
+    count_trigrams,
+    letters_of,
+    trigram_keys,
+)
 
 
 class TfidfRanker(IndexedRanker["TrigramIndex"]):
@@ -40,16 +41,6 @@ class TfidfRanker(IndexedRanker["TrigramIndex"]):
 
     def make_index(self, rows: range) -> TrigramIndex:
         return TrigramIndex(self.knowledge_base, rows)
-
-
-class _Counts(NamedTuple):
-    """A block's trigrams: keys (int64, ascending), how many names hold each, and those names
-    (uint16, within the block) with how often they do (uint16), key after key."""
-
-    keys: np.ndarray
-    sizes: np.ndarray
-    name: np.ndarray
-    times: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +83,7 @@ class TrigramIndex:
     def __init__(self, knowledge_base: KnowledgeBase, rows: range) -> None:
         self._concepts = knowledge_base.row_concepts
         counted = [
-            (start, len(names), _counts(names))
+            (start, len(names), count_trigrams(names))
             for start, names in names_by_block(knowledge_base, rows, NAMES_PER_BLOCK)
         ]
         keys = [counts.keys for _, _, counts in counted]
@@ -106,7 +97,7 @@ class TrigramIndex:
         counted.reverse()
         self._blocks = [self._block(*counted.pop()) for _ in range(len(counted))]
 
-    def _block(self, first_row: int, n_names: int, counts: _Counts) -> _Block:
+    def _block(self, first_row: int, n_names: int, counts: TrigramCounts) -> _Block:
         idf = self._idf[np.searchsorted(self._keys, counts.keys)]
         weights = counts.times * np.repeat(idf, counts.sizes)
         weights /= np.sqrt(np.bincount(counts.name, weights * weights, n_names))[counts.name]
@@ -145,54 +136,9 @@ class TrigramIndex:
 
     def _vector(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Trigram keys of a text and its unit vector over them; trigrams of no name count."""
-        found, _ = _trigrams(*_letters([text]), _LETTER_BITS)
+        found, _ = trigram_keys(*letters_of([text]), LETTER_BITS)
         keys, count = np.unique(found, return_counts=True)
         places = np.searchsorted(self._keys, keys)
         places[places == len(self._keys)] = 0
         weights = count * np.where(self._keys[places] == keys, self._idf[places], self._unseen)
         return keys, weights / np.sqrt(np.sum(weights * weights))
-
-
-def _counts(names: Sequence[str]) -> _Counts:
-    """All pairs of a trigram and a name by one sort: of the block's own numbers for letters,
-    which are small, and the name's."""
-    letters, owner = _letters(names)
-    alphabet = np.flatnonzero(np.bincount(letters))
-    bits = len(alphabet).bit_length()
-    if 3 * bits + _NAME_BITS > 64:
-        raise LongbelError(
-            f"names of {len(alphabet)} different characters stand together",
-            "No writing has as many: look at the knowledge base's source.",
-        )
-    number = np.zeros(int(alphabet[-1]) + 1, dtype=np.uint64)
-    number[alphabet] = np.arange(len(alphabet))
-    small, of = _trigrams(number[letters], owner, bits)
-    pairs, times = np.unique(small << _NAME_BITS | of.astype(np.uint64), return_counts=True)
-    small = pairs >> _NAME_BITS
-    new = np.ones(len(small), dtype=bool)
-    new[1:] = small[1:] != small[:-1]
-    mask = (1 << bits) - 1
-    first, second, third = (
-        alphabet[(small[new] >> place * bits & mask).astype(np.int64)] for place in (2, 1, 0)
-    )
-    return _Counts(
-        keys=first << 2 * _LETTER_BITS | second << _LETTER_BITS | third,
-        sizes=np.diff(np.append(np.flatnonzero(new), len(small))),
-        name=(pairs & (1 << _NAME_BITS) - 1).astype(np.uint16),
-        times=times.astype(np.uint16),
-    )
-
-
-def _letters(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The characters of all texts (folded, a blank before and after), and which each is of."""
-    padded = [f" {folded(text)} " for text in texts]
-    letters = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype="<u4")
-    owner = np.repeat(np.arange(len(texts)), [len(text) for text in padded])
-    return letters.astype(np.int64), owner
-
-
-def _trigrams(letters: np.ndarray, owner: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """The trigrams within texts, each three letters in one number, and which text each is of."""
-    keys = letters[:-2] << 2 * bits | letters[1:-1] << bits | letters[2:]
-    inside = owner[:-2] == owner[2:]
-    return keys[inside], owner[:-2][inside]

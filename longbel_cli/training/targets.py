@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from kb_builder.text import clean
 from longbel_cli.training.lexicon import Name, folded
+from longbel_cli.trigrams import NameFrequency
 from longbel_cli.types import Document, Mention
 
 Vector = dict[str, float]
@@ -45,9 +46,9 @@ class NearestNames:
 
     def __init__(self, names: ConceptNames) -> None:
         self._stored = names
-        self._frequency: Counter[str] = Counter()
-        for text in names.texts():
-            self._frequency.update(trigrams(text).keys())
+        self._frequency = NameFrequency(names.texts())
+        self._idf: dict[str, float] = {}
+        self._titles: dict[tuple[str, str], str | None] = {}
         self._vectors: dict[tuple[str, str], list[tuple[str, Vector]]] = {}
 
     def nearest(
@@ -73,8 +74,11 @@ class NearestNames:
 
     def preferred(self, code: str, group: str) -> str | None:
         """The preferred title of the concept; None if the group does not hold it."""
-        titles = [name for name in self._stored.of_concept(code, group) if name.preferred]
-        return titles[-1].text if titles else None
+        concept = (code, group)
+        if concept not in self._titles:
+            titles = [name for name in self._stored.of_concept(code, group) if name.preferred]
+            self._titles[concept] = titles[-1].text if titles else None
+        return self._titles[concept]
 
     def _names(self, code: str, group: str) -> list[tuple[str, Vector]]:
         concept = (code, group)
@@ -86,14 +90,17 @@ class NearestNames:
         return self._vectors[concept]
 
     def _vector(self, text: str) -> Vector:
-        """TF-IDF of unit length; idf is ln((1 + names) / (1 + names with the trigram)) + 1."""
-        total = 1 + len(self._stored)
-        weights = {
-            gram: count * (math.log(total / (1 + self._frequency[gram])) + 1)
-            for gram, count in trigrams(text).items()
-        }
+        """TF-IDF of unit length."""
+        weights = {gram: count * self._weight(gram) for gram, count in trigrams(text).items()}
         norm = math.sqrt(sum(weight * weight for weight in weights.values()))
         return {gram: weight / norm for gram, weight in weights.items()}
+
+    def _weight(self, gram: str) -> float:
+        """Its idf: ln((1 + names) / (1 + names with the trigram)) + 1."""
+        if gram not in self._idf:
+            total = 1 + len(self._stored)
+            self._idf[gram] = math.log(total / (1 + self._frequency[gram])) + 1
+        return self._idf[gram]
 
 
 def cosine(one: Vector, other: Vector) -> float:
