@@ -61,6 +61,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "accuracy --data {data} --work {work}/accuracy --threads 1 --documents 2 --track craft"
         "{how}",
     ),
+    "articles-folds": (
+        "accuracy --data {data} --work {work}/accuracy --threads 1 --documents 3 --track "
+        "craft-folds{how}",
+    ),
 }
 
 
@@ -141,7 +145,7 @@ def main() -> None:
     parser.add_argument(
         "--kept",
         action="store_true",
-        help="memory, articles, pretrained: train nothing, print what is known.",
+        help="memory, articles, articles-folds, pretrained: train nothing, print what is known.",
     )
     parser.add_argument("--write", action="store_true", help="Run nothing.")
     options = parser.parse_args()
