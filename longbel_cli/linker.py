@@ -37,8 +37,8 @@ DECODERS = ("packed", "reference")
 _WINDOW = 64
 # A pass on a GPU costs as much as many tokens; on a CPU a token costs nearly its share of a pass.
 _CUDA_LOOKAHEAD, _CPU_LOOKAHEAD = 8, 2
-# On a CPU, where more searches than this share a pass, its cost is little to each of them.
-_CPU_LOOKAHEAD_SEARCHES = 8
+# Where more searches than this share a pass, its cost is little to each of them.
+_CUDA_LOOKAHEAD_SEARCHES, _CPU_LOOKAHEAD_SEARCHES = 128, 8
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Linker(PromptedLinker[Checkpoint, LinkOptions]):
             max_new_tokens=MAX_NEW_TOKENS,
             composite_id=self.composite_id,
             lookahead=_CUDA_LOOKAHEAD if on_cuda else _CPU_LOOKAHEAD,
-            lookahead_searches=None if on_cuda else _CPU_LOOKAHEAD_SEARCHES,
+            lookahead_searches=_CUDA_LOOKAHEAD_SEARCHES if on_cuda else _CPU_LOOKAHEAD_SEARCHES,
         )
         if self.options.decoder == "reference":
             from longbel_cli.decoders.reference import ReferenceDecoder

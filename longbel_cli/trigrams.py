@@ -55,7 +55,9 @@ class NameFrequency:
 
 def count_trigrams(names: Sequence[str]) -> TrigramCounts:
     """All pairs of a trigram and a name by one sort: of the block's own numbers for letters,
-    which are small, and the name's."""
+    which are small, and the name's. ValueError for more than NAMES_PER_BLOCK names."""
+    if len(names) > 1 << _NAME_BITS:
+        raise ValueError(f"{len(names)} names in a block")
     found, owner = letters_of(names)
     alphabet = np.flatnonzero(np.bincount(found))
     bits = len(alphabet).bit_length()

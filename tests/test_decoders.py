@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -25,9 +25,10 @@ from transformers import PreTrainedModel
 from kb_builder.errors import LongbelError
 from kb_builder.trie import Trie
 from longbel_cli.decoders import Beam, Request
+from longbel_cli.decoders.cache import KeyValueCache, Slot
 from longbel_cli.decoders.packed import PackedDecoder
 from longbel_cli.decoders.reference import ReferenceDecoder
-from longbel_cli.decoders.search import SearchOptions
+from longbel_cli.decoders.search import SearchOptions, best_moves
 from tests.test_search import plain_search, trie_of
 from tests.tiny import MODELS, tiny_model
 
@@ -384,6 +385,62 @@ def test_a_prompt_longer_than_a_chunk(name: str, monkeypatch: pytest.MonkeyPatch
         compare(copy_of(name), SOME_NAMES, options, requests, expected, found, Differences())
 
 
+@pytest.mark.parametrize("name", ["llama", "mistral_sliding"])
+@pytest.mark.parametrize("arena_tokens", [0, 512, 2048])
+def test_long_names(name: str, arena_tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search trees deeper than a sliding window, which outgrow their slots as they are fed."""
+    monkeypatch.setattr("longbel_cli.decoders.packed._SPARE_PER_BEAM", 0)
+    moved: list[int] = []
+    reserve = KeyValueCache.reserve
+
+    def noting(self: KeyValueCache, slot: Slot, places: int) -> None:
+        moved.extend([places] * (places > slot.capacity))
+        reserve(self, slot, places)
+
+    monkeypatch.setattr(KeyValueCache, "reserve", noting)
+    random = np.random.default_rng(0)
+    names = Names(
+        {
+            group: sorted(
+                {tuple(random.integers(0, 60, random.integers(9, 20)).tolist()) for _ in range(30)}
+            )
+            for group in "AB"
+        }
+    )
+    requests = [
+        Request(number, [*random.integers(0, 90, size).tolist(), CLOSE], "AB"[number % 2])
+        for number, size in enumerate((110, 120, 125, 7, 126, 200, 127, 250))
+    ]
+    options = SearchOptions(END, 5, lookahead=4)
+    expected = ReferenceDecoder(copy_of(name), names.trie, options).generate(requests)
+    decoder = PackedDecoder(model_of(name), names.trie, options, arena_tokens)
+    counts = Differences()
+    compare(
+        copy_of(name), names, options, requests, expected, finish(decoder, requests), counts
+    )  # fmt: skip
+    assert counts.near_ties == 0 and len(moved) >= 4
+
+
+@pytest.mark.parametrize("arena_tokens", [0, 1024])
+def test_what_another_document_left_does_no_harm(arena_tokens: int) -> None:
+    """Not even where its numbers overflowed."""
+    options = SearchOptions(END, 5)
+    requests = prompts_of(9, 4)
+    expected = finish(PackedDecoder(model_of("llama"), SOME_NAMES.trie, options), requests)
+    decoder = PackedDecoder(model_of("llama"), SOME_NAMES.trie, options, arena_tokens)
+    finish(decoder, requests)
+    for request in requests:
+        slot = decoder._slots[request.key]
+        with torch.inference_mode():
+            slot.values[:, :, len(slot.ids) :] = torch.nan
+        decoder.release(request.key)
+    again = finish(decoder, [replace(request, key=request.key + 10) for request in requests])
+    assert [[beam.rows for beam in beams] for beams in again] == [
+        [beam.rows for beam in beams] for beams in expected
+    ]
+    assert all(0 < beam.score <= 1 for beams in again for beam in beams)
+
+
 @pytest.mark.parametrize(("children", "n_beams"), [(600, 5), (600, 1), (511, 20), (30_000, 5)])
 def test_wide_roots(children: int, n_beams: int) -> None:
     random = np.random.default_rng(children)
@@ -436,6 +493,24 @@ def test_wide_nodes_of_equal_moves() -> None:
     rows = [beam.rows[0] for beam in beams]
     equal = [row for row in rows if 3 <= row < 590]
     assert len(equal) >= 10 and sorted(equal) == [*range(3, 3 + len(equal))]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_best_of_many_moves_are_those_of_the_host(dtype: torch.dtype) -> None:
+    """In bfloat16 most numbers have equals; tokens decide, whatever their order."""
+    random = np.random.default_rng(0)
+    decoder = PackedDecoder(model_of("llama"), SOME_NAMES.trie, SearchOptions(END, 5))
+    tokens = np.sort(random.permutation(100_000)[:900])
+    logprobs = (torch.randn(40, 900, generator=torch.Generator().manual_seed(0)) * 3 - 4).to(dtype)
+    logprobs[:5] = 0.0
+    logprobs = logprobs.float().to(DEVICE)
+    found = decoder._best_of(logprobs, torch.from_numpy(tokens).to(DEVICE))
+    for row, (values, chosen) in zip(logprobs.cpu().numpy(), found, strict=True):
+        best = best_moves(row, tokens, 10)
+        assert values.tolist() == row[best].tolist()
+        # Equal ones within the ten may stand in any order: the search sorts them.
+        assert sorted(chosen.tolist()) == sorted(best.tolist())
+        assert row[chosen].tolist() == values.tolist()
 
 
 def test_wide_nodes_inside_composite_answers() -> None:

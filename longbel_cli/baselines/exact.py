@@ -8,12 +8,12 @@ import numpy as np
 
 from kb_builder.store import KnowledgeBase
 from longbel_cli.baselines.ranking import (
-    NAMES_PER_BLOCK,
     Hit,
     IndexedRanker,
     folded,
     names_by_block,
 )
+from longbel_cli.trigrams import NAMES_PER_BLOCK
 
 
 class ExactRanker(IndexedRanker["FormIndex"]):

@@ -23,7 +23,6 @@ from longbel_cli.types import Candidate, Document, Mention, Prediction
 
 # Distinct mentions ranked together; also how often a run may be stopped inside a window.
 _BATCH = 64
-NAMES_PER_BLOCK = 1 << 16
 # Scores this close may be equal as predictions show them.
 ROUNDING = 1e-6
 

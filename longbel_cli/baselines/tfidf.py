@@ -13,7 +13,6 @@ import numpy as np
 
 from kb_builder.store import KnowledgeBase
 from longbel_cli.baselines.ranking import (
-    NAMES_PER_BLOCK,
     Hit,
     IndexedRanker,
     best_names,
@@ -22,6 +21,7 @@ from longbel_cli.baselines.ranking import (
 )
 from longbel_cli.trigrams import (
     LETTER_BITS,
+    NAMES_PER_BLOCK,
     TrigramCounts,
     count_trigrams,
     letters_of,

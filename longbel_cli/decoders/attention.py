@@ -175,10 +175,10 @@ class _Together:
         moved = torch.from_numpy(np.stack((*columns, number))).to(device)
         self._tokens, self._rows, self._places, self._line, self._number = moved
         self._padded = torch.from_numpy(padded.reshape(-1)).to(device)
-        # Lines without a segment see all.
+        # A line without a segment sees all that it can; nobody reads what comes of it.
         first = np.full(self._lines, self._keys, dtype=np.int64)
         first[lines] = places
-        self._first = torch.from_numpy(first).to(device)  # place of a line's first query
+        self._first_place = torch.from_numpy(first).to(device)  # of a line's first query
         self._known: dict[tuple[int, int | None], Tensor] = {}
         self._note(segments, lines)
 
@@ -222,10 +222,11 @@ class _Together:
     def _visible(self, window: int | None) -> Tensor:
         """(lines, width, keys): which places each query sees. Here of prompts: all up to its own,
         within the window."""
-        device = self._first.device
-        own = self._first[:, None] + torch.arange(self._width, device=device)
-        back = own[:, :, None] - torch.arange(self._keys, device=device)
-        return back >= 0 if window is None else (back >= 0) & (back < window)
+        device = self._first_place.device
+        own = (self._first_place[:, None] + torch.arange(self._width, device=device))[:, :, None]
+        places = torch.arange(self._keys, device=device)
+        seen = own >= places
+        return seen if window is None else seen & (own < places + window)
 
 
 class _TreesTogether(_Together):
@@ -241,7 +242,7 @@ class _TreesTogether(_Together):
             seen[line, : segment.n, : tree.seen.shape[1]] = tree.seen
             positions[line, : tree.seen.shape[1]] = tree.positions
             prompts[line] = segment.prompt
-        device = self._first.device
+        device = self._first_place.device
         self._seen = torch.from_numpy(seen).to(device)
         self._positions = torch.from_numpy(positions).to(device)
         self._prompts = torch.from_numpy(prompts).to(device)
@@ -257,7 +258,9 @@ class _TreesTogether(_Together):
         if window is None:
             return seen
         positions = torch.where(in_tree < 0, places, self._positions.gather(1, at))
-        new = (self._first - self._prompts)[:, None] + torch.arange(width, device=places.device)
+        new = (self._first_place - self._prompts)[:, None] + torch.arange(
+            width, device=places.device
+        )
         queries = self._positions.gather(1, new.clamp(0, size - 1))
         return seen & (queries[:, :, None] - positions[:, None] < window)
 
@@ -268,17 +271,17 @@ _row: ContextVar[Sequence[_Alone | _Together]] = ContextVar("row")
 @contextmanager
 def packed(segments: Iterable[Segment], device: torch.device) -> Iterator[None]:
     """Within, the model's one row consists of these segments."""
-    shared: dict[tuple[int, int], list[Segment]] = defaultdict(list)
+    shared: dict[tuple[int, bool, int], list[Segment]] = defaultdict(list)
     for segment in segments:
-        # Trees are small; prompts of about one length go together, to pad at most fourfold.
-        kind = -1 if segment.tree is not None else (segment.n - 1).bit_length() // 2
-        shared[id(segment.slot.arena), kind].append(segment)
+        # Those of about one length go together, to pad at most fourfold.
+        length = (segment.n - 1).bit_length() // 2
+        shared[id(segment.slot.arena), segment.tree is not None, length].append(segment)
     parts: list[_Alone | _Together] = []
-    for (_, kind), together in shared.items():
+    for (_, trees, _), together in shared.items():
         if len(together) == 1:
             parts.append(_Alone(together[0], device))
         else:
-            form = _TreesTogether if kind == -1 else _Together
+            form = _TreesTogether if trees else _Together
             parts.append(form(together[0].slot.arena, together, device))
     token = _row.set(parts)
     try:

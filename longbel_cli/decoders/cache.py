@@ -7,15 +7,16 @@ has tensors of its own.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-_STEP = 128  # places that a capacity is a multiple of
+_STEP = 128  # places that a capacity is a multiple of; the attention asks for keys by 64
 
 
 class Arena:
     """Keys and values of `rows` documents, each (layers, rows, kv heads, capacity, size).
 
-    Never uninitialised: what a mask hides is multiplied by 0, and must be a number for that.
+    Zero at first: what a mask hides is multiplied by 0, and must be a number for that.
     """
 
     def __init__(self, shape: tuple[int, int, int], rows: int, capacity: int, like: Tensor) -> None:
@@ -25,6 +26,7 @@ class Arena:
             like.new_zeros(layers, rows, heads, capacity, size) for _ in range(2)
         )
         self.free = list(range(rows))
+        self.used: set[int] = set()
 
 
 class Slot:
@@ -42,11 +44,22 @@ class Slot:
         self.arena, self.row = arena, arena.free.pop(0)
         # (layers, kv heads, capacity, size)
         self.keys, self.values = arena.keys[:, self.row], arena.values[:, self.row]
+        if self.row in arena.used:
+            self.forget(0)
+        arena.used.add(self.row)
+
+    def forget(self, places: int) -> None:
+        """Zero all beyond so many places: no number of another document stays behind the masks."""
+        self.keys[:, :, places:] = 0
+        self.values[:, :, places:] = 0
 
 
 class KeyValueCache:
-    """Gives slots and takes them back. `shape` is (layers, kv heads, size); an arena has as many
-    rows as make up `arena_tokens` places, one at least."""
+    """Gives slots and takes them back. `shape` is (layers, kv heads, size).
+
+    An arena has as many rows as its size has already, within a fourth of `arena_tokens` places and
+    all of them, one row at least: at most twice as many as are wanted, but for the first.
+    """
 
     def __init__(self, shape: tuple[int, int, int], like: Tensor, arena_tokens: int = 0) -> None:
         self._shape, self._like, self._arena_tokens = shape, like, arena_tokens
@@ -54,13 +67,17 @@ class KeyValueCache:
         self._released: list[Slot] = []
 
     def slot(self, places: int) -> Slot:
-        """A slot for a new document: a released one of just that size, whose prompt began alike,
-        or an empty one."""
+        """A slot for a new document: a released one of just that size, with the prompt that it
+        holds, or an empty one."""
         capacity = self._capacity(places)
+        return self._released_slot(capacity) or Slot(self._arena(capacity))
+
+    def _released_slot(self, capacity: int) -> Slot | None:
         for number, slot in enumerate(self._released):
             if slot.capacity == capacity:
+                slot.forget(len(slot.ids))
                 return self._released.pop(number)
-        return Slot(self._arena(capacity))
+        return None
 
     def reserve(self, slot: Slot, places: int) -> None:
         """Make room for `places` tokens, keeping what is there."""
@@ -79,25 +96,42 @@ class KeyValueCache:
         self._released.append(slot)
 
     def clear(self) -> None:
-        """Forget everything; slots that were given are no longer of this cache."""
+        """Forget everything; slots that were given are not to be reserved or released any more."""
         self._released.clear()
         self._arenas.clear()
 
     def _arena(self, capacity: int) -> Arena:
         """An arena with a free row. Released slots go before memory is taken, so they never add
         to the peak."""
-        for arena in self._arenas:
-            if arena.capacity == capacity and arena.free:
+        arena = self._with_free_row(capacity)
+        if arena is None and self._released:
+            while self._released:
+                self._give_back_slot(self._released.pop())
+            arena = self._with_free_row(capacity)
+        return self._new_arena(capacity) if arena is None else arena
+
+    def _with_free_row(self, capacity: int) -> Arena | None:
+        found = (one for one in self._arenas if one.capacity == capacity and one.free)
+        return next(found, None)
+
+    def _new_arena(self, capacity: int) -> Arena:
+        """One with fewer rows where the device has no memory for more."""
+        alike = sum(arena.rows for arena in self._arenas if arena.capacity == capacity)
+        most = self._arena_tokens // capacity
+        rows = max(min(max(alike, most // 4), most), 1)
+        while True:
+            try:
+                arena = Arena(self._shape, rows, capacity, self._like)
+            except torch.OutOfMemoryError:
+                if rows == 1:
+                    raise
+                rows //= 2
+            else:
+                self._arenas.append(arena)
                 return arena
-        for slot in self._released:
-            self._give_back(slot.arena, slot.row)
-        self._released.clear()
-        for arena in self._arenas:
-            if arena.capacity == capacity and arena.free:
-                return arena
-        arena = Arena(self._shape, max(self._arena_tokens // capacity, 1), capacity, self._like)
-        self._arenas.append(arena)
-        return arena
+
+    def _give_back_slot(self, slot: Slot) -> None:
+        self._give_back(slot.arena, slot.row)
 
     def _give_back(self, arena: Arena, row: int) -> None:
         arena.free.append(row)

@@ -5,8 +5,8 @@ prompts (what a document's previous prompt does not share), and the search trees
 whose prompts are in the cache. Linear layers therefore see no padding, and each document's keys
 and values lie once in a slot of its own, prompt first, then the tree of its current mention.
 Beams are branches of that tree: a token sees the prompt and its own ancestors, so no cache is
-ever copied or reordered. One result a forward pass travels to the host: the log-probabilities
-of the trie's moves, from which `BeamSearch` decides what is fed next.
+ever copied or reordered. What travels to the host after a forward pass are the log-probabilities
+of the trie's moves, of many moves the best, from which `BeamSearch` decides what is fed next.
 
 Works with every decoder-only model of `transformers` whose attention goes through its attention
 interface. Sliding windows are applied; soft-capping and attention sinks are refused.
@@ -17,12 +17,14 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
@@ -30,17 +32,19 @@ from kb_builder.trie import Trie
 from longbel_cli.decoders import Beam, DecodeStats, OutOfMemoryError, Request
 from longbel_cli.decoders.attention import ATTENTION, Segment, Tree, packed
 from longbel_cli.decoders.cache import KeyValueCache, Slot
-from longbel_cli.decoders.search import BeamSearch, Path, SearchOptions, best_moves
+from longbel_cli.decoders.search import BeamSearch, Path, SearchOptions
 from longbel_cli.decoders.spaces import Spaces
 
 _WIDE = 512  # moves of a path from which their best are chosen on the device
 _WIDE_ROWS = 64  # paths at one node whose best moves are chosen together
+_LOGIT_ROWS = 1024  # that are normalized together
 _CHUNK = 2048  # prompt tokens of one document in one forward pass
 _LAYERS = {"full_attention", "sliding_attention"}
 _ROTARY_BY_LENGTH = {"dynamic", "longrope"}
 _SPARE_PER_BEAM = 12  # places for the search tree that a new slot has beyond its prompt
-# Where a call costs more than what it computes, documents share arenas of so many places.
-_ARENA_TOKENS = 16_384
+# Where a call costs more than what it computes, documents share arenas of up to so many places
+# (2 GB of an 8B model).
+ARENA_TOKENS = 16_384
 
 
 @contextmanager
@@ -82,8 +86,9 @@ class PackedDecoder:
         self._model, self._spaces, self._options = model, Spaces(trie), options
         self._device = model.device
         if arena_tokens is None:
-            arena_tokens = 0 if self._device.type == "cpu" else _ARENA_TOKENS
+            arena_tokens = 0 if self._device.type == "cpu" else ARENA_TOKENS
         like = torch.empty(0, dtype=model.dtype, device=self._device)
+        self._shared = arena_tokens > 0
         self._cache = KeyValueCache(self._slot_shape, like, arena_tokens)
         self._slots: dict[Hashable, Slot] = {}
         self._jobs: list[_Job] = []
@@ -101,9 +106,9 @@ class PackedDecoder:
 
     @property
     def bytes_per_token(self) -> int:
-        """Cache memory of one token."""
+        """Cache memory of one token; where arenas are shared, with the rows that stand empty."""
         layers, heads, size = self._slot_shape
-        return 2 * layers * heads * size * self._model.dtype.itemsize
+        return (2 if self._shared else 1) * 2 * layers * heads * size * self._model.dtype.itemsize
 
     @_telling_lack_of_memory()
     @torch.inference_mode()
@@ -195,17 +200,24 @@ class PackedDecoder:
         return Segment(job.slot, start, job.fed + old, tokens, positions, tree), paths
 
     def _forward(self, segments: Sequence[Segment], rows: Sequence[int]) -> Tensor:
-        """Float32 logits (len(rows), vocabulary) at the packed tokens `rows`."""
+        """Logits (len(rows), vocabulary) at the packed tokens `rows`, in the model's type."""
         ids = [token for segment in segments for token in segment.ids]
         positions = [position for segment in segments for position in segment.positions]
-        with packed(segments, self._device):
+        with packed(segments, self._device), self._kernels():
             output = self._model(
                 input_ids=torch.tensor([ids], device=self._device),
                 position_ids=torch.tensor([positions], device=self._device),
                 use_cache=False,
                 logits_to_keep=torch.tensor(rows, dtype=torch.long, device=self._device),
             )
-        return output.logits[0].float()
+        return output.logits[0]
+
+    def _kernels(self) -> AbstractContextManager[Any]:
+        """On CUDA those that are made for shapes that change with every pass: cuDNN would first
+        make a plan for each."""
+        if self._device.type != "cuda":
+            return nullcontext()
+        return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
 
     def _logprobs(
         self, logits: Tensor, scored: Sequence[tuple[_Job, Path, int]]
@@ -215,7 +227,8 @@ class PackedDecoder:
         results: list[tuple[np.ndarray, np.ndarray | None] | None] = [None] * len(scored)
         if not scored:
             return []
-        totals = logits.logsumexp(-1)
+        # A part at a time: in float32 they may be gigabytes.
+        totals = torch.cat([part.float().logsumexp(-1) for part in logits.split(_LOGIT_ROWS)])
         narrow: list[tuple[int, np.ndarray]] = []
         wide: dict[tuple[int, int], list[int]] = defaultdict(list)
         for number, (job, path, _) in enumerate(scored):
@@ -231,8 +244,8 @@ class PackedDecoder:
                 tokens = job.search.moves(path).tokens
                 allowed = self._tokens_on_device(job.search, path.node, tokens)
                 chosen = torch.tensor(some, device=self._device)
-                logprobs = logits[chosen[:, None], allowed] - totals[chosen, None]
-                best = self._best_of(logprobs, tokens)
+                logprobs = logits[chosen[:, None], allowed].float() - totals[chosen, None]
+                best = self._best_of(logprobs, allowed)
                 for number, result in zip(some, best, strict=True):
                     results[number] = result
         if narrow:
@@ -240,26 +253,26 @@ class PackedDecoder:
             rows = torch.from_numpy(np.repeat([number for number, _ in narrow], counts))
             columns = torch.from_numpy(np.concatenate([tokens for _, tokens in narrow]))
             rows, columns = rows.to(self._device), columns.to(self._device)
-            gathered = (logits[rows, columns] - totals[rows]).cpu().numpy()
+            gathered = (logits[rows, columns].float() - totals[rows]).cpu().numpy()
             for (number, _), piece in zip(
                 narrow, np.split(gathered, np.cumsum(counts)[:-1]), strict=True
             ):
                 results[number] = (piece, None)
         return [result for result in results if result is not None]
 
-    def _best_of(
-        self, logprobs: Tensor, tokens: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _best_of(self, logprobs: Tensor, tokens: Tensor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each row the best 2 x beams of many moves, chosen on the device, and their
-        numbers."""
+        numbers; of equal ones those with smaller tokens."""
         keep = 2 * self._options.n_beams
         best = logprobs.topk(keep + 1)
-        for row, values, chosen in zip(
-            logprobs, best.values.cpu().numpy(), best.indices.cpu().numpy(), strict=True
-        ):
-            if values[keep - 1] == values[keep]:  # equals on both sides of the cut: tokens decide
-                chosen = best_moves(row.cpu().numpy(), tokens, keep)
-            yield values[:keep], chosen[:keep]
+        values, chosen = best.values.cpu().numpy(), best.indices.cpu().numpy()
+        # Equals on both sides of the cut, as bfloat16 has them often: tokens decide.
+        tied = np.flatnonzero(values[:, keep - 1] == values[:, keep])
+        if len(tied):
+            bits = logprobs[torch.from_numpy(tied).to(self._device)].view(torch.int32).long()
+            ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # as the numbers are
+            chosen[tied, :keep] = ((ordered << 21) - tokens).topk(keep).indices.cpu().numpy()
+        return zip(values[:, :keep], chosen[:, :keep], strict=True)
 
     def _tokens_on_device(self, search: BeamSearch, node: int, tokens: np.ndarray) -> Tensor:
         key = id(search.names), node  # the names outlive this decoder

@@ -144,6 +144,40 @@ TRACKS = {
 }
 
 
+class Children:
+    """Commands under way, in whatever thread; once they were stopped none is begun."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock, self._stopped = threading.Lock(), False
+
+    def run(self, command: Sequence[str], environment: dict[str, str]) -> int:
+        """Its exit code; SystemExit where all was stopped."""
+        with self._lock:
+            if self._stopped:
+                raise SystemExit(143)
+            child = subprocess.Popen(command, env=environment)
+            self._running.add(child)
+        try:
+            code = child.wait()
+        finally:
+            child.terminate()
+            with self._lock:
+                self._running.discard(child)
+        if self._stopped:
+            raise SystemExit(143)
+        return code
+
+    def stop(self) -> None:
+        """End them; each keeps its state, and the time of a training is noted."""
+        self._stopped = True
+        for child in list(self._running):
+            child.terminate()
+
+
+CHILDREN = Children()
+
+
 class Bench:
     """The steps for one seed; each skips what is done."""
 
@@ -210,7 +244,9 @@ class Bench:
             (corpus,) = self.track.corpora
             with gzip.open(self._corpus(corpus, self.track.split), "rt", encoding="utf-8") as file:
                 lines = [line for line in file if line.strip()]
-            out.write_text("".join(lines[fold :: self.track.folds]), encoding="utf-8")
+            part = out.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+            part.write_text("".join(lines[fold :: self.track.folds]), encoding="utf-8")
+            part.replace(out)
         return out
 
     def _tokens(self, system: System) -> int:
@@ -341,9 +377,8 @@ class Bench:
 
     def _longbel(self, *words: Any) -> None:
         command = [sys.executable, "-m", "longbel_cli", *map(str, words)]
-        done = subprocess.run(command, env=self._environment())
-        if done.returncode not in (0, 5):  # 5: done, with documents left out
-            raise SystemExit(f"longbel {words[0]} ended with {done.returncode}")
+        if CHILDREN.run(command, self._environment()) not in (0, 5):  # 5: documents were left out
+            raise SystemExit(f"longbel {words[0]} did not end well")
 
     def _json(self, *words: Any) -> dict[str, Any]:
         command = [sys.executable, "-m", "longbel_cli", *map(str, words), "--quiet"]
@@ -437,7 +472,8 @@ def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
             for parts in (False, True):
                 todo = [
                     (bench, system) for bench in benches for system in systems
-                    if bool(system.parts) == parts
+                    # What a baseline finds is no seed's.
+                    if bool(system.parts) == parts and (bench is benches[0] or not system.linker)
                 ]  # fmt: skip
                 list(pool.map(lambda pair: train_and_link(*pair), todo))
             for bench in benches:
@@ -509,7 +545,8 @@ def spread(found: Sequence[dict[str, float] | None]) -> str:
 def show_seeds(results: Sequence[dict[str, dict[str, Any]]]) -> None:
     """Print the tables of all corpora over several seeds."""
     for corpus in results[0]:
-        print(seeds_table(corpus, [seed[corpus] for seed in results]), end="\n\n", flush=True)
+        known = [seed[corpus] for seed in results if corpus in seed]
+        print(seeds_table(corpus, known), end="\n\n", flush=True)
 
 
 def show(results: dict[str, dict[str, Any]], timed: bool) -> None:
@@ -519,7 +556,7 @@ def show(results: dict[str, dict[str, Any]], timed: bool) -> None:
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # keeps the time that a training took
+    signal.signal(signal.SIGTERM, lambda *_: CHILDREN.stop())
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
