@@ -29,7 +29,7 @@ from longbel_cli.prompts import (
     PromptFormat,
     SentenceSplitter,
 )
-from longbel_cli.shortening import shortened
+from longbel_cli.shortening import is_long, shortened
 from longbel_cli.types import Candidate, Document, Mention, Prediction
 
 # Tokens that a predicted name adds to its document's prompt, for the estimate of its size.
@@ -213,10 +213,11 @@ class LinkingEngine:
         """The prompt, shortened where the model's context demands it; None where the mention
         alone is longer."""
         mention, memory, limit = flight.mention, flight.memory, self._options.max_prompt_tokens
-        prompt = flight.prompts.render(mention, memory)
-        ids = self._encode(prompt)
-        if len(ids) <= limit:
-            return prompt, ids
+        if not is_long(flight.prompts, limit):
+            prompt = flight.prompts.render(mention, memory)
+            ids = self._encode(prompt)
+            if len(ids) <= limit:
+                return prompt, ids
         kept = shortened(flight.prompts, mention, memory, self._encode, limit)
         if self._options.form.memory != "none":
             flight.lines_left_out += len(memory) - kept.lines

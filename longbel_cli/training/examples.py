@@ -21,7 +21,7 @@ from longbel_cli.prompts import (
     PromptFormat,
     SentenceSplitter,
 )
-from longbel_cli.shortening import shortened
+from longbel_cli.shortening import is_long, shortened
 from longbel_cli.types import Document, Mention, Span
 
 # The names that a mention is answered with, several for a composite answer; None: unknown.
@@ -133,10 +133,13 @@ class ExampleMaker:
             prompt = prompts.render(mention, kept, context)
             return encode_example(self._checkpoint, prompt, kept, target, self._end, weighed)
 
-        whole = made(len(lines), window)
-        if self._max_length is None or len(whole) <= self._max_length:
-            return whole
-        room = self._max_length - len(self._checkpoint.encode_answer(target)) - 1
+        room = None
+        if self._max_length is not None:
+            room = self._max_length - len(self._checkpoint.encode_answer(target)) - 1
+        if room is None or window is not None or not is_long(prompts, room):
+            whole = made(len(lines), window)
+            if room is None or self._max_length is None or len(whole) <= self._max_length:
+                return whole
         return made(*shortened(prompts, mention, lines, self._checkpoint.encode, room))
 
     def _window(self, document: Document, place: int, rng: random.Random) -> Span | None:
