@@ -217,7 +217,7 @@ class DocumentPrompts:
             if shown:
                 segments.append("\n")
             shown += 1
-            text = clean(passage.text)
+            text = self._cleaned[number]
             position = span.start
             for place in edges.places(number):
                 segments.append(text[position - passage.start : place - passage.start])
@@ -226,6 +226,11 @@ class DocumentPrompts:
                 position = place
             segments.append(text[position - passage.start : span.end - passage.start])
         return segments
+
+    @cached_property
+    def _cleaned(self) -> list[str]:
+        """The passages' texts, once for all prompts of the document."""
+        return [clean(passage.text) for passage in self.document.passages]
 
     @cached_property
     def _whole_spans(self) -> list[Span]:
