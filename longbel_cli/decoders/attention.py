@@ -273,8 +273,9 @@ def packed(segments: Iterable[Segment], device: torch.device) -> Iterator[None]:
     """Within, the model's one row consists of these segments."""
     shared: dict[tuple[int, bool, int], list[Segment]] = defaultdict(list)
     for segment in segments:
-        # Those of about one length go together, to pad at most fourfold.
-        length = (segment.n - 1).bit_length() // 2
+        # Prompts of about one length go together, to pad at most fourfold; so do all trees but
+        # those of more than 32 tokens: a call costs more than what it pads there.
+        length = (segment.n - 1).bit_length() // (2 if segment.tree is None else 6)
         shared[id(segment.slot.arena), segment.tree is not None, length].append(segment)
     parts: list[_Alone | _Together] = []
     for (_, trees, _), together in shared.items():
