@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         f"{_DECODE} --model small --corpus {{data}}/corpora/bc5cdr/dev.openkb.jsonl.gz "
         "--documents 8 --formats short,hybrid_long,long,echoed",
     ),
+    "gpu": ("gpu_speed --work {work}/gpu",),
     "scoring": ("score_speed",),
     "explaining": ("explain_cost --device cpu --tokens 500",),
     "kills": ("run_kill_storm", "run_kill_storm --only real --real-kills 12"),
@@ -68,7 +69,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 
 
-ON_A_GPU = ("pretrained",)
+ON_A_GPU = ("gpu", "pretrained")
 
 
 def default_names() -> list[str]:
