@@ -52,3 +52,13 @@ def test_another_command_is_run_anew(called: list[str], tmp_path: Path) -> None:
     renew.output("one --x w", tmp_path)
     renew.output("one --x v", tmp_path)
     assert called == ["one", "one"]
+
+
+# Blocks whose numbers are kept, so that a row can be added without all others being made again.
+@pytest.mark.parametrize("name", ["pretrained"])
+def test_a_table_is_what_its_kept_results_say(name: str, tmp_path: Path) -> None:
+    kept = renew.RESULTS / "accuracy"
+    places = {"work": tmp_path, "data": tmp_path, "how": f" --kept --results {kept}"}
+    printed = renew.run(name, places, tmp_path / "kept").strip()
+    page = (renew.RESULTS / f"{name}.md").read_text(encoding="utf-8")
+    assert page.strip().rpartition("\n\n")[0] == printed

