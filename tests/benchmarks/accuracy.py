@@ -105,6 +105,31 @@ MORE = (
 )
 BY_NAME = {system.name: system for system in (*SYSTEMS, *MORE, *LESS_CONTEXT, *AT_LENGTH)}
 
+# What is compared on the same documents, mention by mention: the second is subtracted.
+PAIRS = (
+    ("dense", "tfidf"),
+    ("short", "tfidf"),
+    ("short", "dense"),
+    ("hybrid_medium", "short"),
+    ("hybrid_long, gold", "hybrid_medium"),
+    ("hybrid_long, robust", "hybrid_long, gold"),
+    ("hybrid_long, tfidf memory", "hybrid_long, gold"),
+    ("hybrid_long, robust", "hybrid_long, tfidf memory"),
+    ("hybrid_long, robust", "hybrid_medium"),
+    ("hybrid_long, tfidf memory", "hybrid_medium"),
+    ("long, gold", "hybrid_medium"),
+    ("long, gold", "hybrid_long, tfidf memory"),
+    ("long, tfidf memory", "long, gold"),
+    ("echoed, gold", "hybrid_medium"),
+    ("echoed, gold", "hybrid_long, tfidf memory"),
+    ("echoed, gold", "long, gold"),
+    ("echoed, tfidf memory", "echoed, gold"),
+    ("ensemble", "hybrid_long, robust"),
+    ("ensemble with echoed", "ensemble"),
+    ("ensemble with echoed", "echoed, gold"),
+    *((system.name, "short") for system in (*LESS_CONTEXT, *AT_LENGTH)),
+)
+
 
 @dataclass(frozen=True)
 class Track:
@@ -307,8 +332,8 @@ class Bench:
     def score(self, system: System, corpus: str) -> dict[str, Any]:
         out = self._predictions(system, corpus)
         others = [
-            BY_NAME[name] for name in ("short", "hybrid_medium", "hybrid_long, tfidf memory")
-            if name != system.name and self._predictions(BY_NAME[name], corpus).exists()
+            BY_NAME[other] for name, other in PAIRS
+            if name == system.name and self._predictions(BY_NAME[other], corpus).exists()
         ]  # fmt: skip
         # Of folds no one can say what was seen: each part by another model.
         by: tuple[str, ...] = ("group,recurring,occurrence",)
@@ -326,8 +351,12 @@ class Bench:
             stats = [out.with_suffix(".stats.json")]
             spent = [self._read(self._seconds(system.name))]
         told = [json.loads(path.read_text(encoding="utf-8")) for path in stats if path.exists()]
+        differences = {
+            other.name: pair["difference"]["recall@1"]
+            for other, pair in zip(others, found.get("paired", ()), strict=True)
+        }
         return {
-            "score": brief(found),
+            "score": brief(found, differences),
             "stats": together(told) if told else None,
             "seconds_training": None if None in spent else sum(spent),
         }
@@ -421,8 +450,9 @@ class Bench:
         (self.work / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def brief(score: dict[str, Any]) -> dict[str, Any]:
-    """What `score` found, without what no table shows: four digits of each number."""
+def brief(score: dict[str, Any], differences: dict[str, Any]) -> dict[str, Any]:
+    """What `score` found, without what no table shows: four digits of each number. `differences`
+    to other systems stand beside it by their names."""
 
     def rounded(value: Any) -> Any:
         if isinstance(value, dict):
@@ -435,11 +465,10 @@ def brief(score: dict[str, Any]) -> dict[str, Any]:
         for name, part in parts.items():
             parts[name] = {key: part[key] for key in ("n", "recall@1") if key in part}
     kept["cascade"] = score["cascade"]
-    kept["paired"] = {}
-    for other in score.get("paired", ()):
-        difference = other["difference"]["recall@1"]
-        name = Path(other["system"]).name.split(".")[1]
-        kept["paired"][name] = {key: difference[key] for key in ("value", "low", "high")}
+    kept["paired"] = {
+        name: {key: difference[key] for key in ("value", "low", "high")}
+        for name, difference in differences.items()
+    }
     found: dict[str, Any] = rounded(kept)
     return found
 
@@ -588,17 +617,51 @@ def spread(found: Sequence[dict[str, float] | None]) -> str:
     return f"{sum(values) / len(values):.1f} ({min(values):.1f}–{max(values):.1f})"
 
 
+def difference(found: dict[str, float]) -> str:
+    """Points as `+1.2 [−1.4, +4.0]`."""
+    value, low, high = (100 * found[key] for key in ("value", "low", "high"))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
+
+
+def starred(found: dict[str, float]) -> str:
+    """Points as `+1.2`, with a star where the interval is clear of nought."""
+    clear = found["low"] > 0 or found["high"] < 0
+    return f"{100 * found['value']:+.1f}".replace("-", "−") + r"\*" * clear
+
+
+def differences_table(results: Sequence[dict[str, dict[str, Any]]]) -> str:
+    """The Markdown table of `PAIRS` over all corpora; of several seeds each one's difference."""
+    corpora = list(dict.fromkeys(corpus for seed in results for corpus in seed))
+    rows = [
+        "| difference in Recall@1, points | " + " | ".join(corpora) + " |",
+        "|---|" + len(corpora) * "---|",
+    ]
+    for name, other in PAIRS:
+        cells = []
+        for corpus in corpora:
+            of_seeds = (seed.get(corpus, {}).get(name) for seed in results)
+            paired = [one["score"]["paired"] for one in of_seeds if one]
+            found = [one[other] for one in paired if other in one]
+            shown = starred if len(results) > 1 else difference
+            cells.append(", ".join(map(shown, found)) or "–")
+        if set(cells) != {"–"}:
+            rows.append(f"| {name} − {other} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 def show_seeds(results: Sequence[dict[str, dict[str, Any]]]) -> None:
     """Print the tables of all corpora over several seeds."""
     for corpus in dict.fromkeys(corpus for seed in results for corpus in seed):
         known = [seed[corpus] for seed in results if corpus in seed]
         print(seeds_table(corpus, known), end="\n\n", flush=True)
+    print(differences_table(results), end="\n\n", flush=True)
 
 
 def show(results: dict[str, dict[str, Any]], timed: bool) -> None:
     """Print the tables of all corpora."""
     for corpus, rows in results.items():
         print(table(corpus, rows, timed), end="\n\n", flush=True)
+    print(differences_table([results]), end="\n\n", flush=True)
 
 
 def main() -> None:
