@@ -182,11 +182,12 @@ class Trainer:
         loss = self._backward(batch)
         nn.utils.clip_grad_norm_(self._trained, self._schedule.clip)
         self._optimizer.step()
+        shown = loss.item()  # last: a device has all of the step queued before this waits for it
         seconds = time.perf_counter() - started
-        return Step(number, after, loss, rate, batch.ids.size, seconds)
+        return Step(number, after, shown, rate, batch.ids.size, seconds)
 
-    def _backward(self, batch: Batch) -> float:
-        """Gradients of the whole batch's mean loss, and that loss."""
+    def _backward(self, batch: Batch) -> Tensor:
+        """Gradients of the whole batch's mean loss, and that loss (a scalar on the device)."""
         weights = torch.from_numpy(batch.weights)[:, 1:]
         total = weights[weights > 0].sum().to(self._device)
         loss = torch.zeros((), device=self._device)
@@ -195,7 +196,7 @@ class Trainer:
             own.backward()
             loss = loss + own.detach()
         self._processes.sum_gradients(self._trained)
-        return self._processes.sum(loss).item()
+        return self._processes.sum(loss)
 
     def _passes(self, batch: Batch) -> Iterator[Batch]:
         """This process's share of a batch, in as many passes as asked for.
