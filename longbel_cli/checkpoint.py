@@ -108,18 +108,7 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of configuration, tokenizer and weights.
-
-        Of each weight file it covers the size and 32 evenly spread samples of 1 MiB, so that an
-        8B model is known in a second.
-        """
-        digest = hashlib.sha256()
-        for name in ("config.json", "tokenizer.json"):
-            file = self.path / name
-            digest.update(name.encode() + (file.read_bytes() if file.exists() else b""))
-        for file in _weight_files(self.path):
-            digest.update(file.name.encode() + _sampled(file))
-        return digest.hexdigest()[:16]
+        return fingerprint_of(self.path)
 
     def end_id(self, form: PromptFormat) -> int:
         """The id that ends an answer: the tokenizer's EOS, or the format's own mark."""
@@ -376,6 +365,21 @@ def _load_tokenizer(path: Path) -> Any:
     if not getattr(tokenizer, "is_fast", False):
         raise LongbelError(f"{path}: the tokenizer has no tokenizer.json", "Save a fast tokenizer.")
     return tokenizer
+
+
+def fingerprint_of(folder: Path) -> str:
+    """A hash of a model folder's configuration, tokenizer and weights.
+
+    Of each weight file it covers the size and 32 evenly spread samples of 1 MiB, so that an 8B
+    model is known in a second.
+    """
+    digest = hashlib.sha256()
+    for name in ("config.json", "tokenizer.json"):
+        file = folder / name
+        digest.update(name.encode() + (file.read_bytes() if file.exists() else b""))
+    for file in _weight_files(folder):
+        digest.update(file.name.encode() + _sampled(file))
+    return digest.hexdigest()[:16]
 
 
 def _sampled(file: Path) -> bytes:

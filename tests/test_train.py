@@ -319,6 +319,21 @@ def test_contents_tell_a_training_by(options, tmp_path, kb_folder, file, old, ne
         train(options, whole)
 
 
+def test_a_base_model_is_told_by_its_content(options, tmp_path, model_folder):
+    base = shutil.copytree(model_folder, tmp_path / "base")
+    options, out = replace(options, base=str(base), steps=1), tmp_path / "model"
+    train(options, out)
+    moved = shutil.copytree(base, tmp_path / "moved")
+    assert train(replace(options, base=str(moved)), out) is Outcome.ALREADY_FINISHED
+    weights = base / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    message = r"there already, made with other options \(the content of base\)"
+    with pytest.raises(LongbelError, match=message):
+        train(options, out)
+
+
 @pytest.mark.parametrize("name", ["options.json", "state.safetensors"])
 def test_a_damaged_state_is_told(options, tmp_path, name):
     out = tmp_path / "model"

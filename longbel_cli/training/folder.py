@@ -92,17 +92,22 @@ class RunFolder:
 
     def holds_result_of(self, identity: Identity) -> bool:
         """Whether `out` is the finished model of this training."""
+        return self._result_differs(identity) == []
+
+    def _result_differs(self, identity: Identity) -> list[str] | None:
+        """In what the training that made `out` was another one; None where `out` is no model of
+        a training."""
         file = self.out / CARD_FILE
         if not file.is_file():
-            return False
+            return None
         card = _json(file, "Replace the model with --overwrite.")
-        return "options" in card and not identity.changed(
-            {**card["options"], "inputs": card.get("inputs")}
-        )
+        if "options" not in card:
+            return None
+        return identity.changed({**card["options"], "inputs": card.get("inputs")})
 
     def refuse_foreign(self, identity: Identity, restart: bool, overwrite: bool) -> None:
         """LongbelError (exit code 4) where something is there that is not this training's."""
-        self._refuse_out(overwrite)
+        self._refuse_out(identity, overwrite)
         if self._finished.exists():
             return  # `claim` drops what it left
         if self._options.exists():
@@ -118,7 +123,7 @@ class RunFolder:
                 f"{self.path} is there and is no training", "Give another --out.", exit_code=4
             )
 
-    def _refuse_out(self, overwrite: bool) -> None:
+    def _refuse_out(self, identity: Identity, overwrite: bool) -> None:
         """Nothing is deleted that is not a model, however long ago it was asked for."""
         if not self.out.exists():
             return
@@ -126,8 +131,12 @@ class RunFolder:
         if not held:
             return
         if not overwrite:
+            differing = self._result_differs(identity)
+            made = f", made with other options ({', '.join(differing)})" if differing else ""
             raise LongbelError(
-                f"{self.out} is there already", "Give another --out, or --overwrite.", exit_code=4
+                f"{self.out} is there already{made}",
+                "Give another --out, or --overwrite.",
+                exit_code=4,
             )
         if held != {"README.md"} and not held & {"config.json", CARD_FILE}:
             raise LongbelError(

@@ -1,7 +1,7 @@
 """What a training is known by: its options, and the contents of what it reads.
 
 A training goes on, or is already finished, where both are the same. Paths say nothing: a
-knowledge base may be rebuilt and a corpus edited where it lies.
+knowledge base may be rebuilt, a corpus edited and a base model trained further where it lies.
 """
 
 from __future__ import annotations
@@ -16,24 +16,27 @@ from longbel_cli.training.options import TrainOptions, plain
 
 @dataclass(frozen=True)
 class Inputs:
-    """Contents: a knowledge base's signature, the hash of each corpus's files in order, and that
-    of the predictions in memory."""
+    """Contents: a knowledge base's signature, the hash of each corpus's files in order, that of the
+    predictions in memory, and the base model's fingerprint."""
 
     kb: str
     corpora: tuple[str, ...]
     validate: tuple[str, ...]
     predictions: str | None = None
+    base: str | None = None
 
     @classmethod
     def read(cls, options: TrainOptions) -> Inputs:
         """Read every file of the corpora; LongbelError where something is missing."""
         from kb_builder.store import KnowledgeBase
+        from longbel_cli.checkpoint import fingerprint_of, model_folder
 
         return cls(
             KnowledgeBase.open(options.kb).signature,
             _hashes(options.corpora, options.corpus_format),
             _hashes(options.validate, options.corpus_format),
             _hash([Path(options.predictions)]) if options.predictions is not None else None,
+            fingerprint_of(model_folder(options.base)) if options.base is not None else None,
         )
 
 
