@@ -46,10 +46,12 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "scoring": ("score_speed",),
     "explaining": ("explain_cost --device cpu --tokens 500",),
     "kills": ("run_kill_storm", "run_kill_storm --only real --real-kills 12"),
-    "memory": tuple(
-        f"accuracy --data {{data}} --work {{work}}/accuracy --threads 1 --track {track}{{how}}"
+    **{
+        f"memory-{track}": (
+            f"accuracy --data {{data}} --work {{work}}/accuracy --threads 1 --track {track}{{how}}",
+        )
         for track in ("en", "fr", "es")
-    ),
+    },
     "pretrained": (
         "accuracy --data {data} --work {work}/smollm2 --base smollm2 --device cuda --jobs 4 "
         "--documents 50 --mentions-per-document 1 --tokens-per-batch 8192 "
@@ -145,7 +147,7 @@ def main() -> None:
     parser.add_argument(
         "--kept",
         action="store_true",
-        help="memory, articles, articles-folds, pretrained: run nothing, print the kept results.",
+        help="memory-*, articles*, pretrained: run nothing, print the kept results.",
     )
     parser.add_argument("--write", action="store_true", help="Run nothing.")
     options = parser.parse_args()
