@@ -451,13 +451,13 @@ class Bench:
 
 
 def brief(score: dict[str, Any], differences: dict[str, Any]) -> dict[str, Any]:
-    """What `score` found, without what no table shows: four digits of each number. `differences`
+    """What `score` found, without what no table shows, to six digits. `differences`
     to other systems stand beside it by their names."""
 
     def rounded(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: rounded(one) for key, one in value.items()}
-        return round(value, 4) if isinstance(value, float) else value
+        return round(value, 6) if isinstance(value, float) else value
 
     kept = {key: score[key] for key in ("n_mentions", "n_documents", "recall@1", "consistency")}
     kept["by"] = {key: score["by"][key] for key in ("recurring", "seen") if key in score["by"]}
