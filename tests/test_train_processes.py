@@ -48,7 +48,7 @@ def gradients(checkpointing=False, **options) -> tuple[float, dict[str, torch.Te
     computed = []
     model.model.layers[0].mlp.register_forward_pre_hook(lambda *given: computed.append(1))
     trainer = Trainer(model, Schedule(1, None, 1e-3), **options)
-    loss = trainer._backward(batch())
+    loss = trainer._backward(batch()).item()
     return loss, {name: one.grad for name, one in model.named_parameters()}, len(computed)
 
 
