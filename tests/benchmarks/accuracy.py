@@ -37,6 +37,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.machine import machine
 from tests.benchmarks.models import smollm2
 
 ALSO = ("hybrid_medium", "hybrid_short", "short", "long", "echoed")  # beside hybrid_long
@@ -57,6 +58,7 @@ class System:
     robust: bool = False
     memory_by: str | None = None
     every_answer: bool = False
+    times: int = 1
     linker: str | None = None
     parts: tuple[str, ...] = ()
     of: str | None = None
@@ -102,6 +104,12 @@ MORE = (
     System("echoed, tfidf memory", "echoed", memory_by="tfidf", every_answer=True),
     System("long, robust", "long", robust=True, every_answer=True),
     System("echoed, robust", "echoed", robust=True, every_answer=True),
+    # What of the gain of `long` is the format's, and what its answers' that are learnt from.
+    System("long, gold, one answer", "long"),
+    System("hybrid_medium, 4 times the prompts", "hybrid_medium", times=4),
+    System(
+        "hybrid_long, tfidf memory, 4 times the prompts", "hybrid_long", memory_by="tfidf", times=4
+    ),
 )
 BY_NAME = {system.name: system for system in (*SYSTEMS, *MORE, *LESS_CONTEXT, *AT_LENGTH)}
 
@@ -121,6 +129,15 @@ PAIRS = (
     ("long, gold", "hybrid_long, tfidf memory"),
     ("long, tfidf memory", "long, gold"),
     ("long, tfidf memory", "hybrid_long, tfidf memory"),
+    ("long, gold, one answer", "hybrid_long, gold"),
+    ("long, gold", "long, gold, one answer"),
+    ("hybrid_medium, 4 times the prompts", "hybrid_medium"),
+    ("hybrid_long, tfidf memory, 4 times the prompts", "hybrid_long, tfidf memory"),
+    ("hybrid_long, tfidf memory, 4 times the prompts", "hybrid_medium, 4 times the prompts"),
+    ("long, gold", "hybrid_long, tfidf memory, 4 times the prompts"),
+    ("long, gold", "hybrid_medium, 4 times the prompts"),
+    ("echoed, gold", "hybrid_medium, 4 times the prompts"),
+    ("echoed, gold", "hybrid_long, tfidf memory, 4 times the prompts"),
     ("echoed, gold", "hybrid_medium"),
     ("echoed, gold", "hybrid_long, tfidf memory"),
     ("echoed, gold", "long, gold"),
@@ -253,7 +270,7 @@ class Bench:
     def _train(self, system: System, label: str, out: Path, *corpora: Path) -> None:
         """Loss on completions, one name a concept."""
         args = self.args
-        drawn = args.mentions_per_document or self.track.mentions_per_document
+        drawn = (args.mentions_per_document or self.track.mentions_per_document) * system.times
         if system.every_answer:
             drawn = max(drawn // 2, 1)
         self._timed(
@@ -325,11 +342,14 @@ class Bench:
             if system.linker == "dense":
                 how += ("--model", self.args.encoder, "--device", self.args.device)
                 how += ("--pooling", self.args.pooling)
+        made_now = not out.exists()
         self._longbel(
             "link", corpus, "--kb", self.kb, "--out", out, *how,
             "--beams", 5, "--unknown-group", "skip", "--limit", self.args.documents,
             "--stats", out.with_suffix(".stats.json"),
         )  # fmt: skip
+        if made_now:
+            self._write(out.with_suffix(".machine.json").name, machine())
 
     def score(self, system: System, corpus: str) -> dict[str, Any]:
         out = self._predictions(system, corpus)
@@ -347,12 +367,12 @@ class Bench:
             *(word for other in others for word in ("--paired", self._predictions(other, corpus))),
         )  # fmt: skip
         folds = range(self.track.folds)
-        stats = [out.with_suffix(f".fold{fold}.stats.json") for fold in folds]
+        linked = [out.with_suffix(f".fold{fold}.jsonl") for fold in folds] or [out]
         spent = [self._read(self._seconds(f"{system.name}.fold{fold}")) for fold in folds]
         if not self.track.folds:
-            stats = [out.with_suffix(".stats.json")]
             spent = [self._read(self._seconds(system.name))]
-        told = [json.loads(path.read_text(encoding="utf-8")) for path in stats if path.exists()]
+        stats = [self._read(one.with_suffix(".stats.json").name) for one in linked]
+        told = [one for one in stats if one]
         differences = {
             other.name: pair["difference"]["recall@1"]
             for other, pair in zip(others, found.get("paired", ()), strict=True)
@@ -361,6 +381,7 @@ class Bench:
             "score": brief(found, differences),
             "stats": together(told) if told else None,
             "seconds_training": None if None in spent else sum(spent),
+            "machine": self._read(linked[0].with_suffix(".machine.json").name),
         }
 
     def kept(self) -> dict[str, dict[str, Any]]:
@@ -651,12 +672,19 @@ def differences_table(results: Sequence[dict[str, dict[str, Any]]]) -> str:
     return "\n".join(rows)
 
 
+def machines(results: Sequence[dict[str, dict[str, Any]]]) -> str:
+    """Where the rows were linked."""
+    rows = (row for seed in results for corpus in seed.values() for row in corpus.values())
+    return "*" + " | ".join(dict.fromkeys(row["machine"] for row in rows if row["machine"])) + "*"
+
+
 def show_seeds(results: Sequence[dict[str, dict[str, Any]]]) -> None:
     """Print the tables of all corpora over several seeds."""
     for corpus in dict.fromkeys(corpus for seed in results for corpus in seed):
         known = [seed[corpus] for seed in results if corpus in seed]
         print(seeds_table(corpus, known), end="\n\n", flush=True)
     print(differences_table(results), end="\n\n", flush=True)
+    print(machines(results))
 
 
 def show(results: dict[str, dict[str, Any]], timed: bool) -> None:
@@ -664,6 +692,7 @@ def show(results: dict[str, dict[str, Any]], timed: bool) -> None:
     for corpus, rows in results.items():
         print(table(corpus, rows, timed), end="\n\n", flush=True)
     print(differences_table([results]), end="\n\n", flush=True)
+    print(machines([results]))
 
 
 def main() -> None:

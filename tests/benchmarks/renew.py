@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
-import platform
 import re
 import shlex
 import shutil
@@ -22,6 +20,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from tests.benchmarks.machine import machine
 
 README = Path(__file__).parents[2] / "README.md"
 RESULTS = Path(__file__).parent / "results"
@@ -57,7 +57,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "--documents 50 --mentions-per-document 1 --tokens-per-batch 8192 "
         "--sentence-tokens-per-batch 2048 --systems 'exact; tfidf; short; hybrid_medium; "
         "hybrid_short; hybrid_long, gold; hybrid_long, tfidf memory; long, gold; echoed, gold; "
-        "ensemble with echoed' --seed 0 1 2{how}",
+        "ensemble with echoed; long, tfidf memory; echoed, tfidf memory; long, gold, one answer; "
+        "hybrid_medium, 4 times the prompts; hybrid_long, tfidf memory, 4 times the prompts' "
+        "--seed 0 1 2{how}",
     ),
     "articles": (
         "accuracy --data {data} --work {work}/accuracy --threads 1 --documents 2 --track craft"
@@ -107,27 +109,6 @@ def run(name: str, places: dict[str, Any], kept: Path) -> str:
     return "\n\n".join(tables) + "\n"
 
 
-def machine() -> str:
-    """Where a benchmark ran, in a line."""
-    import pyarrow
-    import torch
-    import transformers
-
-    from longbel_cli import __version__
-
-    chip = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if os.name == "posix" else ():
-        if line.startswith("model name"):
-            chip = line.split(":", 1)[1].strip()
-            break
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return (
-        f"longbel {__version__}, torch {torch.__version__}, transformers "
-        f"{transformers.__version__}, pyarrow {pyarrow.__version__}; {os.cpu_count()} cores, "
-        f"{chip}, {device}"
-    )
-
-
 def write(readme: str) -> str:
     """The README with each block as its benchmark's result says it."""
 
@@ -164,11 +145,10 @@ def main() -> None:
         places = {"data": options.data, "work": options.work, "kb": kb, "how": how}
         for name in names:
             kept, result = options.work / "renew" / name, RESULTS / f"{name}.md"
-            printed, where = run(name, places, kept), machine()
-            if options.kept and "{how}" in COMMANDS[name][0]:
-                # Nothing ran here: what is printed is of the machine that it was made on.
-                where = result.read_text(encoding="utf-8").strip().rpartition("\n")[2].strip("*")
-            result.write_text(f"{printed}\n*{where}*\n", encoding="utf-8")
+            printed = run(name, places, kept)
+            if "{how}" not in COMMANDS[name][0]:  # kept rows say themselves where they were made
+                printed += f"\n*{machine()}*\n"
+            result.write_text(printed, encoding="utf-8")
             shutil.rmtree(kept)
     README.write_text(write(README.read_text(encoding="utf-8")), encoding="utf-8")
 
