@@ -99,6 +99,16 @@ def test_what_the_model_folder_holds(fresh, tmp_path):
     )
 
 
+def test_a_model_may_be_read_by_whom_the_umask_says(fresh, tmp_path):
+    before = os.umask(0o077)
+    try:
+        train(replace(fresh, epochs=1), tmp_path / "model")
+    finally:
+        os.umask(before)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "model").iterdir()}
+    assert set(modes.values()) == {0o600}, modes
+
+
 def test_a_base_model_gets_the_marks_and_is_trained(options, tmp_path):
     """The base here has the marks as tokens already, but for what it is trained to write."""
     out = tmp_path / "model"

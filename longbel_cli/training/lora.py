@@ -20,7 +20,7 @@ def require_peft() -> None:
     if find_spec("peft") is None:
         raise LongbelError(
             "--lora needs the package peft, which is not installed",
-            'Install it: pip install "longbel[lora]"',
+            "Install it: pip install peft",
         )
 
 

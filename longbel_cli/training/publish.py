@@ -43,8 +43,9 @@ def publish(
     readme = out / "README.md"
     if readme.exists():
         shutil.copy(readme, part / "README.md")
+    mode = (part / CARD_FILE).stat().st_mode & 0o777  # as the umask says
     for file in part.iterdir():
-        file.chmod(0o644)  # safetensors writes for its owner alone
+        file.chmod(mode)  # safetensors writes for its owner alone
     put_in_place(part, out)
     shutil.rmtree(part, ignore_errors=True)
 

@@ -133,6 +133,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="Run nothing.")
     options = parser.parse_args()
     if not options.write:
+        if options.data is None:
+            parser.error("say --data DATA: kb/ and corpora/NAME/{train,dev}.openkb.jsonl.gz")
         names = options.names or default_names()
         kb = options.work / "accuracy" / "kb"
         commands = [command for name in names for command in COMMANDS[name]]
