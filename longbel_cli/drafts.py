@@ -5,8 +5,10 @@ The private name is nobody else's: `X.part` is where an unfinished run of `X` ke
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from longbel_cli.runs.files import unique_name
@@ -15,6 +17,14 @@ from longbel_cli.runs.files import unique_name
 def draft_name(path: Path) -> Path:
     """A name beside `path` that no other process uses."""
     return path.with_name(f".{path.name}.{unique_name()}.tmp")
+
+
+def sweep_drafts(path: Path) -> None:
+    """Remove the folders that stopped processes left under such names; for whoever alone may write
+    `path`."""
+    for folder in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ the same command goes on after a stop; the finished model appears under OUT as a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from longbel_cli.training.corpus import TrainingCorpus
     from longbel_cli.training.fitting import Fitted, Setting
     from longbel_cli.training.processes import Processes
+    from longbel_cli.training.validation import Sample
 
 __all__ = ["Computing", "Outcome", "TrainOptions", "Watch", "train"]
 
@@ -59,42 +60,70 @@ def train(
         from longbel_cli.training.lora import require_peft
 
         require_peft()
+    from longbel_cli.devices import resolve_device
     from longbel_cli.training.processes import joined
 
     with joined(computing.device) as processes:
         if not processes.first:
             watch = Watch(should_stop=watch.should_stop)
-        return _train(identity, folder, computing, processes, watch, restart)
+        material = _material(identity.options, watch.tell)
+        device = resolve_device(computing.device)
+        processes.wait()  # all have looked at what is there, and found all that they need
+        if not processes.first:
+            return _train(material, device, identity, folder, computing, processes, watch)
+        with folder.held(watch.tell):
+            folder.refuse_foreign(identity, restart, overwrite)  # another may have been here
+            folder.claim(identity, restart)
+            return _train(material, device, identity, folder, computing, processes, watch)
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What a training needs before anything is written; `left_out` of the corpora."""
+
+    knowledge_base: KnowledgeBase
+    corpus: TrainingCorpus
+    sample: Sample | None
+    left_out: int
+
+
+def _material(options: TrainOptions, tell: Callable[[str], None]) -> _Material:
+    """LongbelError where something is missing, so that nothing is given up for a training that
+    cannot begin."""
+    from kb_builder.store import KnowledgeBase
+    from longbel_cli.training.corpus import splitter_of
+    from longbel_cli.training.folds import deal
+    from longbel_cli.training.start import base_model
+    from longbel_cli.training.validation import draw_sample
+
+    knowledge_base = KnowledgeBase.open(options.kb)
+    corpus, left_out = _corpus(options, knowledge_base, tell)
+    sample = draw_sample(options, knowledge_base.groups, tell)
+    splitter_of(options)
+    if options.base is not None:
+        base_model(options)
+    if options.folds is not None:
+        deal(corpus.documents, options.folds, options.seed)
+    if options.predictions is not None:
+        corpus = _remembering(Path(options.predictions), corpus, knowledge_base, tell)
+    return _Material(knowledge_base, corpus, sample, left_out)
 
 
 def _train(
+    material: _Material,
+    device: str,
     identity: Identity,
     folder: RunFolder,
     computing: Computing,
     processes: Processes,
     watch: Watch,
-    restart: bool,
 ) -> Outcome:
-    from kb_builder.store import KnowledgeBase
-    from longbel_cli.training.corpus import splitter_of
     from longbel_cli.training.fitting import Setting, fit
-    from longbel_cli.training.folds import deal, predicted_names
-    from longbel_cli.training.validation import draw_sample
+    from longbel_cli.training.folds import predicted_names
 
-    options = identity.options
-    knowledge_base = KnowledgeBase.open(options.kb)
-    corpus, left_out = _corpus(options, knowledge_base, watch.tell)
-    sample = draw_sample(options, knowledge_base.groups, watch.tell)
-    splitter_of(options)
-    if options.folds is not None:
-        deal(corpus.documents, options.folds, options.seed)
-    if options.predictions is not None:
-        corpus = _remembering(Path(options.predictions), corpus, knowledge_base, watch.tell)
-    processes.wait()  # all have looked at what is there
-    if processes.first:
-        folder.claim(identity, restart)
-    start = _start(options, computing, folder, processes, corpus, watch.tell)
-    setting = Setting(options, computing, processes, watch, knowledge_base, start)
+    options, corpus, sample = identity.options, material.corpus, material.sample
+    start = _start(options, device, folder, processes, corpus, watch.tell)
+    setting = Setting(options, computing, processes, watch, material.knowledge_base, start)
     if options.folds is not None:
         predicted = predicted_names(setting, corpus, folder)
         if predicted is None:
@@ -107,7 +136,7 @@ def _train(
     if processes.first:
         _publish(setting, fitted, folder, identity)
     processes.wait()
-    if left_out or (sample is not None and sample.left_out):
+    if material.left_out or (sample is not None and sample.left_out):
         return Outcome.FINISHED_IN_PART
     return Outcome.FINISHED
 
@@ -154,7 +183,7 @@ def _remembering(
 
 def _start(
     options: TrainOptions,
-    computing: Computing,
+    device: str,
     folder: RunFolder,
     processes: Processes,
     corpus: TrainingCorpus,
@@ -163,11 +192,10 @@ def _start(
     """Where every training of this command sets out from; made by the first process."""
     from transformers.utils import logging as transformers_logging
 
-    from longbel_cli.devices import resolve_device
     from longbel_cli.training.start import Start
 
     transformers_logging.disable_progress_bar()
-    start = Start(options, folder.start, resolve_device(computing.device))
+    start = Start(options, folder.start, device)
     if processes.first:
         start.make(lambda: corpus.texts(options.synthetic > 0), tell)
     processes.wait()

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from kb_builder.errors import LongbelError
 from longbel_cli.app import app
 from longbel_cli.train import Computing, Outcome, TrainOptions, Watch, train
 from longbel_cli.training.batches import Batch, Place
+from longbel_cli.training.folder import RunFolder
 from longbel_cli.training.loop import Schedule, Trainer
 from longbel_cli.training.options import plain
 from longbel_cli.training.state import read_note, write_tensors
@@ -401,6 +403,11 @@ def command(*arguments: object):
         (("--fresh", "nano", "--synthetic", 3, "--accumulate", 0), "--accumulate"),
         (("--fresh", "nano", "--synthetic", 3, "--threads", 0), "--threads"),
         (("--fresh", "nano", "--synthetic", 3, "--validate-every", 0), "--validate-every"),
+        (("--fresh", "nano", "--synthetic", 3, "--unknown-group", "al"), "error, skip, all"),
+        (("--fresh", "nano", "--synthetic", 3, "--seed", -1), "--seed"),
+        (("--fresh", "nano", "--synthetic", 3, "--seed", 1 << 64), "--seed"),
+        (("--fresh", "nano", "-"), "files or folders in place of -"),
+        (("--fresh", "nano", "--synthetic", 3, "--validate", "-"), "in place of -"),
     ],
 )
 def test_usage_errors_leave_nothing_behind(arguments, message, kb_folder, tmp_path):
@@ -410,6 +417,140 @@ def test_usage_errors_leave_nothing_behind(arguments, message, kb_folder, tmp_pa
     assert message in str(result.exception)
     assert not (tmp_path / "m").exists()
     assert not (tmp_path / "m.run").exists()
+
+
+def without_a_layer(base):
+    file = base / "model.safetensors"
+    save_file({k: v for k, v in load_file(file).items() if "layers.1" not in k}, file)
+
+
+def cut_in_half(base):
+    file = base / "model.safetensors"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def an_encoder(base):
+    edit(base / "config.json", "LlamaForCausalLM", "BertModel")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (without_a_layer, "hold no weights for"),
+        (cut_in_half, "cannot be loaded"),
+        (an_encoder, "no causal language model"),
+    ],
+)
+def test_a_base_that_link_would_refuse_is_not_trained(
+    damage, message, options, model_folder, tmp_path
+):
+    base = shutil.copytree(model_folder, tmp_path / "base")
+    damage(base)
+    with pytest.raises(LongbelError, match=message) as caught:
+        train(replace(options, base=str(base)), tmp_path / "m")
+    assert caught.value.exit_code == 3
+
+
+def test_a_training_that_cannot_begin_leaves_the_one_before(options, tmp_path):
+    out = tmp_path / "model"
+    with pytest.raises(KilledError):
+        train(options, out, Computing(save_every=1), Watch(on_step=kill_at(2)))
+    before = {path: path.read_bytes() for path in out.with_name("model.run").glob("*.*")}
+    with pytest.raises(LongbelError):
+        train(options, out, Computing(device="cuda:99"), restart=True)
+    assert {path: path.read_bytes() for path in before} == before
+    assert train(options, out) is Outcome.FINISHED
+
+
+def test_one_process_trains_at_a_time(options, tmp_path):
+    out = tmp_path / "model"
+    with (
+        RunFolder.of(out).held(print),
+        pytest.raises(LongbelError, match=f"process {os.getpid()}") as caught,
+    ):
+        train(options, out)
+    assert caught.value.exit_code == 4
+    assert train(options, out) is Outcome.FINISHED
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_kill_while_an_earlier_training_is_dropped(options, tmp_path, monkeypatch, finished):
+    """At every file: then the same command goes on, and the model is the same."""
+    options, out, kept = replace(options, epochs=1), tmp_path / "model", tmp_path / "kept"
+    if finished:
+        train(options, out)
+    else:
+        with pytest.raises(KilledError):
+            train(options, out, Computing(save_every=1), Watch(on_step=kill_at(2)))
+    shutil.copytree(tmp_path / "model.run", kept)
+    whole = tmp_path / "whole"
+    train(options, whole)
+    moves, rename_ = 0, Path.rename
+
+    def rename(path, target):
+        nonlocal moves
+        moves += 1
+        if moves > survived:
+            raise KilledError
+        return rename_(path, target)
+
+    for survived in range(len(list(kept.iterdir()))):  # noqa: B007, `rename` asks for it
+        shutil.rmtree(tmp_path / "model.run")
+        shutil.copytree(kept, tmp_path / "model.run")
+        moves = 0
+        with monkeypatch.context() as patched, pytest.raises(KilledError):
+            patched.setattr(Path, "rename", rename)
+            train(options, out, restart=True, overwrite=True)
+        again = train(options, out, overwrite=finished)
+        assert again is Outcome.FINISHED
+        assert losses(out) == losses(whole)
+        assert all(torch.equal(one, weights(out)[name]) for name, one in weights(whole).items())
+        if not finished:
+            shutil.rmtree(out)
+    assert not list(tmp_path.glob(".model.run.*"))
+
+
+def test_a_folder_beside_the_model_is_not_touched(options, tmp_path):
+    mine = tmp_path / "model.part" / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    train(replace(options, steps=1), tmp_path / "model")
+    assert mine.read_text() == "mine"
+
+
+def test_an_epoch_without_a_mention_ends_no_training(tmp_path):
+    """A synthetic document may hold none; of nothing at all it is told."""
+
+    class Plan:
+        def __init__(self, epochs):
+            self.epochs = epochs
+
+        def batches(self, epoch, start):
+            return iter(["batch"] if epoch in self.epochs else [])
+
+    def epochs(steps, n, trained):
+        trainer = Trainer(tiny_model("llama", 50), Schedule(n, steps, 1e-2))
+        return trainer._batches(Plan(trained), None)
+
+    assert len(list(epochs(None, 4, {1, 3}))) == 2
+    by_steps = epochs(2, 4, {1, 15})
+    assert [next(by_steps), next(by_steps)] == ["batch"] * 2
+    for steps in (None, 2):
+        with pytest.raises(LongbelError, match="no mention"):
+            list(epochs(steps, 4, set()))
+
+
+def test_what_the_model_has_no_place_for_is_shortened(options, model_folder, tmp_path):
+    base = shutil.copytree(model_folder, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 40}))
+    steps = []
+    train(
+        replace(options, base=str(base), epochs=1, tokens_per_batch=1),
+        tmp_path / "m",
+        watch=Watch(on_step=steps.append),
+    )
+    assert max(step.tokens for step in steps) <= 40
 
 
 @pytest.mark.parametrize("base", ["nowhere", "empty"])

@@ -363,6 +363,19 @@ def test_predictions_of_another_corpus_are_refused(by_tfidf, tmp_path, change, m
     assert not (tmp_path / "model.run").exists()
 
 
+def test_a_predicted_name_of_another_knowledge_base(by_tfidf, tmp_path):
+    path = Path(by_tfidf.predictions)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for candidate in (lines[3], *lines[3]["beams"]):
+        candidate["pred_concept_name"] = "no name here"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    where = f"document {lines[3]['document_id']}, mention {lines[3]['mention_id']}"
+    with pytest.raises(LongbelError, match=f"{where}.* none of this knowledge base") as caught:
+        train(by_tfidf, tmp_path / "m")
+    assert caught.value.exit_code == 3
+    assert not (tmp_path / "m.run").exists()
+
+
 def test_the_command_takes_predictions(by_tfidf, tmp_path):
     words = ["train", *by_tfidf.corpora, "--kb", by_tfidf.kb, "--base", by_tfidf.base, "--epochs",
              "1", "--predictions", by_tfidf.predictions, "--out", str(tmp_path / "m")]  # fmt: skip

@@ -37,6 +37,15 @@ def test_every_mention_is_its_slice_of_the_document_and_lies_in_a_passage():
             assert any(one.start <= mention.start < one.end for one in document.passages)
 
 
+def test_a_capital_that_is_two_letters_moves_no_offset():
+    sharp = Lexicon((Name("ßeta failure", "C1", "Disorders", "ENG"),))
+    for number in range(100):
+        document = SyntheticDocuments(sharp, 3).document(number)
+        for mention in document.mentions:
+            slices = [document.text[span.start : span.end] for span in mention.spans]
+            assert mention.text == " ".join(slices)
+
+
 def test_gold_is_a_concept_of_the_mentions_group():
     concepts = set(LEXICON.by_concept)
     for document in DOCUMENTS:

@@ -1,7 +1,7 @@
-"""A published encoder or encoder-decoder: its folder, tokenizer, fingerprint and weights.
+"""A published encoder, encoder-decoder or base model: folder, tokenizer, fingerprint, weights.
 
 Unlike a checkpoint of ours it need not have the prompt's marks among its tokens. Weights are
-read from safetensors, in float32.
+read from safetensors.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ class PublishedModel(Checkpoint):
         stated = getattr(self.tokenizer, "model_max_length", None)
         return min(self.max_tokens, int(stated)) if stated else self.max_tokens
 
-    def load(self, kind: str, device: str, ignore_missing: str = "") -> PreTrainedModel:
+    def load(
+        self, kind: str, device: str, ignore_missing: str = "", dtype: str = "float32"
+    ) -> PreTrainedModel:
         """The weights as `transformers.{kind}`; parameters named with `ignore_missing` may lack."""
-        model = self._weights(kind, ignore_missing, dtype="float32")
+        model = self._weights(kind, ignore_missing, dtype=dtype)
         loaded: PreTrainedModel = model.to(resolve_device(device)).eval()
         return loaded

@@ -237,7 +237,7 @@ def train(
     options = TrainOptions(
         kb=str(kb), corpora=tuple(corpus or ()), base=base, fresh=fresh,
         context_format=context_format, language=language,
-        also_formats=tuple(also_formats.split(",")) if also_formats else (), corpus_format=format,
+        also_formats=_listed(also_formats), corpus_format=format,
         unknown_group=unknown_group, target=target, epochs=epochs, steps=steps,
         learning_rate=learning_rate, warmup=warmup, tokens_per_batch=tokens_per_batch,
         max_length=max_length, synthetic=synthetic, synonyms=synonyms,
@@ -321,6 +321,10 @@ class _Teller:
 
     def _mean(self) -> float:
         return sum(self._losses) / len(self._losses)
+
+
+def _listed(names: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",")) if names else ()
 
 
 def _say(note: str) -> None:

@@ -147,8 +147,9 @@ def acquire(
 
 
 def refusal(holder: Claimant) -> LongbelError:
+    shard = f" (shard {holder.stream})" if "-of-" in holder.stream else ""
     return LongbelError(
-        f"this run is being written by {holder} (shard {holder.stream})",
+        f"this run is being written by {holder}{shard}",
         "Wait for it, stop it, or choose another --out.",
         exit_code=4,
     )

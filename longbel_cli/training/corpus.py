@@ -117,6 +117,8 @@ class ItemSource:
         self, corpus: TrainingCorpus, options: TrainOptions, checkpoint: Checkpoint
     ) -> None:
         self._corpus, self._options = corpus, options
+        # What the model has no place for is shortened too, as `link` does.
+        self._max_length = min(options.max_length, checkpoint.max_tokens)
         self._makers = [
             ExampleMaker(
                 checkpoint,
@@ -125,7 +127,7 @@ class ItemSource:
                 Cropping(options.crop, options.crop_share),
                 options.memory_weight,
                 options.memory_dropout if options.memory == "dropout" else 0.0,
-                options.max_length,
+                self._max_length,
             )
             for form in options.formats
         ]
@@ -143,7 +145,7 @@ class ItemSource:
 
     def make(self, item: int, epoch: int, rng: random.Random) -> Example | None:
         """The example of an item; None where it trains nothing, or where not even the mention
-        alone fits into `max_length`."""
+        alone fits into `max_length` and the model's positions."""
         place: int | None
         if item < len(self._items):
             number, place = self._items[item]
@@ -159,7 +161,7 @@ class ItemSource:
             place = max(rng.choice(places), rng.choice(places))
         maker = self._makers[0] if len(self._makers) == 1 else rng.choice(self._makers)
         example = maker.example(training.document, training.targets, place, rng, training.memory)
-        return example if len(example) <= self._options.max_length else None
+        return example if len(example) <= self._max_length else None
 
 
 def epoch_plan(options: TrainOptions, corpus: TrainingCorpus, checkpoint: Checkpoint) -> EpochPlan:

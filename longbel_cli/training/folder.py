@@ -1,5 +1,6 @@
 """The folder `OUT.run`: where a training keeps what it goes on from, and whose it is.
 
+claims/              which process trains here, see runs/claim.py
 options.json         options and contents of the inputs, to know the training by
 start/               tokenizer and weights before the first step
 state.safetensors    the state of the unfinished training
@@ -14,11 +15,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
+from longbel_cli.drafts import draft_name, sweep_drafts
+from longbel_cli.runs.claim import acquire
+from longbel_cli.runs.files import Files
 from longbel_cli.training.identity import Identity
 
 CARD_FILE = "longbel_training.json"
@@ -90,6 +96,20 @@ class RunFolder:
     def _finished(self) -> Path:
         return self.path / "finished.json"
 
+    @property
+    def _claims(self) -> Path:
+        return self.path / "claims"
+
+    @contextmanager
+    def held(self, notify: Callable[[str], None]) -> Iterator[None]:
+        """While the block runs, no other process trains here; LongbelError (exit code 4) where one
+        does. What it left there may be another training's by now."""
+        claim = acquire(self._claims, "training", Files(), notify=notify)
+        try:
+            yield
+        finally:
+            claim.release()
+
     def holds_result_of(self, identity: Identity) -> bool:
         """Whether `out` is the finished model of this training."""
         return self._result_differs(identity) == []
@@ -118,7 +138,7 @@ class RunFolder:
                     "Repeat its command to go on, or start anew with --restart.",
                     exit_code=4,
                 )
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif self.path.exists() and any(map(self._is_foreign, self.path.iterdir())):
             raise LongbelError(
                 f"{self.path} is there and is no training", "Give another --out.", exit_code=4
             )
@@ -143,15 +163,30 @@ class RunFolder:
                 f"{self.out} is there and is no model", "Give another --out.", exit_code=4
             )
 
+    def _is_foreign(self, path: Path) -> bool:
+        """What a training did not begin with."""
+        return path != self._claims and path.suffix != ".part"
+
     def claim(self, identity: Identity, restart: bool) -> None:
-        """Make the folder, with the identity in it. What a finished training left there goes."""
-        if self.path.exists() and (restart or self._finished.exists()):
-            shutil.rmtree(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Put the identity into the folder, which is held. What a finished training left goes."""
+        sweep_drafts(self.path)
+        if restart or self._finished.exists():
+            self._clear()
         part = self._options.with_name(self._options.name + ".part")
         text = json.dumps(identity.record(), indent=2, sort_keys=True)
         part.write_text(text, encoding="utf-8")
         part.replace(self._options)
+
+    def _clear(self) -> None:
+        """Drop a training: first what it made, then what it is known by, so that a kill on the way
+        leaves one that goes on, or none."""
+        last = (self._options, self._finished)
+        aside = draft_name(self.path)
+        aside.mkdir()
+        for path in sorted(self.path.iterdir(), key=lambda one: (one in last, one == last[1])):
+            if path != self._claims:
+                path.rename(aside / path.name)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def settle(self, identity: Identity) -> None:
         """Finish what a kill between the model and the end of its training left."""

@@ -21,6 +21,8 @@ from longbel_cli.training.batches import Batch, EpochPlan, Place
 from longbel_cli.training.processes import Processes
 from longbel_cli.training.state import StateFile
 
+# Synthetic documents may hold no mention, and so may an epoch of few; hardly this many on end.
+_EMPTY_EPOCHS = 20
 # Models whose logits are the output embedding of the last hidden state and nothing else: these
 # need logits at the few trained places only.
 _PLAIN_OUTPUT = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3", "olmo2"})
@@ -147,13 +149,16 @@ class Trainer:
         return finished
 
     def _batches(self, plan: EpochPlan, start: Place | None) -> Iterator[Batch]:
-        epoch = start.epoch if start is not None else 0
+        epoch, empty = start.epoch if start is not None else 0, 0
+        patience = _EMPTY_EPOCHS
+        if self._schedule.steps is None:
+            patience = min(patience, self._schedule.epochs)
         while self._schedule.steps is not None or epoch < self._schedule.epochs:
-            empty = True
+            empty += start is None
             for batch in plan.batches(epoch, start):
-                empty = False
+                empty = 0
                 yield batch
-            if empty and start is None:
+            if empty == patience:
                 raise LongbelError(
                     "no mention of the corpus can be trained on",
                     "Its gold concepts must be in the knowledge base, in the mention's group, "

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from kb_builder.errors import LongbelError
+from longbel_cli.corpora.resolve import UNKNOWN
 from longbel_cli.prompts import PROMPT_FORMATS, PromptFormat, prompt_format
 from longbel_cli.training.fresh import FRESH_SIZES
 from longbel_cli.training.targets import TARGET_RULES
@@ -92,6 +93,10 @@ class TrainOptions:
         return (
             ((self.base is None) == (self.fresh is None), "give --base MODEL or --fresh SIZE"),
             (not self.corpora and not self.synthetic, "give a CORPUS, --synthetic N, or both"),
+            ("-" in (*self.corpora, *self.validate),
+             "a training reads its corpora again and again: give files or folders in place of -"),
+            (self.unknown_group not in UNKNOWN,
+             f"--unknown-group: choose one of {', '.join(UNKNOWN)}"),
             (self.context_format not in PROMPT_FORMATS,
              f"--context-format: choose one of {', '.join(PROMPT_FORMATS)}"),
             (not set(self.also_formats) <= PROMPT_FORMATS.keys(),
@@ -123,6 +128,7 @@ class TrainOptions:
             (self.lora_alpha < 1, "--lora-alpha must be at least 1"),
             (self.validate_every < 1, "--validate-every must be at least 1"),
             (self.validate_mentions < 1, "--validate-mentions must be at least 1"),
+            (not 0 <= self.seed < 1 << 32, "--seed must be at least 0 and below 2^32"),
         )
 
     def _about_memory(self) -> tuple[tuple[bool, str], ...]:

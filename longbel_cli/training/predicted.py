@@ -60,8 +60,15 @@ def _first(prediction: Prediction, knowledge_base: KnowledgeBase) -> Names:
     group, known = prediction.semantic_group, knowledge_base.groups
     # A group that the knowledge base lacks was linked against all of them.
     groups = [group] if group in known else known
-    return candidate_names(
-        prediction.candidates[0].concept_name,
-        prediction.candidates[0].concept_code,
-        lambda name: any(knowledge_base.lookup(name, one) is not None for one in groups),
-    )
+    try:
+        return candidate_names(
+            prediction.candidates[0].concept_name,
+            prediction.candidates[0].concept_code,
+            lambda name: any(knowledge_base.lookup(name, one) is not None for one in groups),
+        )
+    except ValueError as error:
+        raise LongbelError(
+            f"document {prediction.document_id}, mention {prediction.mention_id}: the predicted "
+            "name is none of this knowledge base",
+            "Link the corpora with the knowledge base that is trained with.",
+        ) from error

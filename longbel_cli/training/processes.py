@@ -67,7 +67,10 @@ def joined(device: str) -> Iterator[Processes]:
 
     LongbelError where those that were launched cannot work together on `device`.
     """
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    size = os.environ.get("WORLD_SIZE", "1")
+    if not size.isdecimal():
+        raise LongbelError(f"WORLD_SIZE={size}: not a number of processes", exit_code=2)
+    launched = int(size)
     if launched < 2:
         yield Processes()
         return

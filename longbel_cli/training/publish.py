@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from kb_builder.publish import put_in_place
+from longbel_cli.drafts import draft_name, sweep_drafts
 from longbel_cli.training.folder import CARD_FILE
 from longbel_cli.training.options import TrainOptions
 from longbel_cli.training.start import describe
@@ -32,8 +33,8 @@ def publish(
     left in the type it is saved in.
     """
     out = out.resolve()  # where a link leads to is replaced, not the link
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
+    sweep_drafts(out)  # of a training that was killed here
+    part = draft_name(out)
     model = model.to(getattr(torch, _dtype(options))).eval()
     describe(model, tokenizer, options)
     model.save_pretrained(part)

@@ -17,7 +17,8 @@ import torch
 from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
-from longbel_cli.checkpoint import Checkpoint, model_folder, resolve_dtype
+from longbel_cli.baselines.folder import PublishedModel
+from longbel_cli.checkpoint import Checkpoint, resolve_dtype
 from longbel_cli.training.options import TrainOptions
 
 CONTEXT_LENGTH = 4096  # positions of a fresh model
@@ -115,28 +116,31 @@ def _fresh(
     return tokenizer, fresh_model(size, tokenizer, CONTEXT_LENGTH, options.seed)
 
 
-def _based(options: TrainOptions, dtype: str) -> tuple[Any, Any]:
-    """A base model with the format's marks among its tokens."""
-    from tokenizers import AddedToken
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+def base_model(options: TrainOptions) -> PublishedModel:
+    """The base, without its weights; LongbelError where it is none that can be trained."""
     assert options.base is not None
-    folder = model_folder(options.base)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
-        )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    base = PublishedModel.open(options.base)
+    architectures = base.config.get("architectures")
+    if architectures and not base.is_causal:
         raise LongbelError(
-            f"{options.base}: the base model cannot be loaded ({type(error).__name__})",
+            f"{options.base}: no causal language model, its config.json says "
+            f"{', '.join(map(str, architectures))}",
             "Give a folder with config.json, tokenizer.json and *.safetensors of a causal model.",
-        ) from error
-    if tokenizer.eos_token_id is None:
+        )
+    if base.tokenizer.eos_token_id is None:
         raise LongbelError(
             f"{options.base}: the tokenizer has no end-of-sequence token",
             "Set eos_token in its tokenizer_config.json.",
         )
+    return base
+
+
+def _based(options: TrainOptions, dtype: str) -> tuple[Any, Any]:
+    """A base model with the format's marks among its tokens."""
+    from tokenizers import AddedToken
+
+    base = base_model(options)
+    tokenizer, model = base.tokenizer, base.load("AutoModelForCausalLM", "cpu", dtype=dtype)
     marks = [str(mark) for mark in _marks(options)]
     missing = [mark for mark in marks if mark not in tokenizer.get_added_vocab()]
     tokenizer.add_tokens(

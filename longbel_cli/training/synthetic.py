@@ -182,7 +182,8 @@ class _Writer:
                 self._put(piece)
         if self.rng.random() < 0.9:
             first = self.text[start : start + 1]
-            self._raise_first(start, first)
+            if len(first.upper()) == 1:  # of ß it is SS: offsets would move
+                self._raise_first(start, first)
 
     def _raise_first(self, start: int, first: str) -> None:
         """A capital at the head of a sentence, in the mention that begins there as well."""
