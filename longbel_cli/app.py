@@ -6,6 +6,7 @@ Command modules import nothing heavy at their top, so that `--help` is instant.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Annotated
@@ -72,6 +73,9 @@ app.add_typer(importlib.import_module("longbel_cli.commands.kb").app, name="kb")
 
 def main() -> None:
     """Run the command line; leave with the exit codes of the README's table."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # JSON lines and pages are UTF-8 whatever the locale says.
+        sys.stdout.reconfigure(encoding="utf-8", errors=sys.stdout.errors)
     try:
         app()
     except LongbelError as error:

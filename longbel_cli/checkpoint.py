@@ -104,7 +104,10 @@ class Checkpoint:
     def max_tokens(self) -> int:
         """Tokens of prompt and answer that the model has positions for."""
         config = self.config.get("text_config", self.config)
-        return int(config.get("max_position_embeddings", 1 << 20))
+        known = config.get("max_position_embeddings")
+        if known is None:
+            known = config.get(_key_of_positions(config.get("model_type")))
+        return (1 << 20) if known is None else int(known)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -279,6 +282,17 @@ class Checkpoint:
     def _check_marks(self) -> None:
         for mark in _REQUIRED_MARKS:
             self.mark_id(mark)
+
+
+def _key_of_positions(model_type: str | None) -> str | None:
+    """The own word of a kind of model for `max_position_embeddings`: `n_positions` for GPT-2.
+    Only transformers knows whose word means that: T5 has an `n_positions` and no such limit."""
+    from transformers import CONFIG_MAPPING
+
+    if model_type is None or model_type not in CONFIG_MAPPING:
+        return None
+    key: str | None = CONFIG_MAPPING[model_type].attribute_map.get("max_position_embeddings")
+    return key
 
 
 def model_folder(model: str | Path) -> Path:

@@ -6,6 +6,7 @@ is reached. Prints nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,8 @@ class Choice:
                     "Write the document's id, a colon, and the mention's id.",
                     exit_code=2,
                 )
+        if self.below is not None and not math.isfinite(self.below):
+            raise LongbelError(f"--below {self.below}: must be a finite number", exit_code=2)
         if self.top is not None and self.top < 1:
             raise LongbelError(f"--top {self.top}: not a number of mentions", exit_code=2)
 

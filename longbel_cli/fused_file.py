@@ -17,6 +17,8 @@ from kb_builder.errors import LongbelError
 from longbel_cli.drafts import draft_of
 from longbel_cli.fusion import Fused, FusionOptions, fuse
 from longbel_cli.predictions import PredictionFile, distinct_names, read_predictions
+from longbel_cli.run import set_run_aside
+from longbel_cli.runs.layout import Layout
 from longbel_cli.signature import KEYS, UNKNOWN, RunFacts, fusion_record_path, run_facts
 from longbel_cli.version import package_version
 
@@ -35,7 +37,8 @@ def fuse_files(
 ) -> int:
     """Write the fusion of `paths` to `out`; returns the number of mentions. See `fusion.fuse`.
 
-    With `min_score`, `review` says which fused predictions a person should look at.
+    With `min_score`, `review` says which fused predictions a person should look at. `overwrite`
+    replaces a file; a run under the name is kept aside (`OUT.run.1`).
     """
     if str(out) == "-":
         raise LongbelError(
@@ -47,6 +50,13 @@ def fuse_files(
         raise LongbelError(f"{out} is a folder", "Give --out a file's name.", exit_code=2)
     if out.exists() and not overwrite:
         raise LongbelError(f"{out} exists", "Replace it with --overwrite.", exit_code=4)
+    run = Layout(out).configuration
+    if run.exists() and not overwrite:
+        raise LongbelError(
+            f"{run.parent}: there is a run of that name",
+            "Choose another --out, or keep the run aside with --overwrite.",
+            exit_code=4,
+        )
     if not out.parent.is_dir():
         raise LongbelError(f"{out.parent} is not a folder", "Make it first.", exit_code=2)
     options = FusionOptions(distinct_names(paths), weights, k, limit, allow_missing)
@@ -54,19 +64,20 @@ def fuse_files(
     for file in files:
         for note in file.notes:
             say(note)
-        if not file.has_ids or not file.has_documents:
+        if not file.has_documents or file.nameless:
             raise LongbelError(
-                f"{file.path}: fusion needs document and mention ids, the table has none of one",
+                f"{file.path}: fusion needs document and mention ids, the table lacks some",
                 "Mentions are matched by id.",
             )
     record = fusion_record(files, options, [run_facts(path) for path in paths])
     fused = fuse([file.predictions for file in files], options)
     try:
-        with draft_of(out) as draft:
+        with draft_of(out) as draft, draft_of(fusion_record_path(out)) as beside:
             count = _write(_marked(fused, min_score), draft)
-            with draft_of(fusion_record_path(out)) as beside:
-                text = json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
-                beside.write_text(text + "\n", encoding="utf-8")
+            text = json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
+            beside.write_text(text + "\n", encoding="utf-8")
+            if run.exists():  # last: what is refused, or read from the run, leaves it in place
+                set_run_aside(out, notify=say)
     except OSError as error:
         raise LongbelError(f"{out}: cannot be written ({error.strerror})") from error
     say(f"fused {len(files)} predictions of {count} mentions into {out}")

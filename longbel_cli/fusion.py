@@ -152,12 +152,14 @@ def _ranked(prediction: Prediction | None) -> Iterator[tuple[str, int, Candidate
     """A system's codes with their best rank, by its scores; equal scores keep their order."""
     if prediction is None:
         return
-    ordered = sorted(
-        prediction.candidates, key=lambda candidate: (_descending(candidate.score), candidate.rank)
-    )
+    coded = [
+        (code, candidate)
+        for candidate in prediction.candidates
+        if (code := normalized_code(candidate.concept_code))  # no code: no candidate
+    ]
+    coded.sort(key=lambda found: (_descending(found[1].score), found[1].rank))
     seen: set[str] = set()
-    for rank, candidate in enumerate(ordered, start=1):
-        code = normalized_code(candidate.concept_code)
+    for rank, (code, candidate) in enumerate(coded, start=1):
         if code not in seen:
             seen.add(code)
             yield code, rank, candidate

@@ -7,6 +7,7 @@ others. Loads no model before the first window is linked.
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import sys
@@ -39,6 +40,12 @@ Commit = Callable[[Window, list[str], dict[str, Any]], None]
 def _at_least_one(flag: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise LongbelError(f"{flag} {value}: must be at least 1", exit_code=2)
+
+
+def _finite(flag: str, value: float | None) -> None:
+    # NaN differs from itself: a run that has it on record could never be gone on with.
+    if value is not None and not math.isfinite(value):
+        raise LongbelError(f"{flag} {value}: must be a finite number", exit_code=2)
 
 
 def _can_be_made(flag: str, path: Path | None) -> None:
@@ -149,6 +156,7 @@ class JobOptions:
         _at_least_one("--window", self.window_documents)
         _at_least_one("--window-mentions", self.window_mentions)
         _at_least_one("--threads", self.threads)
+        _finite("--min-score", self.min_score)
         _can_be_made("--prompts", self.prompts)
         _can_be_made("--stats", self.stats)
 
@@ -191,7 +199,8 @@ def _labelled(path: Path | None, label: str) -> Path | None:
 
 @dataclass
 class Outcome:
-    """How a job ended: `finished` is None while other shards' windows are missing."""
+    """How a job ended: `already` says that an earlier process finished it, `finished` is False
+    while other shards' windows are missing. `quarantined` is of the whole run."""
 
     already: bool = False
     finished: bool = False
@@ -250,7 +259,7 @@ class LinkJob:
         ) as run:
             stop.release = run.abandon
             if run.finished is not None:
-                return Outcome(already=True, finished=True)
+                return Outcome(True, True, quarantined=run.finished.quarantined)
             outcome = self._link(run, stop)
             finished = run.finish()
             write_statistics(outcome.stats, options.own_stats)

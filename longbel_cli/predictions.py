@@ -26,7 +26,8 @@ class PredictionFile:
     """The predictions of one file, a mention at most once, in the file's order.
 
     `has_documents` is False where the file does not say which document a mention is of (each
-    mention then stands as a document of its own); `has_ids` where it has no mention ids.
+    mention then stands as a document of its own); `has_ids` where it has no mention ids, and
+    `nameless` mentions got a made-up one.
     `sha256` is of the content, unpacked.
     """
 
@@ -35,6 +36,7 @@ class PredictionFile:
     notes: tuple[str, ...] = ()
     has_documents: bool = True
     has_ids: bool = True
+    nameless: int = 0
     sha256: str = ""
 
     @property
@@ -144,12 +146,12 @@ def _prediction(record: dict[str, Any]) -> Prediction:
     candidates = [
         Candidate(
             _json_rank(beam.get("rank", position)),
-            normalized_code(_text(beam["pred_concept_code"])),
+            code,
             _text(beam.get("pred_concept_name") or ""),
             _number(beam.get("beam_score")),
         )
         for position, beam in enumerate(_beams(record), start=1)
-        if beam["pred_concept_code"] is not None
+        if (code := _json_code(beam["pred_concept_code"]))
     ]
     candidates.sort(key=_rank)
     if len({candidate.rank for candidate in candidates}) < len(candidates):
@@ -170,7 +172,12 @@ def _beams(record: dict[str, Any]) -> list[dict[str, Any]]:
     if record.get("beams") is not None:
         return list(record["beams"])
     # Other tools write the best answer alone.
-    return [record] if record["pred_concept_code"] is not None else []
+    return [record] if _json_code(record["pred_concept_code"]) else []
+
+
+def _json_code(value: Any) -> str:
+    """A concept code; empty where there is none, which is no candidate."""
+    return "" if value is None else normalized_code(_text(value))
 
 
 def _text(value: Any) -> str:
@@ -241,7 +248,6 @@ def _read_table(path: Path, lines: Sequence[Line]) -> PredictionFile:
     _, header = next(rows)
     columns = _columns(path, header)
     has_documents, has_ids = "document" in columns, "mention_id" in columns
-    has_spans = "start" in columns and "end" in columns
     mentions: dict[tuple[object, ...], list[_Row]] = {}
     ranks: dict[tuple[object, ...], _Row] = {}
     duplicates, differing = 0, 0
@@ -253,15 +259,15 @@ def _read_table(path: Path, lines: Sequence[Line]) -> PredictionFile:
             )
         row = _row(fields, columns, f"{path}:{number}")
         mention: tuple[object, ...]
-        if has_ids:
+        if row.mention_id:
             mention = (row.document, row.mention_id)
-        elif has_spans:
+        elif row.span is not None:
             mention = (row.document, row.span, row.group)
         elif row.rank > 1:
             raise LongbelError(
                 f"{path}:{number}: rank {row.rank} of an unknown mention",
-                "A table of several candidates a mention needs a column of mention ids "
-                f"({', '.join(COLUMNS['mention_id'])}) or of spans (start_span, end_span).",
+                "A table of several candidates a mention needs mention ids "
+                f"({', '.join(COLUMNS['mention_id'])}) or spans (start_span, end_span).",
             )
         else:
             mention = (row.document, number)
@@ -274,16 +280,30 @@ def _read_table(path: Path, lines: Sequence[Line]) -> PredictionFile:
     if not mentions:
         raise LongbelError(f"{path}: a header and no rows", "Was the run stopped at its start?")
     notes = list(_duplicate_notes(path, "row", duplicates, differing))
+    nameless = sum(not group[0].mention_id for group in mentions.values())
+    if has_ids and nameless:
+        notes.append(
+            f"{path}: {nameless} mention(s) without an id: told apart by spans, or row by row"
+        )
     if not has_documents:
         notes.append(
             f"{path}: has no document column ({', '.join(COLUMNS['document'])}): each mention is "
             "resampled on its own, and the interval is narrower than one over documents"
         )
+    prefix = _free_prefix({group[0].mention_id for group in mentions.values()})
     predictions = tuple(
-        _table_prediction(group, number, has_documents)
+        _table_prediction(group, f"{prefix}{number}", has_documents)
         for number, group in enumerate(mentions.values(), start=1)
     )
-    return PredictionFile(path, predictions, tuple(notes), has_documents, has_ids)
+    return PredictionFile(path, predictions, tuple(notes), has_documents, has_ids, nameless)
+
+
+def _free_prefix(ids: set[str]) -> str:
+    """How made-up mention ids begin, so that none is one of the table's own."""
+    prefix = "row"
+    while any(own.startswith(prefix) for own in ids):
+        prefix += "_"
+    return prefix
 
 
 def _fields(path: Path, lines: Sequence[Line]) -> Iterator[tuple[int, list[str]]]:
@@ -359,9 +379,9 @@ def _integer(text: str) -> int:
     return int(number)
 
 
-def _table_prediction(rows: list[_Row], number: int, has_documents: bool) -> Prediction:
+def _table_prediction(rows: list[_Row], made_up_id: str, has_documents: bool) -> Prediction:
     first = rows[0]
-    mention_id = first.mention_id or f"row{number}"
+    mention_id = first.mention_id or made_up_id
     return Prediction(
         document_id=first.document if has_documents else mention_id,
         mention_id=mention_id,

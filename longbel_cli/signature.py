@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from longbel_cli.gold import ScoredMention
+from longbel_cli.runs.layout import Layout
 
 UNKNOWN = "unknown"
 SHORT_HASH = 12
@@ -46,15 +47,12 @@ class RunFacts:
 
 def fusion_record_path(predictions: Path) -> Path:
     """Where the record of what was fused lies, beside a fused predictions file."""
-    return predictions.with_name(predictions.name + ".fusion.json")
+    return Layout(predictions).fusion_record
 
 
 def run_facts(predictions: Path) -> RunFacts:
     """Read the facts beside a predictions file; a missing or odd file leaves `unknown`."""
-    for path in (
-        predictions.with_name(predictions.name + ".run") / "run.json",
-        fusion_record_path(predictions),
-    ):
+    for path in (Layout(predictions).configuration, fusion_record_path(predictions)):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -231,6 +231,24 @@ def test_a_folder_opens_and_loads(model_folder: Path) -> None:
     assert checkpoint.text_to_code is None
 
 
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"model_type": "llama", "max_position_embeddings": 512}, 512),
+        ({"model_type": "gpt2", "n_positions": 256}, 256),
+        ({"model_type": "gpt2", "n_positions": 256, "max_position_embeddings": 128}, 128),
+        ({"model_type": "gptj", "n_positions": 64}, 64),
+        ({"text_config": {"model_type": "gpt2", "n_positions": 32}}, 32),
+        # Relative positions: its n_positions is no limit.
+        ({"model_type": "t5", "n_positions": 512}, 1 << 20),
+        ({"model_type": "nobody's", "n_positions": 512}, 1 << 20),
+        ({}, 1 << 20),
+    ],
+)
+def test_positions_by_whatever_word_the_model_has(config: dict[str, Any], expected: int) -> None:
+    assert Checkpoint(Path("m"), config, None).max_tokens == expected
+
+
 def test_dtypes() -> None:
     assert resolve_dtype("auto", "cpu") == "float32"
     assert resolve_dtype("bfloat16", "cpu") == "bfloat16"

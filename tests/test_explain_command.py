@@ -287,6 +287,8 @@ def test_without_a_record_everything_must_be_told(linked, tmp_path):
         (("--mention", "ward:7:T9", "--json"), 3, "not in the predictions: ward:7:T9"),
         (("--document", "nobody", "--json"), 3, "not in the predictions: nobody"),
         (("--below", "0.0", "--json"), 3, "no mention with candidates meets"),
+        (("--below", "nan", "--json"), 2, "--below nan"),
+        (("--below", "inf", "--json"), 2, "--below inf"),
         (("--top", "1", "--json", "--rank", "77"), 3, "none of the chosen mentions has"),
     ],
 )

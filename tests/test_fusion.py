@@ -265,6 +265,57 @@ def test_an_existing_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
     assert "document_id" in out.read_text()
 
 
+def test_a_run_under_the_name_is_kept_aside(tmp_path: Path) -> None:
+    """What it says of itself is not said of the fusion; a refused fusion leaves it alone."""
+    out = write_predictions(tmp_path / "out.jsonl", prediction("a:0", "X"))
+    two = write_predictions(tmp_path / "two.jsonl", prediction("a:0", "Y"))
+    other = write_predictions(tmp_path / "other.jsonl", prediction("b:0", "Y"))
+    run = tmp_path / "out.jsonl.run"
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps({"configuration": {"linker": "tfidf"}}))
+    before = out.read_bytes()
+    with pytest.raises(LongbelError, match="do not cover the same mentions"):
+        fuse_files([out, other], out, overwrite=True, say=lambda note: None)
+    assert out.read_bytes() == before and run_facts(out).linker == "tfidf"
+
+    notes: list[str] = []
+    assert fuse_files([out, two], out, overwrite=True, say=notes.append) == 1
+    assert run_facts(out).linker == "tfidf+unknown"
+    assert not run.exists() and any("out.jsonl.run.1" in note for note in notes)
+    kept = tmp_path / "out.jsonl.run.1"
+    assert (kept / "out.jsonl").read_bytes() == before and (kept / "run.json").exists()
+
+
+def test_a_fusion_does_not_take_the_name_of_an_unfinished_run_unasked(tmp_path: Path) -> None:
+    one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
+    out, run = tmp_path / "out.jsonl", tmp_path / "out.jsonl.run"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    with pytest.raises(LongbelError, match="there is a run of that name") as caught:
+        fuse_files([one, one], out, say=print)
+    assert caught.value.exit_code == 4
+    assert not out.exists() and (run / "run.json").exists()
+
+
+def test_an_empty_code_is_not_written(tmp_path: Path) -> None:
+    empty = write_predictions(tmp_path / "one.jsonl", prediction("a:0", ""))
+    other = write_predictions(tmp_path / "two.jsonl", prediction("a:0", "", "X"))
+    out = tmp_path / "fused.jsonl"
+    assert fuse_files([empty, other], out, say=lambda note: None) == 1
+    (line,) = [json.loads(text) for text in out.read_text().splitlines()]
+    assert [beam["pred_concept_code"] for beam in line["beams"]] == ["X"]
+    assert codes(fuse_mention([prediction("a:0", " + ", "X"), prediction("a:0", "")], AB)) == ["X"]
+
+
+def test_a_table_that_lacks_a_mention_id_is_not_fused(tmp_path: Path) -> None:
+    table = tmp_path / "p.tsv"
+    table.write_text(
+        "doc_id\tmention_id\tsemantic_group\tpred_concept_code\nd\tT1\tDISO\tX\nd\t\tDISO\tX\n"
+    )
+    with pytest.raises(LongbelError, match="fusion needs document and mention ids"):
+        fuse_files([table, table], tmp_path / "fused.jsonl", say=lambda note: None)
+
+
 def test_a_folder_is_no_place_for_a_fusion(tmp_path: Path) -> None:
     one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
     out = tmp_path / "fused"

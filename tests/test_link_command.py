@@ -175,6 +175,19 @@ def test_stdout_and_stdin(longbel: Longbel, corpus: Path, tmp_path: Path) -> Non
     assert (tmp_path / "piped.jsonl").read_text() == done.out
 
 
+def test_stdout_is_utf_8_in_any_locale(
+    longbel: Longbel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = bigbio("d1", "Fièvre β.", ("T1", "DISO", "Fièvre β"))
+    corpus = write_corpus(tmp_path / "c.jsonl", [document])
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", stream)
+    done = longbel("link", corpus, "--out", "-")
+    stream.flush()
+    assert done.code == 0, done.err
+    assert json.loads(stream.buffer.getvalue().decode("utf-8"))["mention"] == "Fièvre β"
+
+
 def test_limit_counts_documents(longbel: Longbel, corpus: Path) -> None:
     done = longbel("link", corpus, "--out", "-", "--limit", 2)
     assert done.code == 0 and identities(done.lines) == ORDER[:5]
@@ -526,6 +539,8 @@ USAGE: dict[str, list[str]] = {
     "a window of nothing": ["--out", "-", "--window", "0"],
     "a negative limit": ["--out", "-", "--limit", "-1"],
     "no threads": ["--out", "-", "--threads", "0"],
+    "a score that is no number": ["--out", "p.jsonl", "--min-score", "nan"],
+    "a score without end": ["--out", "p.jsonl", "--min-score=-inf"],
 }
 
 
@@ -796,6 +811,60 @@ def test_an_ensemble_in_the_place_of_a_run(longbel: Longbel, corpus: Path, tmp_p
     assert (tmp_path / "p.jsonl.run.1" / "p.jsonl").read_bytes() == before
     scored = longbel("score", out, "--json")
     assert "ctx:hybrid_medium+hybrid_long" in json.loads(scored.out)["signature"]
+
+
+def test_a_run_in_the_place_of_a_fusion(longbel: Longbel, corpus: Path, tmp_path: Path) -> None:
+    """What the fusion said of itself is not said of the run, and the other way round."""
+    one, out = tmp_path / "one.jsonl", tmp_path / "p.jsonl"
+    common = ("--linker", "tfidf", "--out", out)
+    assert longbel("link", corpus, "--linker", "exact", "--out", one).code == 0
+    assert longbel("fuse", one, one, "--out", out).code == 0
+    assert longbel("link", corpus, *common).code == 4
+    assert (tmp_path / "p.jsonl.fusion.json").exists()
+    assert longbel("link", corpus, *common, "--overwrite").code == 0
+    assert not (tmp_path / "p.jsonl.fusion.json").exists()
+    explained = longbel("explain", out, "--top", 1, "--json")
+    assert explained.code == 2 and "linked by the baseline tfidf" in explained.err
+
+    assert longbel("fuse", one, out, "--out", out).code == 4
+    assert longbel("fuse", one, out, "--out", out, "--overwrite").code == 0
+    assert not (tmp_path / "p.jsonl.run" / "run.json").exists()
+    signature = json.loads(longbel("score", out, "--json").out)["signature"]
+    assert "linker:exact+tfidf" in signature
+    explained = longbel("explain", out, "--top", 1, "--json")
+    assert explained.code == 2 and "fused from one.jsonl, p.jsonl" in explained.err
+
+
+def test_an_ensemble_tells_what_was_left_out_when_it_fuses(
+    longbel: Longbel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So does the call that writes the fusion of runs that an earlier one finished."""
+    from longbel_cli.commands import link
+
+    corpus = write_corpus(tmp_path / "c.jsonl", [DOCUMENTS[0], misplaced()])
+    out = tmp_path / "p.jsonl"
+    common = ("link", corpus, "--out", out, *ENSEMBLE)
+
+    def dies(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    def stopped(*more: str) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(link, "_fuse", dies)
+            assert longbel(*common, *more).code == 130
+
+    stopped()
+    assert not out.exists() and (tmp_path / "p.hybrid_long.jsonl").exists()
+    done = longbel(*common)
+    assert done.code == 5 and "p.hybrid_medium.jsonl.run/errors.jsonl" in done.err
+    assert longbel(*common).code == 0  # already finished
+    out.unlink()
+    assert longbel(*common).code == 5
+    # A fusion of what the parts were before is none of what they are.
+    more = ("--beams", "3", "--overwrite")
+    stopped(*more)
+    assert longbel(*common, *more).code == 5
+    assert longbel(*common, *more).code == 0
 
 
 def test_an_ensemble_over_nothing(longbel: Longbel, tmp_path: Path) -> None:

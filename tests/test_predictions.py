@@ -101,6 +101,16 @@ def test_candidates_are_put_in_order_of_rank(tmp_path: Path) -> None:
     assert [found.rank for found in file.predictions[0].candidates] == [1, 2]
 
 
+@pytest.mark.parametrize("empty", ["", " ", "+", None])
+def test_an_empty_code_is_no_candidate(empty: str | None) -> None:
+    beams = [{**LINE["beams"][0], "pred_concept_code": empty}, LINE["beams"][1]]
+    found = prediction_of_line(json.dumps({**LINE, "beams": beams}).encode(), "LINE")
+    assert found.candidates == (Candidate(2, "C1", "Pyrexia", 0.1),)
+    alone = {key: value for key, value in LINE.items() if key != "beams"}
+    found = prediction_of_line(json.dumps({**alone, "pred_concept_code": empty}).encode(), "LINE")
+    assert found.candidates == ()
+
+
 def test_duplicates_are_left_out_and_said(tmp_path: Path) -> None:
     other = {**LINE, "beams": []}
     file = read_predictions(written(tmp_path / "p.jsonl", lines(LINE, LINE, other)))
@@ -244,6 +254,36 @@ def test_a_missing_rank_is_one(tmp_path: Path) -> None:
     )
     file = read_predictions(written(tmp_path / "p.tsv", content))
     assert [c[:2] for c in file.predictions[0].candidates] == [(1, "C1"), (2, "C2")]
+
+
+def test_a_blank_mention_id_is_none(tmp_path: Path) -> None:
+    """Rows without an id are told apart by spans, and without spans each is a mention."""
+    content = (
+        HEADER
+        + "fever\td1\t\t0\t5\tDisorders\tC2\tFever\tC2\t0.3\t0.8\t1\n"
+        + "fever\td1\t\t0\t5\tDisorders\tC2\tPyrexia\tC1\t0.2\t0.1\t2\n"
+        + "ache\td1\t \t6\t9\tDisorders\tC3\tPain\tC4\t0.5\t0.5\t1\n"
+        + "flu\td1\trow1\t\t\tDisorders\tC5\tCold\tC6\t0.5\t0.5\t1\n"
+        + "flu\td1\t\t\t\tDisorders\tC5\tFlu\tC5\t0.5\t0.5\t1\n"
+        + "flu\td1\t\t\t\tDisorders\tC5\tFlu\tC5\t0.5\t0.5\t1\n"
+    )
+    file = read_predictions(written(tmp_path / "p.tsv", content))
+    found = [(p.spans, [c.concept_code for c in p.candidates]) for p in file.predictions]
+    assert found == [
+        ((Span(0, 5),), ["C2", "C1"]), ((Span(6, 9),), ["C4"]),
+        ((), ["C6"]), ((), ["C5"]), ((), ["C5"]),
+    ]  # fmt: skip
+    assert len({p.mention_id for p in file.predictions}) == 5
+    assert file.has_ids and file.nameless == 4
+    assert "4 mention(s) without an id" in file.notes[0]
+
+
+def test_rows_without_a_span_are_mentions_of_their_own(tmp_path: Path) -> None:
+    content = (
+        "filename\tlabel\tstart_span\tend_span\tcode\tPredicted_code\n"
+        + "f1\tDISO\t\t\tC1\tC1\n" * 3
+    )
+    assert len(read_predictions(written(tmp_path / "p.tsv", content)).predictions) == 3
 
 
 def test_quotes_in_fields_are_text(tmp_path: Path) -> None:

@@ -256,6 +256,67 @@ def test_a_file_of_other_origin_is_refused_replaced_or_kept_aside(
     assert b"worthless" not in out.read_bytes()
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_run_in_the_place_of_a_fusion_drops_its_record(
+    folder: Path, corpus: Path, restart: bool
+) -> None:
+    out, record = folder / "out.jsonl", folder / "out.jsonl.fusion.json"
+    out.write_text("fused")
+    record.write_text("{}")
+    with pytest.raises(LongbelError):
+        open_run(out, configuration(corpus))
+    assert record.exists() and out.read_text() == "fused"
+    with open_run(out, configuration(corpus), restart=restart, overwrite=not restart) as run:
+        assert not record.exists()
+        link(run, corpus)
+    if restart:  # what is kept is kept with its record
+        assert (folder / "out.jsonl.run.1" / record.name).read_text() == "{}"
+
+
+def test_a_fusions_record_goes_after_its_file_and_before_the_run_is_there(
+    folder: Path, corpus: Path
+) -> None:
+    """Killed at any step, no record speaks of another's file."""
+    out, record = folder / "out.jsonl", folder / "out.jsonl.fusion.json"
+    out.write_text("fused")
+    record.write_text("{}")
+    seen = []
+
+    class Watched(Files):
+        def look(self) -> None:
+            seen.append((out.exists(), record.exists(), Layout(out).configuration.exists()))
+
+        def replace(self, source: Path, target: Path) -> None:
+            super().replace(source, target)
+            self.look()
+
+        def link(self, source: Path, target: Path) -> None:
+            super().link(source, target)
+            self.look()
+
+        def unlink(self, path: Path) -> None:
+            super().unlink(path)
+            self.look()
+
+    # As if killed just before run.json was written: the same command goes on from there.
+    class Killed(Watched):
+        def link(self, source: Path, target: Path) -> None:
+            if target.name == "run.json":
+                raise KeyboardInterrupt
+            super().link(source, target)
+
+    for files in (Killed(), Watched()):
+        try:
+            with open_run(out, configuration(corpus), overwrite=True, files=files):
+                pass
+        except KeyboardInterrupt:
+            record.write_text("{}")  # not yet durably gone
+    for fused, recorded, run in seen:
+        assert recorded or not fused
+        assert not (recorded and run)
+    assert seen[-1] == (False, False, True)
+
+
 def test_a_changed_result_is_no_finished_run(folder: Path, corpus: Path) -> None:
     out = folder / "out.jsonl"
     whole = whole_run(out, corpus)

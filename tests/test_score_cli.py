@@ -203,6 +203,7 @@ def test_json_has_no_numbers_that_json_lacks(longbel: Any, tmp_path: Path) -> No
         (["--table", "word"], 2, "'word' is none of rich"),
         (["--gold-match", "some"], 2, "--gold-match is exact or any"),
         (["--target-precision", "95"], 2, "--target-precision"),
+        (["--target-precision", "nan"], 2, "--target-precision"),
         (["--gold", "/nowhere/corpus.jsonl"], 3, "/nowhere/corpus.jsonl"),
         (["--kb", "/nowhere/kb"], 3, "/nowhere/kb"),
         (["--paired", "/nowhere/p.jsonl"], 3, "/nowhere/p.jsonl"),
@@ -228,6 +229,14 @@ def test_predictions_without_gold(longbel: Any, tmp_path: Path) -> None:
     assert outcome.out == ""
 
 
+def test_an_empty_code_counts_as_no_prediction(longbel: Any, tmp_path: Path) -> None:
+    path = write_predictions(
+        tmp_path / "p.jsonl", prediction("a:0", "", gold="X"), prediction("a:5", "X", gold="X")
+    )
+    found = json.loads(longbel("score", path, "--json").out)
+    assert (found["n_mentions"], found["n_without_prediction"]) == (2, 1)
+
+
 def test_fuse_then_score(longbel: Any, preds: Path, tmp_path: Path) -> None:
     out = tmp_path / "fused.jsonl"
     outcome = longbel("fuse", preds, preds, "--out", out, "--weights", "1,2")
@@ -243,6 +252,7 @@ def test_fuse_then_score(longbel: Any, preds: Path, tmp_path: Path) -> None:
         ([], 2, "at least two"),
         (["{preds}", "--weights", "1,x"], 2, "--weights"),
         (["{preds}", "--weights", "1"], 2, "1 weight(s) for 2 system(s)"),
+        (["{preds}", "--weights", "1,nan"], 2, "weights must be finite"),
         (["/nowhere/p.jsonl"], 3, "/nowhere/p.jsonl"),
     ],
 )

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -321,7 +321,8 @@ def _run(
     stop: StopSignals,
     tell: Tell,
 ) -> int:
-    """Link into one run, or one for each linker which are then fused; how many were left out."""
+    """Link into one run, or one for each linker which are then fused; how many were left out, 0
+    where an earlier call has finished all and told so."""
     from longbel_cli.job import LinkJob, survey_if_new
 
     stop.check()
@@ -332,15 +333,17 @@ def _run(
     survey_if_new(reader, outs, options, tell, stop.check)
     if len(outs) > 1:
         _make_way(outs, reader, options, tell)
-    finished, quarantined = True, 0
+    finished, told, quarantined = True, True, 0
     for linker, own in zip(linkers, each, strict=True):
         outcome = LinkJob(linker, reader, own).run(sys.argv[1:], stop, tell)
         _tell_outcome(outcome, own.out, tell)
-        finished = finished and outcome.finished
-        quarantined = outcome.quarantined
+        finished, told = finished and outcome.finished, told and outcome.already
+        quarantined = max(quarantined, outcome.quarantined)
     if len(outs) > 1 and finished:
+        # An earlier call that was stopped before it fused has told nothing by its exit code.
+        told = told and _is_fusion_now(outs, options.out)
         _fuse(outs, options, tell)
-    return quarantined
+    return 0 if told else quarantined
 
 
 def _make_way(outs: Sequence[Path], reader: CorpusReader, options: JobOptions, tell: Tell) -> None:
@@ -364,25 +367,44 @@ def _make_way(outs: Sequence[Path], reader: CorpusReader, options: JobOptions, t
 
 def _is_fusion_of(outs: Sequence[Path], fused: Path) -> bool:
     """Whether a file is what `_fuse` makes; so is an empty one, of a corpus without mentions."""
-    from longbel_cli.runs.files import read_json
     from longbel_cli.runs.layout import Layout
-    from longbel_cli.signature import fusion_record_path
 
     if Layout(fused).configuration.exists() or not fused.exists():
         return False
     if not fused.stat().st_size:
         return True
-    record = read_json(fusion_record_path(fused)) or {}
-    systems = record.get("fusion", {}).get("systems", [])
-    found = [(system["name"], system["weight"]) for system in systems]
+    found = [(system["name"], system["weight"]) for system in _systems(fused)]
     return found == [(out.name, 1.0) for out in outs]
+
+
+def _is_fusion_now(outs: Sequence[Path], fused: Path) -> bool:
+    """Whether a file is what `_fuse` makes of these files as they are now."""
+    from longbel_cli.runs.files import sha256_of
+
+    if not _is_fusion_of(outs, fused):
+        return False
+    if not fused.stat().st_size:
+        return not any(out.stat().st_size for out in outs)
+    return [system["sha256"] for system in _systems(fused)] == [sha256_of(out) for out in outs]
+
+
+def _systems(fused: Path) -> list[dict[str, Any]]:
+    """What a fusion's record says of the files that were fused."""
+    from longbel_cli.runs.files import read_json
+    from longbel_cli.signature import fusion_record_path
+
+    record = read_json(fusion_record_path(fused)) or {}
+    systems: list[dict[str, Any]] = record.get("fusion", {}).get("systems", [])
+    return systems
 
 
 def _fuse(outs: list[Path], options: JobOptions, tell: Tell) -> None:
     from longbel_cli.fused_file import fuse_files
+    from longbel_cli.signature import fusion_record_path
 
     if not any(out.stat().st_size for out in outs):
         options.out.write_bytes(b"")
+        fusion_record_path(options.out).unlink(missing_ok=True)  # of an earlier fusion
         tell(f"{options.out}: the corpus has no mentions")
         return
     fuse_files(

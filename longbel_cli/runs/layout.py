@@ -62,6 +62,11 @@ class Layout:
         return self.folder / "replaced"
 
     @property
+    def fusion_record(self) -> Path:
+        """What a fusion under the same name says of itself; never there beside a run.json."""
+        return self.out.with_name(self.out.name + ".fusion.json")
+
+    @property
     def claims(self) -> Path:
         return self.folder / "claims"
 

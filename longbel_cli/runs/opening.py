@@ -98,13 +98,14 @@ class Opening:
         return self.set_aside()
 
     def set_aside(self) -> bool:
-        """Move a run and its result to a folder of another name; whether there was one."""
-        names = (self.layout.out, self.layout.part, self.layout.configuration)
-        if not any(path.exists() for path in names):
+        """Move a run or a fusion, with its result, to a folder of another name; whether there was
+        one."""
+        beside = (self.layout.out, self.layout.part, self.layout.fusion_record)
+        if not any(path.exists() for path in (*beside, self.layout.configuration)):
             return False
         self._refuse_living()
         aside = self._free_name()
-        for path in (self.layout.out, self.layout.part):
+        for path in beside:
             if path.exists():
                 self.files.move(path, self.layout.folder / path.name)
         self.files.move(self.layout.folder, aside)
@@ -223,6 +224,7 @@ class Opening:
             "launch": launch_of(),
             "provenance": provenance(),
         }
+        self._drop_fusion_record()
         self.files.create_file(self.layout.configuration, to_json(content))
         kept = Kept.read(self.layout)
         assert kept is not None
@@ -235,3 +237,11 @@ class Opening:
                 exit_code=4,
             )
         return kept
+
+    def _drop_fusion_record(self) -> None:
+        """Away with what a fusion says that was under this name: its file is given up by now, and
+        no run.json is there yet, so that at no moment two records speak of one file."""
+        record = self.layout.fusion_record
+        if record.exists():
+            self.files.unlink(record)
+            self.files.sync_folder(record.parent)
