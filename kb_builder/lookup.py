@@ -21,6 +21,10 @@ def look_up(
     With a concept's code for `text`: that concept, its names, and what it lost. At most
     `limit` names and decisions; `n_names` and `n_decisions` count all.
     """
+    if not _is_text(text):
+        raise LongbelError(
+            "what is searched for is no text in UTF-8", "Set a UTF-8 locale.", exit_code=2
+        )
     if group is not None:
         resolved = resolve_group(group, base.groups)
         if resolved is None:
@@ -46,6 +50,15 @@ def look_up(
         "decisions": decisions.slice(0, limit).to_pylist(),
         "n_decisions": len(decisions),
     }
+
+
+def _is_text(text: str) -> bool:
+    """Not so what the shell gave in bytes of another encoding."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _hits(base: KnowledgeBase, match: str, rows: np.ndarray) -> list[dict[str, Any]]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import secrets
 import shutil
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
 
+_ABANDONED_SECONDS = 24 * 3600
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -24,7 +28,8 @@ class Draft:
 
     def __init__(self, final: Path, overwrite: bool) -> None:
         self.final = final.resolve()  # `.` has no name to put a draft beside
-        self.draft = self.final.parent / f".{self.final.name}.{os.getpid()}.partial"
+        # A process number may be another machine's as well, on a file system that both share.
+        self.draft = self.final.parent / f".{self.final.name}.{secrets.token_hex(8)}.partial"
         self.overwrite = overwrite
         self._refuse_or_go_on()
 
@@ -55,7 +60,7 @@ class Draft:
         """
         try:
             self.final.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(self.draft, ignore_errors=True)
+            self._sweep()
             self.draft.mkdir()
             yield self.draft
             self._publish()
@@ -63,6 +68,13 @@ class Draft:
             raise self._failed(error) from error
         finally:
             shutil.rmtree(self.draft, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Delete what builds that were killed left here, once no build can be at it any more."""
+        for left in self.final.parent.glob(f".{escape(self.final.name)}.*.partial"):
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def _publish(self) -> None:
         self._refuse_or_go_on()  # the name may have been taken meanwhile
@@ -107,7 +119,7 @@ def _exchange(new: Path, old: Path) -> None:
             done = libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
             if done == 0:
                 return
-    aside = old.with_name(f".{old.name}.{os.getpid()}.old")
+    aside = old.with_name(f".{old.name}.{secrets.token_hex(8)}.old")
     old.rename(aside)
     try:
         new.rename(old)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -197,8 +197,17 @@ class KnowledgeBase:
                 return trie
         return None
 
-    def _trie_folders(self) -> tuple[Path, Path]:
-        return self.path / "tries", cache_folder() / "tries" / self.signature
+    def _trie_folders(self) -> Iterator[Path]:
+        if self._is_in_place():
+            yield self.path / "tries"
+        yield cache_folder() / "tries" / self.signature
+
+    def _is_in_place(self) -> bool:
+        """Whether this knowledge base still has its path: another may have been put there."""
+        try:
+            return bool(_described(self.path / "kb.json")["signature"] == self.signature)
+        except (LongbelError, OSError):
+            return False
 
     def _make_trie(self, tokenizer: Tokenizer, digest: str) -> Trie:
         from kb_builder.tokenization import AnswerTokenizer
@@ -211,8 +220,10 @@ class KnowledgeBase:
             trie = load_trie(folder, digest, self.signature)  # another process may have built it
             if trie is None:
                 _LOG.info("building the trie of %d names for this tokenizer, once", self.n_names)
-                answers = AnswerTokenizer(tokenizer)
-                save_trie(self._build_trie(answers), folder, digest, self.signature)
+                built = self._build_trie(AnswerTokenizer(tokenizer))
+                if folder == self.path / "tries" and not self._is_in_place():
+                    return built  # replaced meanwhile: it is no trie of the new one's names
+                save_trie(built, folder, digest, self.signature)
                 _LOG.info("kept the trie in %s", folder)
                 trie = load_trie(folder, digest, self.signature)
         assert trie is not None
@@ -249,7 +260,8 @@ def _described(file: Path) -> dict[str, Any]:
         )
     lacking = [key for key in _DESCRIPTION if key not in info]
     for group in info.get("groups", ()):
-        lacking += [f"{key} of a group" for key in _DESCRIPTION_OF_GROUP if key not in group]
+        known = group if isinstance(group, dict) else ()
+        lacking += [f"{key} of a group" for key in _DESCRIPTION_OF_GROUP if key not in known]
     if lacking:
         raise LongbelError(f"{file}: it does not say {', '.join(lacking)}", hint=BUILD_AGAIN)
     return info

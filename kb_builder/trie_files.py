@@ -6,8 +6,11 @@ import contextlib
 import json
 import logging
 import os
+import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,7 +49,7 @@ def save_trie(trie: Trie, folder: Path, digest: str, signature: str) -> None:
     }
     for suffix, write in writers.items():
         final = folder / f"{digest}.{suffix}"
-        temporary = folder / f".{digest}.{suffix}.{os.getpid()}"
+        temporary = folder / f".{digest}.{suffix}.{secrets.token_hex(4)}"
         try:
             write(temporary)
             temporary.replace(final)
@@ -88,13 +91,16 @@ def load_trie(folder: Path, digest: str, signature: str) -> Trie | None:
 def cache_folder() -> Path:
     """The user's cache, where what cannot be written beside a KB goes."""
     root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "longbel"
+    try:
+        return (Path(root) if root else Path.home() / ".cache") / "longbel"
+    except RuntimeError:  # a user without a home folder, as containers have
+        return Path(tempfile.gettempdir()) / f"longbel-{os.getuid()}"
 
 
 def is_writable(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe.{os.getpid()}"
+        probe = folder / f".probe.{secrets.token_hex(4)}"
         probe.touch()
         probe.unlink()
     except OSError:
@@ -105,7 +111,12 @@ def is_writable(folder: Path) -> bool:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path`; on file systems without locks, go on without."""
-    with path.open("w") as file:
+    opened: IO[bytes]
+    try:
+        opened = path.open("ab")
+    except PermissionError:  # another user's: a lock is held without writing
+        opened = path.open("rb")
+    with opened as file:
         try:
             import fcntl
 

@@ -338,7 +338,8 @@ def test_languages_and_preferred_names_by_hand(release: Path, tmp_path: Path) ->
     ("options", "message"),
     [
         ({"preset": "nothing"}, "unknown preset"),
-        ({"languages": ("english",)}, "no UMLS language code"),
+        ({"languages": ("english",)}, "no language code"),
+        ({"languages": ("EN",)}, "no atom in language EN"),
         ({"languages": ("FRA",)}, "no atom in language FRA"),
         ({"vocabularies": ("SNOMED",)}, "no atom of vocabulary SNOMED"),
         ({"semantic_groups": ("Diseases",)}, "unknown semantic group"),

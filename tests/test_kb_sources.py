@@ -385,6 +385,35 @@ def test_a_gazetteer_in_every_form(tmp_path: Path, name: str) -> None:
     assert report.info["counts"]["without_code"] == 2
 
 
+def test_a_table_is_read_as_it_is_meant(tmp_path: Path) -> None:
+    """Blanks around codes and groups, its own spelling of languages, capitals in its name."""
+    data = (
+        b"code\tname\tgroup\tlang\n"
+        b"C1 \tFever\tDISO\ten\nC1\tPyrexia\tDISO \ten\nC1\tFi\xc3\xa8vre\tDISO\tfr\n"
+    )
+    packed = laid_out(tmp_path, "T.TSV.GZ", gzip.compress(data))
+    build(packed, tmp_path / "kb")
+    names = {"Fever": "C1", "Pyrexia": "C1", "Fi\u00e8vre": "C1"}
+    assert short_names(tmp_path / "kb") == {"DISO": names}
+    build(packed, tmp_path / "french", languages=("FR",))
+    assert short_names(tmp_path / "french") == {"DISO": {"Fi\u00e8vre": "C1"}}
+    with pytest.raises(LongbelError, match="no group CHEMM"):
+        build(packed, tmp_path / "none", semantic_groups=("DISO", "CHEMM"))
+    folder = laid_out(tmp_path, "2024.gz_unpacked", {"terms.gz-unpacked.tsv": data})
+    build(folder / "terms.gz-unpacked.tsv", tmp_path / "plain")
+    assert short_names(tmp_path / "plain") == {"DISO": names}
+
+
+def test_a_release_may_lie_behind_a_link(tmp_path: Path) -> None:
+    real = laid_out(tmp_path, "2024.gz_unpacked", PLAIN)
+    release = tmp_path / "release"
+    release.mkdir()
+    (release / "META").symlink_to(real)
+    (release / "again").symlink_to(release)  # goes round
+    build(release, tmp_path / "kb")
+    assert short_names(tmp_path / "kb") == EXPECTED
+
+
 def test_a_plain_table_and_its_options(tmp_path: Path) -> None:
     table = laid_out(
         tmp_path, "t.tsv",

@@ -6,8 +6,10 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,9 +20,11 @@ import kb_builder.build
 from kb_builder.build import BuildOptions, build_kb
 from kb_builder.errors import LongbelError
 from kb_builder.lookup import look_up
+from kb_builder.publish import Draft
 from kb_builder.store import KnowledgeBase
 from kb_builder.tokenization import AnswerTokenizer, tokenizer_hash
 from kb_builder.trie import END, Trie
+from kb_builder.trie_files import cache_folder, locked
 from kb_builder.types import Term
 from tests.benchmarks.kb_tokenizers import save_model_folder, trained
 from tests.kb_cases import build, conso_row, sty_row, write_release
@@ -234,6 +238,57 @@ def test_many_processes_may_ask_for_a_missing_trie_at_once(
     assert len(list((copy / "tries").glob("[!.]*"))) == 2
 
 
+def test_a_knowledge_base_that_is_replaced_gets_no_trie_of_the_one_before(
+    kb: Path, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    other = trained(["quite another vocabulary"] * 3, 290)
+    place = shutil.copytree(kb, tmp_path / "kb")
+    opened, building = KnowledgeBase.open(place), KnowledgeBase.open(place)
+    build_trie = building._build_trie
+
+    def replaced_meanwhile(answers: AnswerTokenizer) -> Trie:
+        table = tmp_path / "t.tsv"
+        table.write_text("code\tname\tgroup\nC1\tFlu\tDISO\n")
+        build(table, place, overwrite=True)
+        return build_trie(answers)
+
+    monkeypatch.setattr(building, "_build_trie", replaced_meanwhile)
+    assert building.trie(other).n_leaves == 6
+    assert opened.trie(tokenizer).n_leaves == 6
+    for one in (other, tokenizer):
+        assert KnowledgeBase.open(place).trie(one).n_leaves == 1
+
+
+def test_a_trie_without_a_home_folder(
+    kb: Path, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And under a lock that another user made."""
+    place = shutil.copytree(kb, tmp_path / "kb")
+    KnowledgeBase.open(place).trie(tokenizer)
+
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert KnowledgeBase.open(place).trie(tokenizer).n_leaves == 6
+    assert cache_folder() == tmp_path / f"longbel-{os.getuid()}"
+    lock, opened = tmp_path / "lock", Path.open
+    lock.touch()
+
+    def as_another(path: Path, mode: str = "r", *rest: Any) -> Any:
+        if path == lock and mode != "rb":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, mode, *rest)
+
+    monkeypatch.setattr(Path, "open", as_another)
+    with locked(lock):
+        pass
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -246,6 +301,7 @@ def test_many_processes_may_ask_for_a_missing_trie_at_once(
             "not say source, options",
         ),
         (lambda kb: say_less(kb / "kb.json", "languages"), "not say languages"),
+        (lambda kb: say_odd_groups(kb / "kb.json"), "not say .* of a group"),
         (lambda kb: (kb / "names.arrow").write_bytes(b"ARROW1"), "damaged"),
         (lambda kb: [path.unlink() for path in kb.glob("names.*")], "names.parquet is missing"),
         (lambda kb: parquet_alone(kb, "names", 200), "names.parquet: damaged"),
@@ -264,6 +320,11 @@ def say_less(file: Path, key: str) -> None:
     info = json.loads(file.read_text(encoding="utf-8"))
     del info[key]
     file.write_text(json.dumps(info), encoding="utf-8")
+
+
+def say_odd_groups(file: Path) -> None:
+    info = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**info, "groups": [1]}), encoding="utf-8")
 
 
 def parquet_alone(kb: Path, name: str, size: int) -> None:
@@ -378,6 +439,29 @@ def test_a_build_that_breaks_leaves_nothing(
         assert message is None or message in str(raised.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "old"]
     assert files_of(old) == before
+
+
+def test_builds_at_once_do_not_meet(release: Path, tmp_path: Path) -> None:
+    """Nor where two machines give their processes one number; what a kill left goes in a day."""
+    one, other = Draft(tmp_path / "kb", False), Draft(tmp_path / "kb", True)
+    left = tmp_path / ".kb.0123.partial"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    with one.open() as first:
+        (first / "kb.json").write_text("{}")
+        with other.open() as second:
+            assert second != first
+            (second / "kb.json").write_text("[]")
+        assert (first / "kb.json").read_text() == "{}"
+        one.overwrite = True
+    assert (tmp_path / "kb" / "kb.json").read_text() == "{}"
+    assert [path.name for path in tmp_path.iterdir()] == ["kb"]
+
+
+def test_a_search_for_what_is_no_text(kb: Path) -> None:
+    with pytest.raises(LongbelError, match="no text in UTF-8") as told:
+        look_up(KnowledgeBase.open(kb), "\udce9pi")
+    assert told.value.exit_code == 2
 
 
 def test_a_dry_run_writes_nothing_and_counts_the_same(release: Path, tmp_path: Path) -> None:

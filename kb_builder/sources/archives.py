@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import re
 import shutil
 import tempfile
@@ -17,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from kb_builder.errors import LongbelError
@@ -103,7 +104,7 @@ class Release:
 
     def _folder(self, folder: Path) -> list[Part]:
         parts, archives = [], []
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for path in sorted(_files_below(folder)):
             if path.suffix.lower() in _ARCHIVES:
                 archives.append(path)
                 continue
@@ -215,7 +216,8 @@ class StoredFile:
 
     @property
     def _compressed(self) -> bool:
-        return ".gz" in self.parts[0].name.lower()
+        name = PurePosixPath(self.parts[0].name).name
+        return re.search(r"\.gz(\.[a-z]{2})?\Z", name, re.IGNORECASE) is not None
 
     def blocks(self, digest: hashlib._Hash | None = None) -> Iterator[bytes]:
         """Its bytes in blocks; `digest` is fed with them."""
@@ -241,6 +243,18 @@ class StoredFile:
                 if digest is not None:
                     digest.update(block)
                 yield block
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """The files of a folder and of those within, also where a link leads to; each folder once."""
+    seen: set[Path] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = Path(place).resolve()
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (path for path in map(Path(place).joinpath, names) if path.is_file())
 
 
 class _Joined(io.RawIOBase):

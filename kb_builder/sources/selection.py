@@ -89,10 +89,10 @@ def selection_of(
 
 def _language(text: str) -> str:
     code = text.strip().upper()
-    if len(code) != 3 or not code.isascii() or not code.isalpha():
+    if len(code) not in (2, 3) or not code.isascii() or not code.isalpha():
         raise LongbelError(
-            f"{text!r} is no UMLS language code",
-            hint="Codes have three letters: ENG, FRE, SPA, GER, …",
+            f"{text!r} is no language code",
+            hint="UMLS has ENG, FRE, SPA, GER, …; a table what stands in its language column.",
             exit_code=2,
         )
     return code

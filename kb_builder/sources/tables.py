@@ -49,8 +49,8 @@ class _Table(NamedTuple):
 def read_table(path: Path, selection: Selection, bad: BadRows, progress: Progress) -> Terms:
     """The terms of a table; the suffix of its name says how it is written."""
     selection.refuse_umls_options("a table of names")
-    suffix = "".join(path.suffixes[-2:]).lower() if path.suffix == ".gz" else path.suffix.lower()
-    table = _READERS[suffix](path, bad)
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    table = _READERS["".join(suffixes) if suffixes[-1] == ".gz" else suffixes[-1]](path, bad)
     progress("rows", len(table.lines), len(table.lines))
     bad.check(path.name, len(table.lines))
     return terms_of(path, table, selection, bad)
@@ -58,7 +58,9 @@ def read_table(path: Path, selection: Selection, bad: BadRows, progress: Progres
 
 def terms_of(path: Path, table: _Table, selection: Selection, bad: BadRows) -> Terms:
     """Columns of text as terms: without rows that have no code or are not wanted."""
-    columns, n_rows = table.columns, len(table.lines)
+    columns, n_rows = dict(table.columns), len(table.lines)
+    for column in columns.keys() - {"name"}:  # `DISO ` is no other group than `DISO`
+        columns[column] = pc.utf8_trim_whitespace(columns[column])
     no_code = pc.is_in(columns["code"], pa.array(_NO_CODE, pa.large_string()))
     keep = ~no_code.to_numpy(zero_copy_only=False)
     no_group = pc.equal(columns["group"], "").to_numpy(zero_copy_only=False) & keep
@@ -111,9 +113,15 @@ def wanted_groups(group: pa.LargeStringArray, selection: Selection) -> np.ndarra
     codes = {group_code_of(word) for word in selection.group_words} - {None}
     held = encoded.dictionary.to_pylist()
     chosen = [name.casefold() in wanted or group_code_of(name) in codes for name in held]
-    if not any(chosen):
+    folded, known = {name.casefold() for name in held}, {group_code_of(name) for name in held}
+    lacking = [
+        word
+        for word in sorted(selection.group_words)
+        if word.casefold() not in folded and group_code_of(word) not in known - {None}
+    ]
+    if lacking:
         raise LongbelError(
-            f"none of the groups {', '.join(sorted(selection.group_words))} is in the table",
+            f"the table has no group {', '.join(lacking)}",
             hint=f"It has {', '.join(sorted(held))}.",
             exit_code=2,
         )
@@ -133,13 +141,15 @@ def _languages(
     held = sorted(value for value in column.unique().to_pylist() if value)
     if selection.languages is None:
         return tuple(held), np.ones(n, dtype=bool)
-    missing = [code for code in selection.languages if code not in held]
+    by_fold = {value.casefold(): value for value in held}
+    missing = [code for code in selection.languages if code.casefold() not in by_fold]
     if missing:
         raise LongbelError(
             f"the table has no row in language {missing[0]}", hint=f"It has {', '.join(held)}."
         )
-    chosen = pc.is_in(column, pa.array(selection.languages, pa.large_string()))
-    return selection.languages, chosen.to_numpy(zero_copy_only=False)
+    languages = tuple(by_fold[code.casefold()] for code in selection.languages)
+    chosen = pc.is_in(column, pa.array(languages, pa.large_string()))
+    return languages, chosen.to_numpy(zero_copy_only=False)
 
 
 def _index_in(column: pa.LargeStringArray | None, words: tuple[str, ...], n: int) -> np.ndarray:

@@ -66,7 +66,7 @@ def _entries(file: Path) -> dict[str, object]:
     try:
         with file.open(encoding="utf-8-sig") as stream:
             content = json.load(stream)
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", 1)
         raise LongbelError(f"{file}:{line}: not readable JSON in UTF-8") from error
     if not isinstance(content, dict) or not content:
