@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,23 @@ def test_a_corpus_with_something_to_leave_out(
         f"left out: {corpus}/d.jsonl:3: document d: a document with this id was read before",
         f"warning: {corpus}/notes.docx: it is no corpus file by its name; it is left out",
     ]
+
+
+def test_a_file_name_that_is_not_utf_8(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Linux takes any bytes as a name; what is written about them must be UTF-8 all the same."""
+    (corpus / os.fsdecode(b"d\xff\xc3\xa9.jsonl")).write_bytes(lines(BAD))
+    for suffix, content in ((b".txt", "Fever"), (b".ann", FEVER)):
+        (corpus / os.fsdecode(b"y\xe9" + suffix)).write_text(content)
+    assert run("check", corpus, "--json", monkeypatch=monkeypatch) == 5
+    captured = capsys.readouterr()
+    assert [(p["source"], p["document_id"]) for p in json.loads(captured.out)["problems"]] == [
+        (f"{corpus}/d\\xffé.jsonl", "e"),
+        (f"{corpus}/y\\xe9.ann", None),
+    ]
+    assert f"left out: {corpus}/d\\xffé.jsonl:1: document e: mention T1: " in captured.err
+    assert f"left out: {corpus}/y\\xe9.ann: the file's name is not UTF-8" in captured.err
 
 
 def test_the_table(
@@ -230,3 +248,20 @@ def test_what_cannot_be_done(
 def test_a_problem_in_words_and_as_json(problem: Problem, message: str) -> None:
     assert problem.message == message
     assert Problem(**problem.to_json()) == problem
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("été", "été"),
+        (os.fsdecode(b"\xe9t\xc3\xa9"), "\\xe9té"),
+        ("\ud800", "\\ud800"),  # JSON may write half of a surrogate pair into an id
+        ("\ud800\udcff", "\\ud800\\udcff"),
+    ],
+)
+def test_a_problem_can_be_written_whatever_its_names_are(name: str, written: str) -> None:
+    problem = Problem(name, 3, name, name, "why", True)
+    assert problem.message == f"{written}:3: document {written}: mention {written}: why"
+    # As errors.jsonl is written.
+    line = json.dumps(problem.to_json(), ensure_ascii=False).encode()
+    assert json.loads(line) == Problem(written, 3, written, written, "why", True).to_json()

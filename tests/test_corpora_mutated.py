@@ -227,8 +227,9 @@ def test_pubtator(files: Files) -> None:
         fields = line.removesuffix(b"\r").split(b"\t")
         bars = fields[0].split(b"|")
         is_text = len(bars) > 2 and bars[0] and bars[1] in (b"t", b"a")
-        second = fields[1].strip().lstrip(b"-") if len(fields) > 1 else b""
-        is_relation = len(fields) in (4, 5) and not second.isdigit()
+        second = fields[1].strip() if len(fields) > 1 else b""
+        is_offset = not second or second.lstrip(b"+-. ")[:1].isdigit()
+        is_relation = len(fields) in (4, 5) and not is_offset
         mentions += bool(line.strip()) and not is_text and not is_relation
     assert sum(len(document.mentions) for document in documents) + len(problems) == mentions
 

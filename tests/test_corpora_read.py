@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import Corpus, Position, Problem, fail, ignore, read_corpus
+from longbel_cli.corpora import stored as stored_bytes
 from longbel_cli.corpora.bigbio import documents_of
 from longbel_cli.corpora.seen import SeenIds
 from longbel_cli.types import Document
@@ -278,6 +279,33 @@ def test_a_named_format_reads_that_format_alone(tmp_path: Path) -> None:
     )
     assert [d.id for d in read_corpus([folder], "brat")] == ["x"]
     assert [d.id for d in read_corpus([folder], "bigbio")] == ["d"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("before", [5_000, 20_000, 65_000])
+def test_a_key_of_bioc_is_found_far_behind_the_start(
+    before: int, packed: bool, tmp_path: Path
+) -> None:
+    value = {"source": "x" * before, "infons": {}, "documents": [BIOC_PAGE]}
+    data = json.dumps(value).encode()
+    path = tmp_path / ("c.json.gz" if packed else "c.json")
+    path.write_bytes(gzip.compress(data) if packed else data)
+    assert [file.format for file in Corpus([path]).files] == ["bioc"]
+    assert stored_bytes.head(str(path)) == data[:65_536]
+    assert stored_bytes.head(str(path), 4096) == data[:4096]
+
+
+def test_of_damaged_gzip_the_head_is_what_was_unpacked(tmp_path: Path) -> None:
+    # Digits of a counter: little enough is gained by packing that a part of them fits in a half.
+    data = b'{"infons": "' + b"".join(b"%d" % number**5 for number in range(3000))
+    path = tmp_path / "c.json.gz"
+    packed = gzip.compress(data)
+    path.write_bytes(packed[: len(packed) // 2])
+    found = stored_bytes.head(str(path))
+    assert 10_000 < len(found) < len(data)
+    assert data.startswith(found)
+    assert Corpus([path]).files[0].format == "bioc"
+    assert stored_bytes.head(str(tmp_path / "nowhere")) == b""
 
 
 def standard_input(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -155,6 +157,44 @@ def test_bigbio_keeps_its_other_keys_and_replaces_its_codes(tmp_path: Path) -> N
     expected["entities"][1]["normalized"] = []
     expected["entities"][2]["normalized"] = []
     assert json.loads((out / "corpus.jsonl").read_text()) == expected
+
+
+FRAGMENTS = {"text": ["Fever", "cough"], "offsets": [[0, 5], [10, 15]]}
+
+
+@pytest.mark.parametrize(
+    ("entities", "answered"),
+    [
+        ([entity(), entity("T1", 10, 15, "cough")], 0),
+        ([entity(), entity()], 0),
+        ([entity(), entity(kind="T047")], 0),
+        # The first one was left out: the answer is the second one's.
+        ([entity("T1", 10, 15), entity()], 1),
+        ([entity(text="cough"), entity()], 1),
+        ([entity(kind=""), entity()], 1),
+        ([entity(normalized=7), entity()], 1),
+        ([entity(1), entity("1", 10, 15, "cough")], 0),
+        ([7, entity(text=" Fever "), entity()], 1),
+        ([{**entity(), **FRAGMENTS}, entity()], 0),
+    ],
+)
+def test_of_bigbio_entities_with_one_id_only_the_kept_one_is_answered(
+    entities: list[Any], answered: int, tmp_path: Path
+) -> None:
+    source = stored({"c.jsonl": lines(page(*entities))}, tmp_path / "corpus")
+    out = tmp_path / "out"
+    out.mkdir()
+    writer = WRITERS["bigbio"](out, "UMLS", lambda problem: None)
+    for read in Corpus([source]).read_whole(lambda problem: None):
+        (mention,) = read.document.mentions
+        writer.write(read, {mention.id: (Answer("C1", "a"),)})
+    writer.close()
+    written = json.loads((out / "corpus.jsonl").read_text())["entities"]
+    assert len(written) == len(entities)
+    for number, found in enumerate(written):
+        if isinstance(found, dict):
+            expected = [{"db_name": "UMLS", "db_id": "C1"}] if number == answered else []
+            assert found["normalized"] == expected
 
 
 def test_pubtator_by_hand(tmp_path: Path) -> None:
@@ -552,6 +592,42 @@ def test_convert_refuses_and_writes_nothing(
                monkeypatch=monkeypatch) == 3  # fmt: skip
     assert reason in capsys.readouterr().err
     assert not [path for path in tmp_path.iterdir() if path.name not in ("corpus", "preds.jsonl")]
+
+
+@pytest.mark.parametrize("stream", ["-", "pipe"])
+def test_convert_refuses_predictions_that_can_be_read_only_once(
+    stream: str,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """They are read twice: the second time a stream is empty, and every answer was lost."""
+    line = predicted("a/x", "T1", 0, 5, "C1").encode()
+    reading, writing = os.pipe()
+    os.write(writing, line)
+    os.close(writing)
+    preds = "-" if stream == "-" else f"/dev/fd/{reading}"  # as a shell's `<(...)`
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(line)))
+    try:
+        assert run("convert", preds, corpus, "--to", "brat", "--out", tmp_path / "out",
+                   monkeypatch=monkeypatch) == 2  # fmt: skip
+    finally:
+        os.close(reading)
+    told = capsys.readouterr().err
+    assert f"{preds}: predictions are read twice, a stream only once" in told
+    assert "Write them to a file first." in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_convert_takes_the_empty_device_for_no_predictions(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is lost there, so a corpus goes into another format without any answers."""
+    out = tmp_path / "out"
+    assert run("convert", os.devnull, corpus, "--to", "bigbio", "--out", out,
+               monkeypatch=monkeypatch) == 0  # fmt: skip
+    assert [len(document.mentions) for document in read_corpus([out])] == [2]
 
 
 def test_convert_never_writes_over_anything(

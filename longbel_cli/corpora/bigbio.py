@@ -239,7 +239,8 @@ def _kind(value: Any) -> str:
 class Writer:
     """`corpus.jsonl`: one document a line, `normalized` being the answers and nothing else.
 
-    A document that came from BigBio keeps its other keys.
+    A document that came from BigBio keeps its other keys, and the entities that were left out,
+    which have no answer.
     """
 
     def __init__(self, folder: Path, database: str, on_warning: OnProblem) -> None:
@@ -249,8 +250,9 @@ class Writer:
     def write(self, read: Read, answers: Answers) -> None:
         raw = read.item.raw
         value = dict(raw) if isinstance(raw, dict) else _as_bigbio(read.document)
+        waiting = {mention.id: mention for mention in read.document.mentions}
         value["entities"] = [
-            {**entity, "normalized": self._normalized(answers, identifier(entity.get("id")))}
+            {**entity, "normalized": self._normalized(answers, _taken(entity, waiting))}
             if isinstance(entity, dict)
             else entity
             for entity in value["entities"] or []
@@ -264,6 +266,26 @@ class Writer:
     def _normalized(self, answers: Answers, mention_id: str | None) -> list[dict[str, str]]:
         found = answers.get(mention_id, ()) if mention_id is not None else ()
         return [{"db_name": self._database, "db_id": code} for code, _ in found]
+
+
+def _taken(entity: dict[str, Any], waiting: dict[str, Mention]) -> str | None:
+    """The id of the mention that an entity became, taken out of `waiting`; else None.
+
+    Where several entities have one id, the first that became a mention is it; the others were
+    left out.
+    """
+    draft = Draft([])
+    _add_mention(entity, draft)
+    for made in draft.mentions:
+        mention = waiting.get(made.id)
+        if mention is not None and _stated(made) == _stated(mention):
+            return waiting.pop(made.id).id
+    return None
+
+
+def _stated(mention: Mention) -> tuple[object, ...]:
+    """What tells a mention from others of its id; the checks change white space in its text."""
+    return mention.spans, mention.entity_type, mention.text.split()
 
 
 def _as_bigbio(document: Document) -> dict[str, Any]:

@@ -5,13 +5,15 @@ Knows the lines of preds.jsonl, not how they were made.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from kb_builder.errors import LongbelError
 from longbel_cli.corpora import stored
-from longbel_cli.corpora.records import UnreadableError
+from longbel_cli.corpora.records import STDIN, UnreadableError
 from longbel_cli.predictions import prediction_of_line, unreadable
 from longbel_cli.types import Prediction
 
@@ -19,10 +21,17 @@ from longbel_cli.types import Prediction
 class PredictionIndex:
     """A preds.jsonl whose lines are found by document id; documents may stand in any order.
 
-    Each line is read as scoring reads it; LongbelError names the first that cannot be.
+    Each line is read as scoring reads it; LongbelError names the first that cannot be. A stream is
+    refused (exit code 2).
     """
 
     def __init__(self, path: Path) -> None:
+        if _is_stream(path):
+            raise LongbelError(
+                f"{path}: predictions are read twice, a stream only once",
+                "Write them to a file first.",
+                exit_code=2,
+            )
         self.path = path
         # For each document the runs of lines that are its own: byte offset, first line, count.
         self._runs: dict[str, list[list[int]]] = defaultdict(list)
@@ -56,3 +65,10 @@ class PredictionIndex:
                     yield line, prediction_of_line(line.data, place)
         except UnreadableError as error:
             raise unreadable(self.path, error) from error
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a second read would find less than the first."""
+    if str(path) == os.devnull:
+        return False  # empty both times
+    return str(path) == STDIN or (path.exists() and not (path.is_file() or path.is_dir()))

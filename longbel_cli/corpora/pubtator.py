@@ -31,6 +31,8 @@ from longbel_cli.types import Document, Mention, Passage, Span
 
 _TEXT = re.compile(rb"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
 _OFFSET = re.compile(r"-?[0-9]{1,12}")
+# What stands where a mention has its start, however damaged: a relation has a word there.
+_LIKE_AN_OFFSET = re.compile(rb"\s*(?:[-+. ]*[0-9]|\Z)")
 _TITLE, _ABSTRACT = b"t", b"a"
 _PASSAGE_TYPES = {_TITLE: "title", _ABSTRACT: "abstract"}
 
@@ -124,13 +126,12 @@ def _build(document_id: str, block: list[Line]) -> Draft:
 
 
 def _is_relation(data: bytes) -> bool:
-    """`id<TAB>TYPE<TAB>code<TAB>code`: four or five fields whose second is no number."""
+    """`id<TAB>TYPE<TAB>code<TAB>code`: four or five fields, the second not begun like a number.
+
+    The third says nothing: it may be the number of a gene.
+    """
     fields = data.split(b"\t")
-    return (
-        len(fields) in (4, 5)
-        and not _TEXT.match(data)
-        and not fields[1].strip().lstrip(b"-").isdigit()
-    )
+    return len(fields) in (4, 5) and not _TEXT.match(data) and not _LIKE_AN_OFFSET.match(fields[1])
 
 
 def _add_mention(document_id: str, line: Line, mention_id: str, draft: Draft) -> None:

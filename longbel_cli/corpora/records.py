@@ -53,18 +53,31 @@ class Problem:
             parts.append(f"document {self.document_id}")
         if self.mention_id is not None:
             parts.append(f"mention {self.mention_id}")
-        return ": ".join([*parts, self.reason])
+        return ": ".join(map(_writable, [*parts, self.reason]))
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of one line of errors.jsonl."""
         return {
-            "source": self.source,
+            "source": _writable(self.source),
             "line": self.line,
-            "document_id": self.document_id,
-            "mention_id": self.mention_id,
-            "reason": self.reason,
+            "document_id": None if self.document_id is None else _writable(self.document_id),
+            "mention_id": None if self.mention_id is None else _writable(self.mention_id),
+            "reason": _writable(self.reason),
             "whole_document": self.whole_document,
         }
+
+
+def _writable(text: str) -> str:
+    """The text with what UTF-8 cannot hold as escapes.
+
+    Of a file name these are its bytes (`\\xff`), of an id in JSON halves of surrogate pairs
+    (`\\ud800`).
+    """
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "backslashreplace")
+    return data.decode("utf-8", "backslashreplace")
 
 
 OnProblem = Callable[[Problem], None]

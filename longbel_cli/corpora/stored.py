@@ -336,9 +336,13 @@ class _JsonStream:
 
 
 def head(path: str, size: int = _CHUNK) -> bytes:
-    """The first unpacked bytes of a file, empty where it cannot be read."""
+    """The first unpacked bytes of a file; of a damaged one what comes before the damage."""
+    found = b""
     try:
         with opened(path) as handle:
-            return handle.read1(size)
+            # read1 gives what is buffered and may be far less; read would lose all at the damage.
+            while len(found) < size and (part := handle.read1(size - len(found))):
+                found += part
     except UnreadableError:
-        return b""
+        pass  # told by whoever reads the file
+    return found

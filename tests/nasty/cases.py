@@ -526,6 +526,16 @@ PUBTATOR_CASES = (
              left_out=[("7", "T1", 2, "another document's id")]),
     pubtator("offsets_no_numbers", TITLE + "7\tzero\t5\tFever\tDisease\tD1\n", read={"7": []},
              left_out=[("7", "T1", 2, "whole numbers")]),
+    # Five fields, as a relation has; BioRED's relations hold gene numbers, but none as a type.
+    *(pubtator(f"offset_{offset or 'missing'}_and_no_code",
+               TITLE + f"7\t{offset}\t5\tFever\tDisease\n", read={"7": []},
+               left_out=[("7", "T1", 2, "whole numbers")])
+      for offset in ("0.0", "1e3", "+1", "- 1", "-.5", " 0", "5x", "0,5", "")),
+    pubtator("offset_no_number_in_four_fields", TITLE + "7\t0.0\t5\tZanthoma\n", read={"7": []},
+             left_out=[("7", "T1", 2, "there are 4")]),
+    pubtator("relations_of_biored", TITLE + "7\tAssociation\t16752\tD007980\tNo\n"
+             "7\tPositive_Correlation\t1\t2\tNovel\n7\t0\t5\tFever\tDisease\n",
+             read={"7": ["T1"]}),
     pubtator("offset_of_thousands_of_digits", TITLE + f"7\t0\t{'9' * 5000}\tFever\tDisease\tD1\n",
              read={"7": []}, left_out=[("7", "T1", 2, "whole numbers")]),
     pubtator("too_few_fields", TITLE + "7\t0\t5\tZanthoma\n", read={"7": []},
