@@ -28,8 +28,8 @@ def training_facts(documents: Iterable[Document]) -> TrainingFacts:
     for document in documents:
         for mention in document.mentions:
             mentions.add(folded(mention.text))
-            if mention.gold_code:
-                codes.add(normalized_code(mention.gold_code))
+            if mention.gold_code and (code := normalized_code(mention.gold_code)):
+                codes.add(code)
     if not codes:
         raise LongbelError(
             "the training corpus has no mention with a concept code",

@@ -109,15 +109,16 @@ def randomization_p(differences: Floats, n_trials: int, seed: int) -> float:
     mentions; swapping a document turns its sign. (hits + 1) / (trials + 1), a hit being a
     difference at least as far from zero.
     """
-    observed = abs(differences.sum())
+    # Sums of halves and thirds round, by less than this: a hair below the observed difference
+    # equals it. Of the terms' size, not of their sum's, which may be zero but for rounding.
+    least = abs(differences.sum()) - 1e-12 * np.abs(differences).sum()
     rng = np.random.default_rng(seed)
     at_once = max(1, DRAWS_AT_ONCE // max(1, len(differences)))
     hits = 0
     for start in range(0, n_trials, at_once):
         rows = min(at_once, n_trials - start)
         signs = rng.integers(2, size=(rows, len(differences)), dtype=np.int8) * 2.0 - 1.0
-        # Sums of halves and thirds round: a hair below the observed difference equals it.
-        hits += int(np.count_nonzero(np.abs(signs @ differences) >= observed * (1 - 1e-12)))
+        hits += int(np.count_nonzero(np.abs(signs @ differences) >= least))
     return (hits + 1) / (n_trials + 1)
 
 

@@ -270,13 +270,14 @@ def candidate_names(name: str, code: str, is_name: Callable[[str], bool]) -> tup
     """The name or names that a candidate consists of; `is_name` asks the knowledge base.
 
     Names may themselves spell the composite mark, so every cut has to give names that exist.
-    Raises ValueError where none does.
+    Raises ValueError where none does, or gives fewer names than the code has parts. More there may
+    be: two names of one concept are one part of the code.
     """
     if is_name(name):
         return (name,)
     pieces = name.split(COMPOSITE)
     found = _cut_names(pieces, is_name)
-    if found is None or len(found) != len(code.split("+")):
+    if found is None or len(found) < len(code.split("+")):
         raise ValueError(code)
     return found
 

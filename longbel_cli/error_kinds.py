@@ -38,7 +38,7 @@ class _Case(NamedTuple):
 
 
 def _no_prediction(case: _Case) -> bool:
-    return case.mention.top is None
+    return not case.mention.candidates
 
 
 def _not_in_kb(case: _Case) -> bool:
@@ -55,13 +55,15 @@ def _other_group(case: _Case) -> bool:
 
 
 def _part_of_composite(case: _Case) -> bool:
-    assert case.mention.top is not None
-    answer = set(case.mention.top.concept_code.split("+"))
-    return not answer.isdisjoint(case.mention.gold.split("+"))
+    top = case.mention.top
+    answer = [] if top is None else top.concept_code.split("+")
+    return not set(answer).isdisjoint(case.mention.gold.split("+"))
 
 
 def _right_name(case: _Case) -> bool:
-    return _answer(case) in _targets(case)
+    # A table may have neither names nor texts of mentions: no name is none that is right.
+    answer = _answer(case)
+    return bool(answer) and answer in _targets(case)
 
 
 def _broader(case: _Case) -> bool:
@@ -83,8 +85,9 @@ def _inconsistent(case: _Case) -> bool:
 
 
 def _answer(case: _Case) -> str:
-    assert case.mention.top is not None
-    return folded(case.mention.top.concept_name)
+    """The answer's name, empty where there is none."""
+    top = case.mention.top
+    return "" if top is None else folded(top.concept_name)
 
 
 def _targets(case: _Case) -> list[str]:

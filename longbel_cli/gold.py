@@ -41,7 +41,10 @@ class ScoredMention:
 
     @property
     def top(self) -> Candidate | None:
-        return self.candidates[0] if self.candidates else None
+        """The answer, which is the candidate of rank 1: there is none where that one says no
+        concept, whatever follows it."""
+        first = self.candidates[0] if self.candidates else None
+        return first if first is not None and first.rank == 1 else None
 
     def hit_rank(self, match: str = "exact") -> int | None:
         """The best rank whose code is the gold; with `any`, one of a composite gold's codes."""
@@ -63,13 +66,15 @@ class ScoredMention:
 class Joined:
     """The mentions that are scored, in order, and how many are not and why.
 
-    `no_code` are document and mention id of those whose gold is no concept.
+    `no_code` are document and mention id of those whose gold is no concept, `unscored` the
+    predictions of those without gold: other predictions of the same mentions may have it.
     """
 
     mentions: tuple[ScoredMention, ...]
     no_code: tuple[tuple[str, str], ...] = ()
     n_without_gold: int = 0
     notes: tuple[str, ...] = ()
+    unscored: tuple[Prediction, ...] = ()
 
     @property
     def n_no_code(self) -> int:
@@ -96,10 +101,10 @@ def gold_inside(file: PredictionFile) -> Joined:
     """The gold that the predictions carry themselves."""
     scored: list[ScoredMention] = []
     no_code: list[tuple[str, str]] = []
-    n_without = 0
+    unscored: list[Prediction] = []
     for prediction in file.predictions:
         if prediction.gold_concept_code is None:
-            n_without += 1
+            unscored.append(prediction)
         elif is_no_code(prediction.gold_concept_code):
             no_code.append((prediction.document_id, prediction.mention_id))
         else:
@@ -110,9 +115,13 @@ def gold_inside(file: PredictionFile) -> Joined:
             "Give the annotated corpus with --gold.",
         )
     notes: tuple[str, ...] = ()
-    if n_without:
-        notes = (f"{file.path}: {n_without} mention(s) have no gold and are not scored",)
-    return Joined(tuple(scored), tuple(no_code), n_without, notes)
+    if unscored:
+        notes = (f"{file.path}: {_not_scored(len(unscored))}",)
+    return Joined(tuple(scored), tuple(no_code), len(unscored), notes, tuple(unscored))
+
+
+def _not_scored(count: int) -> str:
+    return f"{count} mention(s) have no gold and are not scored"
 
 
 def _scored(prediction: Prediction) -> ScoredMention:
@@ -143,7 +152,7 @@ def gold_of_corpus(documents: Iterable[Document]) -> tuple[GoldMention, ...]:
                     mention.text,
                     mention.semantic_group,
                     mention.spans,
-                    normalized_code(code) if code else None,
+                    (normalized_code(code) or None) if code else None,
                 )
             )
     return tuple(mentions)
@@ -219,7 +228,16 @@ def join(
     n_without = len(gold) - len(annotated)
     if n_without:
         notes.append(f"{n_without} mention(s) of the gold corpus have no concept code: not scored")
-    return Joined(scored, no_code, n_without, tuple(notes))
+    unscored = tuple(
+        replace(
+            file.predictions[found[place]],
+            document_id=mention.document_id,
+            mention_id=mention.mention_id,
+        )
+        for place, mention in enumerate(gold)
+        if mention.gold is None and place in found
+    )
+    return Joined(scored, no_code, n_without, tuple(notes), unscored)
 
 
 def _given(mention: GoldMention, code: str, prediction: Prediction) -> ScoredMention:
@@ -346,21 +364,24 @@ def _spelled_groups(
 def align(systems: Sequence[tuple[str, Joined]]) -> list[Joined]:
     """The same mentions in the same order for all systems, named, with gold inside.
 
-    A mention that one of them lacks counts as wrong there. Gold that differs is an error, and so
-    is a mention that has a concept in one and NO_CODE in another: it cannot be left out of one
-    score alone.
+    A mention that one of them lacks counts as wrong there; one that is there without gold is
+    scored by the gold of the others. Gold that differs is an error, and so is a mention that has
+    a concept in one and NO_CODE in another: it cannot be left out of one score alone.
     """
     by_key = [
         {(mention.document_id, mention.mention_id): mention for mention in joined.mentions}
         for _, joined in systems
     ]
     everything: dict[tuple[str, str], ScoredMention] = {}
-    for (name, _), mentions in zip(systems, by_key, strict=True):
-        if everything and everything.keys().isdisjoint(mentions):
+    answered: set[tuple[str, str]] = set()
+    for (name, joined), mentions in zip(systems, by_key, strict=True):
+        own = mentions.keys() | _by_key(joined.unscored).keys()
+        if answered and answered.isdisjoint(own):
             raise LongbelError(
                 f"{name} has no mention in common with {systems[0][0]}",
                 "Compared predictions must be of the same corpus.",
             )
+        answered |= own
         for key, mention in mentions.items():
             if everything.setdefault(key, mention).gold != mention.gold:
                 raise _other_gold(name, key)
@@ -387,12 +408,41 @@ def _completed(
     has: dict[tuple[str, str], ScoredMention],
     everything: dict[tuple[str, str], ScoredMention],
 ) -> Joined:
-    lacking = sum(key not in has for key in everything)
+    given = _by_key(joined.unscored)
     mentions = tuple(
-        has[key] if key in has else replace(mention, candidates=(), missing=True)
+        has[key] if key in has else _by_other_gold(mention, given.get(key))
         for key, mention in everything.items()
     )
-    if not lacking:
-        return replace(joined, mentions=mentions)
-    note = f"{name}: {lacking} mention(s) of the compared predictions are not in it: wrong there"
-    return replace(joined, mentions=mentions, notes=(*joined.notes, note))
+    lacking = sum(key not in has and key not in given for key in everything)
+    n_given = sum(key in given for key in everything)
+    left = joined.n_without_gold - n_given
+    stale = _not_scored(joined.n_without_gold)
+    notes = [note for note in joined.notes if not (n_given and note.endswith(stale))]
+    if n_given:
+        notes.append(
+            f"{name}: {n_given} mention(s) have no gold in it: "
+            "scored by that of the compared predictions"
+        )
+        if left:
+            notes.append(f"{name}: {_not_scored(left)}")
+    if lacking:
+        notes.append(
+            f"{name}: {lacking} mention(s) of the compared predictions are not in it: wrong there"
+        )
+    return replace(joined, mentions=mentions, n_without_gold=left, notes=tuple(notes))
+
+
+def _by_key(predictions: Iterable[Prediction]) -> dict[tuple[str, str], Prediction]:
+    return {(found.document_id, found.mention_id): found for found in predictions}
+
+
+def _by_other_gold(mention: ScoredMention, prediction: Prediction | None) -> ScoredMention:
+    """Another system's mention with this one's prediction, which is missing if there is none."""
+    if prediction is None:
+        return replace(mention, candidates=(), missing=True)
+    return replace(
+        mention,
+        candidates=prediction.candidates,
+        semantic_group=prediction.semantic_group,
+        missing=False,
+    )

@@ -163,7 +163,8 @@ def _prediction(record: dict[str, Any]) -> Prediction:
         semantic_group=_text(record["semantic_group"]),
         spans=tuple(Span(int(start), int(end)) for start, end in record.get("spans") or ()),
         candidates=tuple(candidates),
-        gold_concept_code=None if gold in (None, "") else normalized_code(_text(gold)),
+        # Separators alone are no code, as in a table: nothing could ever be right there.
+        gold_concept_code=None if gold is None else normalized_code(_text(gold)) or None,
         review=record.get("review"),
     )
 

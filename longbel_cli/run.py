@@ -32,6 +32,7 @@ from kb_builder.errors import LongbelError
 from longbel_cli.runs import claim as claims
 from longbel_cli.runs.configuration import Auto, RunConfiguration
 from longbel_cli.runs.files import Files, disk_error, unique_name
+from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.kept import Kept
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.lock import setup_lock
@@ -146,10 +147,11 @@ def spool(stream: BinaryIO, out: Path, suffix: str = ".jsonl", files: Files | No
     """Save an input that cannot be read twice in the folder of the run whose result is `out`.
 
     Named by content, so that the same input is the same file. An empty stream means the input
-    that an earlier start saved, if there is exactly one.
+    that an earlier start saved: the run's, else the only one.
     """
     files = files or Files()
-    folder = Layout(Path(out)).folder
+    layout = Layout(Path(out))
+    folder = layout.folder
     files.make_folder(folder)
     draft = folder / f".input.{unique_name()}.tmp"
     digest = hashlib.sha256()
@@ -160,8 +162,8 @@ def spool(stream: BinaryIO, out: Path, suffix: str = ".jsonl", files: Files | No
                 target.write(block)
             target.flush()
             os.fsync(target.fileno())
-        earlier = sorted(folder.glob(f"input-*{suffix}"))
-        if draft.stat().st_size == 0 and len(earlier) == 1:
+        earlier = _spooled_earlier(layout, suffix) if draft.stat().st_size == 0 else []
+        if len(earlier) == 1:
             draft.unlink()
             return earlier[0]
         path = folder / f"input-{digest.hexdigest()[:16]}{suffix}"
@@ -169,3 +171,14 @@ def spool(stream: BinaryIO, out: Path, suffix: str = ".jsonl", files: Files | No
     except OSError as error:
         raise disk_error(error, draft, "write") from error
     return path
+
+
+def _spooled_earlier(layout: Layout, suffix: str) -> list[Path]:
+    """The saved inputs that may be meant. A start that was refused has left its own as well, so
+    those that the run's table names come first."""
+    saved = sorted(layout.folder.glob(f"input-*{suffix}"))
+    try:
+        known = {path.name for path in Inputs.load(layout.inputs).paths}
+    except LongbelError:  # no run has begun; a damaged table is told when the run is opened
+        known = set()
+    return [path for path in saved if path.name in known] or saved

@@ -158,6 +158,13 @@ def test_p_values_by_hand() -> None:
     assert randomization_p(np.array([1.0, 1.0]), 20_000, seed=0) == pytest.approx(0.5, abs=0.01)
 
 
+def test_a_difference_of_zero_that_rounds_is_zero() -> None:
+    # The sum is 5.6e-17, and each way to swap documents is at least as far from zero as zero is.
+    differences = np.array([2 / 3, -1 / 12, -2 / 3, 1 / 12])
+    assert differences.sum() != 0
+    assert randomization_p(differences, 1000, seed=1) == 1.0
+
+
 def test_no_p_value_is_zero() -> None:
     assert bootstrap_p(np.ones(999)) == pytest.approx(0.002)
     assert randomization_p(np.ones(60), n_trials=999, seed=0) == pytest.approx(0.001)

@@ -280,6 +280,8 @@ NAMES = {"Fever", "High fever", "A<+>B", "A", "B<+>C", "C"}
         ("A<+>B<+>C", "C3+C4", ("A", "B<+>C")),
         ("Fever<+>A<+>B", "C1+C3", ("Fever", "A<+>B")),
         ("Fever<+>Fever<+>C", "C1+C1+C4", ("Fever", "Fever", "C")),
+        # Two names of one concept: reading predictions makes A of the code A+A.
+        ("Fever<+>High fever", "C1", ("Fever", "High fever")),
     ],
 )
 def test_names_of_a_candidate(name, code, expected):
@@ -287,7 +289,7 @@ def test_names_of_a_candidate(name, code, expected):
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("Nothing", "C1"), ("Fever<+>x", "C1+C2"), ("Fever<+>C", "C1")]
+    ("name", "code"), [("Nothing", "C1"), ("Fever<+>x", "C1+C2"), ("Fever<+>C", "C1+C2+C3")]
 )
 def test_names_that_the_knowledge_base_lacks(name, code):
     with pytest.raises(ValueError, match="C1"):

@@ -664,6 +664,21 @@ def test_brat(longbel: Longbel, tmp_path: Path) -> None:
     )
 
 
+def test_names_of_files_that_are_no_utf_8(longbel: Longbel, tmp_path: Path) -> None:
+    """A folder's may be anything; a document's name is its id."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    for name in (b"x", b"\xe9"):
+        for suffix, text in ((".txt", "Fever.\n"), (".ann", "T1\tDISO 0 5\tFever\n")):
+            (folder / os.fsdecode(name + suffix.encode())).write_text(text)
+    out = tmp_path / "p.jsonl"
+    command = ("link", folder, "--linker", "exact", "--out", out)
+    assert longbel(*command).code == 5  # one was left out
+    assert identities(read(out)) == [("x", "T1")]
+    again = longbel(*command)
+    assert again.code == 0 and "already finished" in again.err
+
+
 def test_python_gives_what_the_command_gives(
     longbel: Longbel, corpus: Path, model_folder: Path, kb_folder: Path
 ) -> None:

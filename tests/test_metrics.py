@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from longbel_cli.bootstrap import Interval
+from longbel_cli.calibration import top_scores
 from longbel_cli.gold import ScoredMention
 from longbel_cli.metrics import ScoreOptions, evaluate, score
 from longbel_cli.partitions import (
@@ -104,6 +107,18 @@ def test_consistency_counts_pairs_of_one_gold_concept_that_got_one_code() -> Non
 def test_mentions_without_prediction_agree_with_none() -> None:
     found = score(joined(mention("a:0", "X"), mention("a:1", "X")), ScoreOptions(n_boot=10))
     assert value(found.consistency) == 0.0
+
+
+def test_the_answer_is_the_candidate_of_rank_1() -> None:
+    """Where rank 1 says no concept, what follows it is a prediction and not the answer."""
+    both = mention("a:0", "X", "Y", "X")
+    second = replace(both, candidates=both.candidates[1:])
+    assert both.top is not None and both.top.concept_code == "Y"
+    assert second.top is None and second.hit_rank() == 2
+    found = score(joined(second, mention("a:1", "X", "X")), ScoreOptions(n_boot=10))
+    assert value(found.consistency) == 0.0
+    assert found.n_without_prediction == 0
+    assert np.isnan(top_scores(found.evaluated)).tolist() == [True, False]
 
 
 def test_the_cascade_looks_at_the_nearest_earlier_mention_of_the_concept() -> None:

@@ -111,6 +111,12 @@ def test_an_empty_code_is_no_candidate(empty: str | None) -> None:
     assert found.candidates == ()
 
 
+@pytest.mark.parametrize("empty", ["", " ", " + ", None])
+def test_an_empty_gold_is_none(empty: str | None) -> None:
+    found = prediction_of_line(json.dumps({**LINE, "gold_concept_code": empty}).encode(), "LINE")
+    assert found.gold_concept_code is None
+
+
 def test_duplicates_are_left_out_and_said(tmp_path: Path) -> None:
     other = {**LINE, "beams": []}
     file = read_predictions(written(tmp_path / "p.jsonl", lines(LINE, LINE, other)))

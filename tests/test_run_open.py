@@ -325,6 +325,45 @@ def test_a_changed_result_is_no_finished_run(folder: Path, corpus: Path) -> None
         open_run(out, configuration(corpus))
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_changed_result_that_is_overwritten_is_linked_again_and_gone_on_with(
+    folder: Path, corpus: Path, overwrite: bool
+) -> None:
+    """Stopped halfway, neither the next start nor a merge takes the half for the whole."""
+    out = folder / "out.jsonl"
+    whole = whole_run(out, corpus)
+    out.write_bytes(whole + b"\n")
+    with open_run(out, configuration(corpus), overwrite=True) as run:
+        assert not Layout(out).finished.exists()
+        link(run, corpus, 1)
+    with pytest.raises(LongbelError, match="windows are missing"):
+        merge_run(out)
+    with open_run(out, configuration(corpus), overwrite=overwrite) as run:
+        assert len(run.records) == 1
+        link(run, corpus)
+    assert out.read_bytes() == whole
+    assert not Layout(out).replaced.exists()
+
+
+def test_the_part_of_a_run_begun_anew_is_not_taken_for_the_result(
+    folder: Path, corpus: Path
+) -> None:
+    """Version 0.1 left finished.json there when it replaced a changed result."""
+    out = folder / "out.jsonl"
+    whole = whole_run(out, corpus)
+    finished = Layout(out).finished.read_bytes()
+    out.unlink()
+    with open_run(out, configuration(corpus)) as run:
+        link(run, corpus, 1)
+    Layout(out).finished.write_bytes(finished)
+    with pytest.raises(LongbelError, match="windows are missing"):
+        merge_run(out)
+    with open_run(out, configuration(corpus)) as run:
+        assert len(run.records) == 1
+        link(run, corpus)
+    assert out.read_bytes() == whole
+
+
 def test_overwrite_replaces_another_configuration_once(folder: Path, corpus: Path) -> None:
     """The same command goes on afterwards: a job that is requeued does not begin anew."""
     out = folder / "out.jsonl"
@@ -485,6 +524,47 @@ def test_spooled_input_is_named_by_content_and_survives_a_restart(folder: Path) 
     assert out.read_bytes() == whole
     with pytest.raises(LongbelError, match="input: "):
         open_run(out, configuration(spool(io.BytesIO(content + content), out)))
+
+
+def test_an_empty_stdin_means_the_input_of_the_run_whatever_else_was_refused(folder: Path) -> None:
+    out = folder / "out.jsonl"
+    content = write_corpus(folder / "corpus.jsonl", 10).read_bytes()
+    spooled = spool(io.BytesIO(content), out)
+    whole_run(out, spooled)
+    other = spool(io.BytesIO(b'{"id": "other", "mentions": 1}\n'), out)
+    with pytest.raises(LongbelError, match="input: "):
+        open_run(out, configuration(other))
+    assert spool(io.BytesIO(b""), out) == spooled
+
+
+@pytest.mark.parametrize("out", [Path(), Path("/")])
+def test_a_path_without_a_files_name_is_refused(out: Path) -> None:
+    with pytest.raises(LongbelError, match="no file's name") as raised:
+        merge_run(out)
+    assert raised.value.exit_code == 2
+    assert raised.value.hint == "Give the path of link's --out."
+
+
+def test_a_brat_file_keeps_its_name_and_its_folder_may_move(folder: Path) -> None:
+    """A BRAT document's id is its file's name: renamed, it would come twice or not at all."""
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    pair = [corpus / "a.ann", corpus / "a.txt"]
+    for path in pair:
+        path.write_text("same\n")
+    (corpus / "link.ann").symlink_to(corpus / "a.ann")
+    known = Inputs.read([*pair, corpus / "link.ann"])
+    assert known.changes([*pair, corpus / "link.ann"]) == []
+    assert known.changes([*pair, corpus / "a.ann"])
+    moved = corpus.rename(folder / "moved")
+    paths = [moved / path.name for path in pair]
+    assert Inputs(known.files[:2]).changes(paths) == []
+    renamed = [path.rename(path.with_stem("b")) for path in paths]
+    told = Inputs(known.files[:2]).changes(renamed)
+    assert len(told) == 2
+    assert "a.ann when the run began; a BRAT document's id is its file's name" in told[0]
+    # Other formats have ids inside: a file of theirs is the same under any name.
+    assert Inputs(known.files[1:2]).changes(renamed[1:]) == []
 
 
 def test_many_shards_that_start_at_once_agree(

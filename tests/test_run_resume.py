@@ -44,6 +44,21 @@ def test_killed_at_every_step(folder: Path, driver: Driver) -> None:
         assert out.read_bytes() == whole, step
 
 
+def test_a_changed_result_is_replaced_wherever_that_is_killed(folder: Path, driver: Driver) -> None:
+    corpus, out = write_corpus(folder / "corpus.jsonl", 4), folder / "out.jsonl"
+    assert driver.run(corpus, out) == 0, driver.said
+    whole = out.read_bytes()
+    out.write_bytes(whole + b"\n")
+    steps = steps_of(driver, corpus, out, "--overwrite")
+    for step in range(1, steps + 1):
+        out.write_bytes(whole + b"\n")
+        assert driver.run(corpus, out, "--overwrite", "--fail", f"{step}:kill") == -signal.SIGKILL
+        # Every other time without the option, which only a file still in the way asks for.
+        again = ["--overwrite"] if step % 2 or out.exists() else []
+        assert driver.run(corpus, out, *again) == 0, (step, driver.said)
+        assert out.read_bytes() == whole, step
+
+
 def test_killed_again_and_again(folder: Path, driver: Driver, reference: Reference) -> None:
     """One run, killed at its first step, gone on with, killed at that start's second step, and
     so on: no window that was committed is ever lost."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from kb_builder.errors import LongbelError
 from longbel_cli.comparison import compare
-from longbel_cli.gold import Joined, align
+from longbel_cli.gold import Joined, align, gold_inside
 from longbel_cli.metrics import Evaluated, ScoreOptions, evaluate, mention_metrics
-from tests.score_cases import joined, mention
+from longbel_cli.predictions import PredictionFile
+from tests.score_cases import joined, mention, prediction
 
 
 def system(right: list[list[int]]) -> Evaluated:
@@ -80,6 +84,38 @@ def test_mentions_that_a_system_lacks_count_as_wrong_there() -> None:
     assert "ours: 1 mention(s)" in first.notes[0]
     recalls = [mention_metrics(evaluate(j.mentions), [1])["recall@1"] for j in (first, other)]
     assert [recall.tolist() for recall in recalls] == [[1, 1, 0], [0, 1, 1]]
+
+
+def test_mentions_without_gold_are_scored_by_that_of_the_other_predictions() -> None:
+    """The same answers, gold on all in one file and on one in the other: the same score."""
+    golds = ("X", "X", "Y", "Z")
+    ours = [prediction(f"a:{at}", "X", gold=code) for at, code in enumerate(golds)]
+    theirs = [*ours[:1], *(replace(found, gold_concept_code=None) for found in ours[1:])]
+    both = [gold_inside(PredictionFile(Path(name), tuple(found)))
+            for name, found in (("ours", ours), ("theirs", theirs))]  # fmt: skip
+    for systems in (both, both[::-1]):
+        for found in align([("one", systems[0]), ("two", systems[1])]):
+            recall = mention_metrics(evaluate(found.mentions), [1])["recall@1"]
+            assert recall.tolist() == [1, 1, 0, 0]
+            assert found.n_without_gold == 0
+            assert not any(mention.missing for mention in found.mentions)
+    _, other = align([("ours", both[0]), ("theirs", both[1])])
+    assert other.notes == (
+        "theirs: 3 mention(s) have no gold in it: scored by that of the compared predictions",
+    )
+
+
+def test_mentions_in_common_may_have_gold_in_one_file_each() -> None:
+    first = (prediction("a:0", "X", gold="X"), prediction("a:1", "Y"), prediction("a:2", "Z"))
+    other = (prediction("a:0", "X"), prediction("a:1", "Q", gold="Y"), prediction("b:0", "Z"))
+    one, two = align(
+        [(name, gold_inside(PredictionFile(Path(name), found)))
+         for name, found in (("one", first), ("two", other))]
+    )  # fmt: skip
+    recalls = [mention_metrics(evaluate(j.mentions), [1])["recall@1"] for j in (one, two)]
+    assert [recall.tolist() for recall in recalls] == [[1, 1], [1, 0]]
+    assert (one.n_without_gold, two.n_without_gold) == (1, 1)
+    assert "one: 1 mention(s) have no gold and are not scored" in one.notes
 
 
 @pytest.mark.parametrize(

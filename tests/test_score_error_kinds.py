@@ -54,6 +54,8 @@ def sort_out(*mentions: ScoredMention, kb: KbFacts | None = None) -> list[Wrong]
         (answered("DM2", "sugar", ("Q", "Gout"), ("DM2", "NIDDM")), "gold at a lower rank"),
         (answered("DM2", "sugar", ("Q", "Mellitus diabetes")), "other"),
         (answered("DM2", "sugar", ("Q", "Diabet")), "other"),
+        # Neither a name nor a text: no name is none that is right.
+        (answered("DM2", "", ("Q", "")), "other"),
     ],
 )
 def test_kinds(case: ScoredMention, kind: str) -> None:
@@ -91,6 +93,14 @@ def test_without_a_kb_names_come_from_the_candidates() -> None:
     # What the KB holds is not known, so nothing is said of it.
     (gone,) = sort_out(answered("GONE", "diabetes", ("DM", "Gout")))
     assert gone.kind == "other"
+
+
+@pytest.mark.parametrize(("second", "kind"), [("DM2", "gold at a lower rank"), ("Q", "other")])
+def test_a_candidate_of_rank_2_is_no_answer(second: str, kind: str) -> None:
+    """Rank 1 said no concept: something was predicted, and its name is not the answer's."""
+    both = answered("DM2", "sugar", ("P", "Gout"), (second, "sugar"))
+    (found,) = sort_out(replace(both, candidates=both.candidates[1:]))
+    assert found.kind == kind
 
 
 def test_the_last_kind_takes_what_is_left() -> None:

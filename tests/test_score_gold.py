@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from kb_builder.errors import LongbelError
+from longbel_cli.background import training_facts
 from longbel_cli.evaluation import ScoreRequest, evaluate_files
-from longbel_cli.gold import GoldMention, Joined, align, gold_inside, join
+from longbel_cli.gold import GoldMention, Joined, align, gold_inside, gold_of_corpus, join
 from longbel_cli.predictions import PredictionFile
 from longbel_cli.signature import gold_hash
-from longbel_cli.types import Prediction, Span
+from longbel_cli.types import Document, Mention, Passage, Prediction, Span
 from tests.score_cases import bigbio, prediction
 
 
@@ -60,6 +61,16 @@ def test_no_code_and_no_gold_are_left_out_and_counted() -> None:
     assert outcomes(found) == [("a:0", "X", "X"), ("a:4", "Z", None)]
     assert (found.n_no_code, found.n_without_gold) == (2, 1)
     assert told(found, "1 mention(s) have no gold")
+
+
+def test_a_gold_of_separators_alone_is_none() -> None:
+    mentions = tuple(
+        Mention(f"T{at}", (Span(at, at + 1),), "x", "Disorders", gold=(code,))
+        for at, code in enumerate((" + ", "Y+X"))
+    )
+    document = Document("a", (Passage("xx"),), mentions)
+    assert [found.gold for found in gold_of_corpus([document])] == [None, "X+Y"]
+    assert training_facts([document]).codes == {"X+Y"}
 
 
 @pytest.mark.parametrize("code", [None, "NO_CODE"])

@@ -210,4 +210,5 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def to_json(content: Any) -> bytes:
     """One readable JSON text with a final newline."""
-    return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
+    # In ASCII: it names paths, whose bytes need not be UTF-8.
+    return (json.dumps(content, indent=1) + "\n").encode()

@@ -39,7 +39,8 @@ class InputFile:
         try:
             status = path.stat()
             return cls(
-                path=str(path.resolve()),
+                # The folder resolved, the file not: a link's own name is what a document is called.
+                path=str(path.parent.resolve() / path.name),
                 bytes=status.st_size,
                 modified_ns=status.st_mtime_ns,
                 edges_sha256=_edges(path, status.st_size),
@@ -61,6 +62,14 @@ class InputFile:
         except OSError:
             return f"{path}: it cannot be read any more"
         return "" if same else f"{path}: its content is not that with which the run began"
+
+    def renamed(self, path: Path) -> str:
+        """That the file has another name than this one, whatever its folder; empty if not."""
+        known = Path(self.path).name
+        # What an earlier version recorded of a link is the name of the file that it leads to.
+        if known in (path.name, path.resolve().name):
+            return ""
+        return f"{path}: {known} when the run began; a BRAT document's id is its file's name"
 
 
 def _edges(path: Path, size: int) -> str:
@@ -95,8 +104,8 @@ class Inputs:
             ) from error
 
     def to_lines(self) -> bytes:
-        lines = (json.dumps(asdict(file), ensure_ascii=False) for file in self.files)
-        return "".join(f"{line}\n" for line in lines).encode()
+        # In ASCII: the bytes of a path need not be UTF-8, and are compared at the next start.
+        return "".join(f"{json.dumps(asdict(file))}\n" for file in self.files).encode()
 
     def summary(self) -> dict[str, Any]:
         """What run.json says: number, size, and one hash over the contents in order."""
@@ -116,10 +125,13 @@ class Inputs:
         if len(paths) != len(self.files):
             return [f"{len(self.files)} files when the run began, {len(paths)} now"]
         edges = len(paths) <= _MOST_EDGES
+        # Elsewhere a document's id is in the file; a corpus folder may be moved in any case.
+        named = any(file.path.endswith(".ann") for file in self.files)
         found = []
         for file, path in zip(self.files, paths, strict=True):
-            if difference := file.difference(path, whole, edges):
-                found.append(difference)
+            change = file.renamed(path) if named and path.suffix in (".ann", ".txt") else ""
+            if change := change or file.difference(path, whole, edges):
+                found.append(change)
             if len(found) == _MOST_TOLD:
                 return [*found, "…"]
         return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from kb_builder.errors import LongbelError
 from longbel_cli.runs.shards import Shard
 
 
@@ -27,6 +28,13 @@ class Layout:
     """The paths of the run whose result is `out`."""
 
     out: Path
+
+    def __post_init__(self) -> None:
+        """LongbelError where no file can be meant: `.`, `/`, nothing."""
+        if not self.out.name:
+            raise LongbelError(
+                f"{self.out}: no file's name", "Give the path of link's --out.", exit_code=2
+            )
 
     @property
     def folder(self) -> Path:

@@ -84,11 +84,21 @@ class Opening:
             self._discard()
             return True
         if self.layout.out.exists() and finished_run(self.layout) is None:
-            return self._clear_strangers(overwrite)
+            # The file first: killed in between, the run is one whose result is gone, see below.
+            aside = self._clear_strangers(overwrite)
+            self._forget_finished()
+            return aside
         if self.layout.finished.exists() and not self.layout.out.exists():
             self.notify(f"{self.layout.out} is gone since the run finished; linking again")
-            self.files.unlink(self.layout.finished)
+            self._forget_finished()
         return False
+
+    def _forget_finished(self) -> None:
+        """Away with finished.json, durably, before a new result grows: whoever finds it there
+        would take the part that is linked so far for the whole."""
+        if self.layout.finished.exists():
+            self.files.unlink(self.layout.finished)
+            self.files.sync_folder(self.layout.folder)
 
     def _restart(self) -> bool:
         kept = read_json(self.layout.configuration)  # of whatever format

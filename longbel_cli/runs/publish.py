@@ -147,8 +147,13 @@ def complete(layout: Layout, files: Files) -> None:
         return
     finished = Finished(**content)
     if finished.errors_from is not None:
-        _move_if_there(layout.out.parent / finished.errors_from, layout.errors, files)
-    _move_if_there(layout.out.parent / finished.data_from, layout.out, files)
+        errors = layout.out.parent / finished.errors_from
+        if errors.exists():
+            files.move(errors, layout.errors)
+    data = layout.out.parent / finished.data_from
+    # Of another size it is the part of a run begun anew since, which earlier versions let happen.
+    if data.exists() and data.stat().st_size == finished.bytes:
+        files.move(data, layout.out)
     if finished_sizes_agree(layout, finished):
         _sweep(layout, files)
         with suppress(OSError):
@@ -173,11 +178,6 @@ def _sweep(layout: Layout, files: Files) -> None:
 
 def finished_sizes_agree(layout: Layout, finished: Finished) -> bool:
     return layout.out.exists() and layout.out.stat().st_size == finished.bytes
-
-
-def _move_if_there(source: Path, target: Path, files: Files) -> None:
-    if source.exists():
-        files.move(source, target)
 
 
 def _refuse_incomplete(layout: Layout, placed: Sequence[Placed], total: int) -> None:
