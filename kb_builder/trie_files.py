@@ -94,7 +94,18 @@ def cache_folder() -> Path:
     try:
         return (Path(root) if root else Path.home() / ".cache") / "longbel"
     except RuntimeError:  # a user without a home folder, as containers have
-        return Path(tempfile.gettempdir()) / f"longbel-{os.getuid()}"
+        return _own_folder(Path(tempfile.gettempdir()) / f"longbel-{os.getuid()}")
+
+
+def _own_folder(folder: Path) -> Path:
+    """A folder where all may write would take another user's tries for one's own."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise LongbelError(
+            f"{folder}: there is no home folder, and this one is another user's",
+            "Set XDG_CACHE_HOME to a folder of your own.",
+        )
+    return folder
 
 
 def is_writable(folder: Path) -> bool:

@@ -339,7 +339,7 @@ def test_languages_and_preferred_names_by_hand(release: Path, tmp_path: Path) ->
     [
         ({"preset": "nothing"}, "unknown preset"),
         ({"languages": ("english",)}, "no language code"),
-        ({"languages": ("EN",)}, "no atom in language EN"),
+        ({"languages": ("EN",)}, "no UMLS language code"),
         ({"languages": ("FRA",)}, "no atom in language FRA"),
         ({"vocabularies": ("SNOMED",)}, "no atom of vocabulary SNOMED"),
         ({"semantic_groups": ("Diseases",)}, "unknown semantic group"),

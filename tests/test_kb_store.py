@@ -275,7 +275,12 @@ def test_a_trie_without_a_home_folder(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     assert KnowledgeBase.open(place).trie(tokenizer).n_leaves == 6
-    assert cache_folder() == tmp_path / f"longbel-{os.getuid()}"
+    own = tmp_path / f"longbel-{os.getuid()}"
+    assert cache_folder() == own and own.stat().st_mode & 0o777 == 0o700
+    own.rmdir()
+    own.symlink_to(place)  # as another user may have laid it out
+    with pytest.raises(LongbelError, match="another user's"):
+        cache_folder()
     lock, opened = tmp_path / "lock", Path.open
     lock.touch()
 

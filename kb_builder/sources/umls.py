@@ -38,12 +38,24 @@ _CUI, _LAT, _TS, _SAB, _TTY, _STR, _SUPPRESS = 0, 1, 2, 11, 12, 14, 16
 
 def read_umls(release: Release, selection: Selection, bad: BadRows, progress: Progress) -> Terms:
     """The terms of a release under `selection`; unusable rows go to `bad`."""
+    _check_languages(selection)
     conso, sty = _find(release, "MRCONSO.RRF"), _find(release, "MRSTY.RRF")
     check_against_mrfiles(release, {conso: _CONSO_FIELDS, sty: STY_FIELDS})
     types = read_types(sty, selection, bad, progress)
     terms = _read_atoms(conso, types, selection, bad, progress)
     terms.release = _release_name(release)
     return terms
+
+
+def _check_languages(selection: Selection) -> None:
+    """Before gigabytes are read. Tables of names may have other codes."""
+    for code in selection.languages or ():
+        if len(code) != 3:
+            raise LongbelError(
+                f"{code!r} is no UMLS language code",
+                hint="Codes have three letters: ENG, FRE, SPA, GER, …",
+                exit_code=2,
+            )
 
 
 def _release_name(release: Release) -> str | None:
