@@ -232,10 +232,10 @@ def _review_samples(
 
 
 def mark_review(prediction: Prediction, min_score: float) -> Prediction:
-    """Set `review`: whether the first candidate scores under `min_score`, or there is none.
+    """Set `review`: whether the answer scores under `min_score`, or there is none.
 
     The score is compared as it is written, with 6 decimals, since thresholds come from files.
     """
-    top = prediction.candidates[0] if prediction.candidates else None
+    top = prediction.answer
     sure = top is not None and round(top.score, 6) >= min_score
     return replace(prediction, review=not sure)

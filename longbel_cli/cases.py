@@ -260,8 +260,8 @@ def memories(
     for mention in prompts.document.mentions:
         found[mention.id] = tuple(memory)
         prediction = predictions[mention.id]
-        if prediction.candidates:
-            line = prompts.line(mention, names(prediction.candidates[0], prediction))
+        if prediction.answer is not None:
+            line = prompts.line(mention, names(prediction.answer, prediction))
             memory.append(MemoryEntry(mention.id, line))
     return found
 

@@ -66,7 +66,7 @@ class Choice:
             if prediction.candidates and self._kept(prediction)
         ]
         if self.top is not None:
-            weakest = sorted(chosen, key=lambda prediction: prediction.candidates[0].score)
+            weakest = sorted(chosen, key=_score)
             kept = {_key(prediction) for prediction in weakest[: self.top]}
             chosen = [prediction for prediction in chosen if _key(prediction) in kept]
         if not chosen:
@@ -96,16 +96,22 @@ class Choice:
         ]
 
     def _kept(self, prediction: Prediction) -> bool:
-        top, gold = prediction.candidates[0], prediction.gold_concept_code
-        if self.below is not None and not top.score < self.below:
+        answer, gold = prediction.answer, prediction.gold_concept_code
+        if self.below is not None and not _score(prediction) < self.below:
             return False
         if self.wrong:
-            return gold is not None and not is_no_code(gold) and gold != top.concept_code
+            code = answer.concept_code if answer is not None else None
+            return gold is not None and not is_no_code(gold) and gold != code
         return True
 
 
 def _key(prediction: Prediction) -> tuple[str, ...]:
     return prediction.document_id, prediction.mention_id
+
+
+def _score(prediction: Prediction) -> float:
+    """The answer's; no answer is weaker than any."""
+    return prediction.answer.score if prediction.answer is not None else -math.inf
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from kb_builder.errors import LongbelError
 from longbel_cli.predictions import PredictionFile, normalized_code
-from longbel_cli.types import Candidate, Document, Prediction, Span, extent
+from longbel_cli.types import Candidate, Document, Prediction, Span, answer_among, extent
 
 NO_CODE = "NO_CODE"
 
@@ -41,10 +41,8 @@ class ScoredMention:
 
     @property
     def top(self) -> Candidate | None:
-        """The answer, which is the candidate of rank 1: there is none where that one says no
-        concept, whatever follows it."""
-        first = self.candidates[0] if self.candidates else None
-        return first if first is not None and first.rank == 1 else None
+        """The answer, if there is one."""
+        return answer_among(self.candidates)
 
     def hit_rank(self, match: str = "exact") -> int | None:
         """The best rank whose code is the gold; with `any`, one of a composite gold's codes."""

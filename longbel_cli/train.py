@@ -71,7 +71,8 @@ def train(
         processes.wait()  # all have looked at what is there, and found all that they need
         if not processes.first:
             return _train(material, device, identity, folder, computing, processes, watch)
-        with folder.held(watch.tell):
+        with folder.held(watch.tell) as check:
+            watch = watch.checking(check)
             folder.refuse_foreign(identity, restart, overwrite)  # another may have been here
             folder.claim(identity, restart)
             return _train(material, device, identity, folder, computing, processes, watch)
@@ -134,6 +135,7 @@ def _train(
     if fitted is None:
         return Outcome.STOPPED
     if processes.first:
+        watch.check()
         _publish(setting, fitted, folder, identity)
     processes.wait()
     if material.left_out or (sample is not None and sample.left_out):

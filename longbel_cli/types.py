@@ -113,6 +113,12 @@ def score_json(score: float) -> float | None:
     return None if math.isnan(score) else round(score, 6)
 
 
+def answer_among(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The candidate of rank 1 of those that name a concept, best first. There is none where
+    another tool's rank 1 says no concept, whatever follows it."""
+    return candidates[0] if candidates and candidates[0].rank == 1 else None
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What the model answered for one mention, best candidate first (possibly none)."""
@@ -126,9 +132,14 @@ class Prediction:
     gold_concept_code: str | None = None
     review: bool | None = None
 
+    @property
+    def answer(self) -> Candidate | None:
+        """The answer, if there is one."""
+        return answer_among(self.candidates)
+
     def to_json(self) -> dict[str, Any]:
         """The JSON object of one line of preds.jsonl."""
-        top = self.candidates[0] if self.candidates else None
+        top = self.answer
         line: dict[str, Any] = {
             "document_id": self.document_id,
             "mention_id": self.mention_id,

@@ -394,8 +394,12 @@ def test_a_composite_answer_is_several_concepts(
     assert answers_of(candidate(concept_code, name)) == answers
 
 
-def test_no_candidate_is_no_answer() -> None:
-    assert answers_of(Prediction("d", "T1", "Fever", "DISO", (Span(0, 5),), ())) == ()
+@pytest.mark.parametrize("candidates", [(), (Candidate(2, "C1", "Fever", 0.9),)])
+def test_no_answer(candidates: tuple[Candidate, ...]) -> None:
+    """A file of another tool may say at rank 1 that there is no concept, and go on."""
+    found = Prediction("d", "T1", "Fever", "DISO", (Span(0, 5),), candidates)
+    assert answers_of(found) == ()
+    assert found.to_json()["pred_concept_code"] is None
 
 
 # The command ------------------------------------------------------------------------------------

@@ -297,8 +297,10 @@ def test_what_cannot_be_explained_is_said(linked, arguments, code, message):
     assert (error.exit_code, message in error.message) == (code, True), error.message
 
 
-def prediction(id: str, score: float, code: str = "C1", gold: str | None = "C1") -> Prediction:
-    candidates = (Candidate(1, code, "x", score),) if score else ()
+def prediction(
+    id: str, score: float, code: str = "C1", gold: str | None = "C1", rank: int = 1
+) -> Prediction:
+    candidates = (Candidate(rank, code, "x", score),) if score else ()
     return Prediction("d:1", id, "m", "G", (Span(0, 1),), candidates, gold)
 
 
@@ -328,6 +330,12 @@ PREDICTIONS = [
 )
 def test_choosing_mentions(choice, expected):
     assert " ".join(one.mention_id for one in choice.of(PREDICTIONS)) == expected
+
+
+def test_where_rank_1_says_no_concept_the_second_is_no_answer():
+    no_answer, weak = prediction("T7", 0.9, rank=2), PREDICTIONS[1]
+    for choice in (Choice(wrong=True), Choice(below=0.5), Choice(top=1)):
+        assert no_answer in choice.of([PREDICTIONS[0], no_answer, weak]), choice
 
 
 def test_pages_while_linking(linked, tmp_path):

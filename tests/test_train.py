@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from kb_builder.errors import LongbelError
 from longbel_cli.app import app
 from longbel_cli.train import Computing, Outcome, TrainOptions, Watch, train
+from longbel_cli.training import fitting
 from longbel_cli.training.batches import Batch, Place
 from longbel_cli.training.folder import RunFolder
 from longbel_cli.training.loop import Schedule, Trainer
@@ -471,6 +473,36 @@ def test_one_process_trains_at_a_time(options, tmp_path):
         train(options, out)
     assert caught.value.exit_code == 4
     assert train(options, out) is Outcome.FINISHED
+
+
+@pytest.mark.parametrize("at", ["a step", "the end"])
+def test_a_training_that_was_taken_over_writes_nothing_more(options, tmp_path, monkeypatch, at):
+    """As after a long freeze, when a process of another machine took it for dead."""
+    out = tmp_path / "model"
+    state = RunFolder.of(out).final.state
+
+    def taken_over(*_):
+        claims = RunFolder.of(out).path / "claims"
+        (claims / "training.000002.json").write_text("{}")
+        with contextlib.suppress(FileNotFoundError):
+            kept.append(state.read_bytes())
+
+    kept: list[bytes] = []
+    fit = fitting.fit
+
+    def fit_and_freeze(*arguments):
+        fitted = fit(*arguments)
+        taken_over()
+        return fitted
+
+    if at == "the end":
+        monkeypatch.setattr(fitting, "fit", fit_and_freeze)
+    on_step = (lambda step: step.number == 2 and taken_over()) if at == "a step" else lambda _: None
+    with pytest.raises(LongbelError, match="taken this run over") as caught:
+        train(options, out, Computing(save_every=1), Watch(on_step=on_step))
+    assert caught.value.exit_code == 4
+    assert [state.read_bytes()] == kept
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("finished", [False, True])

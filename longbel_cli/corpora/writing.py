@@ -41,10 +41,10 @@ class Writer(Protocol):
 
 
 def answers_of(prediction: Prediction) -> tuple[Answer, ...]:
-    """The best candidate's concepts; none where the model found none."""
-    if not prediction.candidates:
+    """The concepts of the answer; none where the model found none."""
+    best = prediction.answer
+    if best is None:
         return ()
-    best = prediction.candidates[0]
     codes = dict.fromkeys(code for code in best.concept_code.split("+") if code)
     # Codes are sorted, names in the order of the answer: which is whose is not on record.
     return tuple(Answer(code, best.concept_name) for code in codes)

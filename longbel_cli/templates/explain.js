@@ -373,7 +373,7 @@
     let of = -1;
     data.mentions.forEach((mention, number) => {
       if (mention.document !== of) { of = mention.document; list.append(written("li", "of", data.documents[of].id)); }
-      const item = make("li"), button = make("button"), top = mention.candidates[0];
+      const item = make("li"), button = make("button"), top = mention.candidates.find(([rank]) => rank === 1);
       button.type = "button";
       button.dataset.mention = String(number);
       const mark = mention.gold === null ? "" : mention.gold === top?.[1] ? " ✓" : " ✗";

@@ -101,12 +101,15 @@ class RunFolder:
         return self.path / "claims"
 
     @contextmanager
-    def held(self, notify: Callable[[str], None]) -> Iterator[None]:
+    def held(self, notify: Callable[[str], None]) -> Iterator[Callable[[], None]]:
         """While the block runs, no other process trains here; LongbelError (exit code 4) where one
-        does. What it left there may be another training's by now."""
+        does. What it left there may be another training's by now.
+
+        Yields a check that raises LongbelError once another process has taken this one for dead.
+        """
         claim = acquire(self._claims, "training", Files(), notify=notify)
         try:
-            yield
+            yield claim.check
         finally:
             claim.release()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kb_builder.errors import LongbelError
@@ -185,7 +185,8 @@ class Watch:
     """Who hears of a training, and who may ask it to stop.
 
     `on_step` hears of each step, `on_stage` which of several trainings runs, `tell` the rest.
-    Unless `quiet`, the runs that predict folds show their progress.
+    `check` raises LongbelError where the training may not go on. Unless `quiet`, the runs that
+    predict folds show their progress.
     """
 
     on_step: Callable[[Step], None] = _ignore
@@ -193,6 +194,16 @@ class Watch:
     tell: Callable[[str], None] = _ignore
     should_stop: Callable[[], bool] = lambda: False
     quiet: bool = True
+    check: Callable[[], None] = lambda: None
+
+    def checking(self, check: Callable[[], None]) -> Watch:
+        """The same, with `check` made whenever the training asks whether to stop."""
+
+        def should_stop() -> bool:
+            check()
+            return self.should_stop()
+
+        return replace(self, should_stop=should_stop, check=check)
 
 
 def plain(options: TrainOptions) -> dict[str, Any]:

@@ -55,15 +55,16 @@ def recall_of(predictions: Sequence[Prediction]) -> dict[str, Any]:
 
 def _first(prediction: Prediction, knowledge_base: KnowledgeBase) -> Names:
     """As memory shows it; None where nothing was predicted."""
-    if not prediction.candidates:
+    answer = prediction.answer
+    if answer is None:
         return None
     group, known = prediction.semantic_group, knowledge_base.groups
     # A group that the knowledge base lacks was linked against all of them.
     groups = [group] if group in known else known
     try:
         return candidate_names(
-            prediction.candidates[0].concept_name,
-            prediction.candidates[0].concept_code,
+            answer.concept_name,
+            answer.concept_code,
             lambda name: any(knowledge_base.lookup(name, one) is not None for one in groups),
         )
     except ValueError as error:

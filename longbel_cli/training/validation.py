@@ -61,12 +61,9 @@ def counts(mention: Mention) -> bool:
 
 
 def n_right(predictions: Sequence[Prediction]) -> tuple[int, int]:
-    """How many predictions have a gold concept, and of how many it is the first candidate."""
+    """How many predictions have a gold concept, and of how many it is the answer."""
     gold = [one for one in predictions if one.gold_concept_code not in (None, "", NO_CODE)]
-    right = [
-        one for one in gold
-        if one.candidates and one.candidates[0].concept_code == one.gold_concept_code
-    ]  # fmt: skip
+    right = [one for one in gold if one.answer and one.answer.concept_code == one.gold_concept_code]
     return len(gold), len(right)
 
 
