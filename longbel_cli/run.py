@@ -54,6 +54,7 @@ __all__ = [
     "StopSignals",
     "Stopped",
     "Window",
+    "drop_unused",
     "merge_run",
     "open_run",
     "parse_duration",
@@ -174,7 +175,7 @@ def spool(stream: BinaryIO, out: Path, suffix: str = ".jsonl", files: Files | No
 
 
 def _spooled_earlier(layout: Layout, suffix: str) -> list[Path]:
-    """The saved inputs that may be meant. A start that was refused has left its own as well, so
+    """The saved inputs that may be meant. A start that died may have left its own as well, so
     those that the run's table names come first."""
     saved = sorted(layout.folder.glob(f"input-*{suffix}"))
     try:
@@ -182,3 +183,11 @@ def _spooled_earlier(layout: Layout, suffix: str) -> list[Path]:
     except LongbelError:  # no run has begun; a damaged table is told when the run is opened
         known = set()
     return [path for path in saved if path.name in known] or saved
+
+
+def drop_unused(spooled: Path) -> None:
+    """Remove a saved input that no run beside it has in its table: that of a refused start."""
+    for table in spooled.parent.parent.glob("*.run/inputs.jsonl"):
+        if spooled.name.encode() in table.read_bytes():
+            return
+    spooled.unlink(missing_ok=True)

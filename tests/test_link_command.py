@@ -175,6 +175,29 @@ def test_stdout_and_stdin(longbel: Longbel, corpus: Path, tmp_path: Path) -> Non
     assert (tmp_path / "piped.jsonl").read_text() == done.out
 
 
+def test_a_refused_start_leaves_no_copy_of_standard_input(
+    longbel: Longbel, corpus: Path, tmp_path: Path
+) -> None:
+    text = corpus.read_text()
+    taken = tmp_path / "taken.jsonl"
+    taken.write_text("of other origin\n")
+    assert longbel("link", "-", "--out", taken, stdin=text).code == 4
+    assert not list(tmp_path.glob("taken.jsonl.run/*input*"))
+    out = tmp_path / "preds.jsonl"
+    assert longbel("link", "-", "--out", out, stdin=text).code == 0
+    kept = list(out.with_name("preds.jsonl.run").glob("input-*"))
+    assert longbel("link", "-", "--out", out, stdin=text + "\n").code == 4
+    assert longbel("link", "-", "--out", out, "--beams", 2, stdin=text).code == 4
+    assert list(out.with_name("preds.jsonl.run").glob("input-*")) == kept
+    assert len(kept) == 1 and longbel("link", "-", "--out", out, stdin="").code == 0
+    fused = tmp_path / "fused.jsonl"
+    names = ("--ensemble", "hybrid_long,long", "--out", fused)
+    assert longbel("link", "-", *names, "--type-map", tmp_path / "none", stdin=text).code == 3
+    assert longbel("link", "-", *names, stdin=text).code == 0
+    assert longbel("link", "-", *names, "--beams", 2, stdin=text).code == 4
+    assert len(list(fused.with_name("fused.jsonl.run").glob("input-*"))) == 1
+
+
 def test_stdout_is_utf_8_in_any_locale(
     longbel: Longbel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,7 +140,7 @@ def link(
     from longbel_cli.corpora.resolve import load_type_map
     from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions
     from longbel_cli.linker import Linker, LinkOptions
-    from longbel_cli.run import StopSignals, parse_duration, shard_of, spool
+    from longbel_cli.run import Stopped, StopSignals, drop_unused, parse_duration, shard_of, spool
 
     tell = _teller(quiet)
     _check_choices(on_error, unknown_group, dtype, linker)
@@ -196,7 +196,13 @@ def link(
         if to_stdout:
             quarantined = _to_stdout(linkers[0], reader, job_options, tell)
         else:
-            quarantined = _run(linkers, reader, job_options, stop, tell)
+            try:
+                quarantined = _run(linkers, reader, job_options, stop, tell)
+            except LongbelError as error:
+                # What was refused goes on with nothing: its text is to lie nowhere without need.
+                if "-" in corpus and not isinstance(error, Stopped):
+                    drop_unused(paths[corpus.index("-")])
+                raise
     if quarantined:
         raise typer.Exit(QUARANTINED)
 
