@@ -3,7 +3,7 @@
     python -m tests.benchmarks.explain_cost [--model FOLDER] [--device cpu] [--tokens 500,2000]
 
 Without --model: a random model of the shape that `longbel train --fresh small` gives. Prints a
-Markdown table; times are medians.
+Markdown table: medians, and the range of the ratios over repeats.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 FILLER = "The patient was seen on the ward and slept well. "
-REPEATS = 3
+REPEATS = 7
 
 
 def main() -> None:
@@ -80,29 +81,32 @@ def _rows(checkpoint: Any, model: Any, tokens: int) -> list[list[str]]:
     answer = Answer(
         (*checkpoint.encode_answer(case.names[0]), checkpoint.end_id(case.prompts.form))
     )
-    plain = _seconds(lambda: objective_values(model, [ids], [answer]))
-    shape = [str(len(ids)), str(len(case.lines)), str(len(case.shown_sentences))]
-    rows = [[*shape, "plain forward", f"{plain:.3f}", "1"]]
+    works = {"plain forward": lambda: objective_values(model, [ids], [answer])}
     for method in ("gradient", "integrated", "ablation"):
         explainer = Explainer(checkpoint, model, ExplainOptions(methods=(method,)))
-        seconds = _seconds(lambda explainer=explainer: explainer.explain(case))
         name = method + (" (20 steps)" if method == "integrated" else "")
-        rows.append([*shape, name, f"{seconds:.3f}", f"{seconds / plain:.1f}"])
-    return rows
+        works[name] = partial(explainer.explain, case)
+    repeats = [{name: _seconds(work) for name, work in works.items()} for _ in range(1 + REPEATS)]
+    shape = [str(len(ids)), str(len(case.lines)), str(len(case.shown_sentences))]
+    return [[*shape, name, *_cost(name, repeats[1:])] for name in works]  # the first warms up
+
+
+def _cost(name: str, repeats: list[dict[str, float]]) -> list[str]:
+    """Median seconds, and median and range of the ratios to the plain forward just before."""
+    seconds = statistics.median(repeat[name] for repeat in repeats)
+    ratios = [repeat[name] / repeat["plain forward"] for repeat in repeats]
+    spread = f" ({min(ratios):.1f}–{max(ratios):.1f})" if name != "plain forward" else ""
+    return [f"{seconds:.3f}", f"{statistics.median(ratios):.1f}{spread}"]
 
 
 def _seconds(work: Callable[[], Any]) -> float:
     import torch
 
+    started = time.perf_counter()
     work()
-    times = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":
