@@ -186,7 +186,11 @@ def _spooled_earlier(layout: Layout, suffix: str) -> list[Path]:
 
 
 def drop_unused(spooled: Path) -> None:
-    """Remove a saved input that no run beside it has in its table: that of a refused start."""
+    """Remove a saved input that no run beside it has in its table: that of a refused start.
+
+    By its name, which is its content's: the folder may have been moved since, and to keep a copy
+    that is not needed loses nothing.
+    """
     for table in spooled.parent.parent.glob("*.run/inputs.jsonl"):
         if spooled.name.encode() in table.read_bytes():
             return

@@ -207,7 +207,7 @@ def test_integrated_gradients_of_the_sample_model_are_complete():
     document = sample_document()
     passage = Passage(document.text[: document.mentions[3].start])
     begun = replace(document, passages=(passage,), mentions=document.mentions[:2])
-    assert max(completeness_errors(begun, steps=64)) <= 0.05
+    assert max(completeness_errors(begun, steps=64)) <= 0.02
 
 
 @pytest.mark.slow

@@ -190,9 +190,11 @@ def test_a_refused_start_leaves_no_copy_of_standard_input(
     assert longbel("link", "-", "--out", out, "--beams", 2, stdin=text).code == 4
     assert list(out.with_name("preds.jsonl.run").glob("input-*")) == kept
     assert len(kept) == 1 and longbel("link", "-", "--out", out, stdin="").code == 0
+    unread = tmp_path / "unread.jsonl"
+    assert longbel("link", "-", "--format", "none", "--out", unread, stdin=text + " ").code == 2
+    assert not list(tmp_path.glob("unread.jsonl.run/*input*"))
     fused = tmp_path / "fused.jsonl"
     names = ("--ensemble", "hybrid_long,long", "--out", fused)
-    assert longbel("link", "-", *names, "--type-map", tmp_path / "none", stdin=text).code == 3
     assert longbel("link", "-", *names, stdin=text).code == 0
     assert longbel("link", "-", *names, "--beams", 2, stdin=text).code == 4
     assert len(list(fused.with_name("fused.jsonl.run").glob("input-*"))) == 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -140,7 +140,7 @@ def link(
     from longbel_cli.corpora.resolve import load_type_map
     from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions
     from longbel_cli.linker import Linker, LinkOptions
-    from longbel_cli.run import Stopped, StopSignals, drop_unused, parse_duration, shard_of, spool
+    from longbel_cli.run import StopSignals, parse_duration, shard_of, spool
 
     tell = _teller(quiet)
     _check_choices(on_error, unknown_group, dtype, linker)
@@ -185,6 +185,8 @@ def link(
         paths = tuple(
             spool(sys.stdin.buffer, keep) if path == "-" else Path(path) for path in corpus
         )
+        if "-" in corpus:
+            stack.enter_context(_dropped_if_refused(paths[corpus.index("-")]))
         reader = CorpusReader(
             CorpusOptions(paths, format, types, on_error, unknown_group, limit),
             linkers[0].knowledge_base.groups,
@@ -196,15 +198,23 @@ def link(
         if to_stdout:
             quarantined = _to_stdout(linkers[0], reader, job_options, tell)
         else:
-            try:
-                quarantined = _run(linkers, reader, job_options, stop, tell)
-            except LongbelError as error:
-                # What was refused goes on with nothing: its text is to lie nowhere without need.
-                if "-" in corpus and not isinstance(error, Stopped):
-                    drop_unused(paths[corpus.index("-")])
-                raise
+            quarantined = _run(linkers, reader, job_options, stop, tell)
     if quarantined:
         raise typer.Exit(QUARANTINED)
+
+
+@contextmanager
+def _dropped_if_refused(spooled: Path) -> Iterator[None]:
+    """Take saved standard input away where the block is refused: nothing goes on with it, and its
+    text is to lie nowhere without need."""
+    from longbel_cli.run import Stopped, drop_unused
+
+    try:
+        yield
+    except LongbelError as error:
+        if not isinstance(error, Stopped):
+            drop_unused(spooled)
+        raise
 
 
 def _print_plans(
