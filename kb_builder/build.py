@@ -20,20 +20,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from kb_builder.claims import RULES
-from kb_builder.columns import distinct, pairs, used
-from kb_builder.disambiguate import Names, disambiguate
 from kb_builder.errors import LongbelError
+from kb_builder.files import Draft
 from kb_builder.progress import Progress, silent
-from kb_builder.publish import Draft
+from kb_builder.rules.columns import distinct, pairs, used
+from kb_builder.rules.disambiguate import Names, disambiguate
+from kb_builder.rules.pairs import RULES
 from kb_builder.sources import read_terms
 from kb_builder.sources.selection import BadRows, Quarantined, selection_of
-from kb_builder.store import FORMAT_VERSION, KnowledgeBase
-from kb_builder.tables_on_disk import write_tables
+from kb_builder.store.knowledge_base import FORMAT_VERSION, KnowledgeBase
+from kb_builder.store.tables import write_tables
 from kb_builder.terms import Terms, tui_text
 
 if TYPE_CHECKING:
-    from kb_builder.tokenization import AnswerTokenizer
+    from kb_builder.trie.tokenization import AnswerTokenizer
 
 _LISTED_NAMELESS = 1_000
 LICENCE = (
@@ -170,7 +170,7 @@ def _load_tokenizers(options: BuildOptions) -> list[tuple[Path, AnswerTokenizer]
     """Before the work starts, so that a wrong path is not found out after it."""
     if not options.tokenizers:
         return []
-    from kb_builder.tokenization import AnswerTokenizer, load_tokenizer
+    from kb_builder.trie.tokenization import AnswerTokenizer, load_tokenizer
 
     return [(path, AnswerTokenizer(load_tokenizer(path))) for path in options.tokenizers]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.drafts import draft_of
+from longbel_cli.runs.drafts import draft_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 _START = b"<!doctype html"

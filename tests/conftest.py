@@ -11,7 +11,7 @@ import pytest
 # Tests run one process a core; tiny models on several threads each would only wait. Before torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from tests.tiny import save_model_folder
+from tests.support.tiny import save_model_folder
 
 # (code, semantic type, names in English)
 CONCEPTS = (

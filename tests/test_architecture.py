@@ -21,20 +21,20 @@ PRINTERS = (
     "longbel_cli/app.py",
     "longbel_cli/progress.py",
     "longbel_cli/runs/signals.py",  # the last word of a process that does not stop in time
-    "longbel_cli/render.py",  # shows an explanation to whoever calls it from Python
+    "longbel_cli/explaining/html.py",  # shows an explanation to whoever calls it from Python
 )
 EXITERS = ("longbel_cli/commands/", "longbel_cli/app.py", "longbel_cli/runs/signals.py")
 HEAVY = ("torch", "transformers", "accelerate")
 NOT_IN_KB_BUILDER = (*HEAVY, "typer", "rich", "tqdm", "longbel_cli")
 # May import torch when they are imported themselves: nothing light imports them at its top.
 WITH_TORCH = (
-    "longbel_cli/decoders/attention.py",
-    "longbel_cli/decoders/cache.py",
-    "longbel_cli/decoders/packed.py",
-    "longbel_cli/decoders/reference.py",
+    "longbel_cli/model/decoders/attention.py",
+    "longbel_cli/model/decoders/cache.py",
+    "longbel_cli/model/decoders/packed.py",
+    "longbel_cli/model/decoders/reference.py",
     "longbel_cli/training/",
-    "longbel_cli/attribution.py",
-    "longbel_cli/saliency_sums.py",
+    "longbel_cli/explaining/attribution.py",
+    "longbel_cli/explaining/aggregation.py",
 )
 NAMESPACES = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")
 
@@ -158,7 +158,15 @@ def test_imports_are_absolute_and_names_say_something() -> None:
 
 
 # Modules that know neither torch nor transformers, and do their work without.
-LOW = ("types", "prompts", "sentences", "engine", "decoders/__init__", "decoders/search", "run")
+LOW = (
+    "types",
+    "prompting/formats",
+    "prompting/sentences",
+    "linking/engine",
+    "model/decoders/__init__",
+    "model/decoders/search",
+    "runs/run",
+)
 
 
 def test_the_engine_and_what_it_stands_on_know_no_torch() -> None:
@@ -195,9 +203,9 @@ def test_help_loads_no_torch(command: list[str]) -> None:
 
 def test_importing_the_library_and_opening_a_kb_loads_no_torch(kb_folder: Path) -> None:
     code = (
-        "import longbel_cli, longbel_cli.linker, longbel_cli.job\n"
+        "import longbel_cli, longbel_cli.linking.linker, longbel_cli.linking.job\n"
         "from longbel_cli import Linker\n"
-        "from kb_builder.store import KnowledgeBase\n"
+        "from kb_builder.store.knowledge_base import KnowledgeBase\n"
         f"base = KnowledgeBase.open({str(kb_folder)!r})\n"
         "assert base.name(0) and base.code(0)"
     )
@@ -207,7 +215,7 @@ def test_importing_the_library_and_opening_a_kb_loads_no_torch(kb_folder: Path) 
 def test_a_knowledge_base_reads_without_longbel_cli(kb_folder: Path) -> None:
     code = (
         "import sys\n"
-        "from kb_builder.store import KnowledgeBase\n"
+        "from kb_builder.store.knowledge_base import KnowledgeBase\n"
         f"KnowledgeBase.open({str(kb_folder)!r})\n"
         "assert not [name for name in sys.modules if name.startswith(('longbel_cli', 'typer'))]"
     )

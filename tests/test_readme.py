@@ -9,7 +9,7 @@ import pytest
 
 from longbel_cli.app import COMMANDS
 from tests.benchmarks import renew
-from tests.readme_help import BLOCK, README, help_text
+from tests.support.command_reference import BLOCK, README, help_text
 
 TEXT = README.read_text(encoding="utf-8")
 BLOCKS = dict(BLOCK.findall(TEXT))
@@ -26,7 +26,9 @@ def test_every_command_has_its_help() -> None:
 @pytest.mark.parametrize("command", sorted(BLOCKS))
 def test_help_is_as_printed(command: str) -> None:
     """Word for word; older versions of typer put some words in another way."""
-    assert BLOCKS[command].split() == help_text(command).split(), "Run: python -m tests.readme_help"
+    assert BLOCKS[command].split() == help_text(command).split(), (
+        "Run: python -m tests.support.command_reference"
+    )
 
 
 def test_links_inside_the_page_lead_somewhere() -> None:

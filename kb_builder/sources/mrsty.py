@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kb_builder.columns import distinct, pairs, used
 from kb_builder.errors import LongbelError
 from kb_builder.progress import Progress
+from kb_builder.rules.columns import distinct, pairs, used
 from kb_builder.semantics import GROUP_NAMES, SEMANTIC_TYPES
 from kb_builder.sources.archives import StoredFile
 from kb_builder.sources.rrf import split_texts, whole_rows

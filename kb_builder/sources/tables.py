@@ -17,14 +17,14 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from kb_builder.columns import sorted_texts
 from kb_builder.errors import LongbelError
 from kb_builder.progress import Progress
+from kb_builder.rules.columns import sorted_texts
+from kb_builder.rules.normalise import tidy_column
 from kb_builder.semantics import group_code_of
 from kb_builder.sources.archives import Part, StoredFile
 from kb_builder.sources.selection import BadRows, Selection
 from kb_builder.terms import Terms, Titles
-from kb_builder.tidy import tidy_column
 
 # What a column may be called; the first is what this page calls it.
 COLUMNS: dict[str, tuple[str, ...]] = {

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kb_builder.errors import LongbelError
-from kb_builder.parallel import ordered_map
 from kb_builder.progress import Progress
+from kb_builder.rules.normalise import tidy_column
+from kb_builder.rules.titles import best_titles
 from kb_builder.sources.archives import Release, StoredFile
 from kb_builder.sources.mrfiles import check_against_mrfiles
 from kb_builder.sources.mrsty import STY_FIELDS, Types, read_types
@@ -28,8 +29,7 @@ from kb_builder.terms import (
     Terms,
     Titles,
 )
-from kb_builder.tidy import tidy_column
-from kb_builder.titles import best_titles
+from kb_builder.trie.parallel import ordered_map
 
 DEFAULT_LANGUAGES = ("ENG", "FRE", "SPA")
 _CONSO_FIELDS = 18

@@ -90,7 +90,7 @@ def build_kb(
 
     from kb_builder.build import BuildOptions
     from kb_builder.build import build_kb as build
-    from longbel_cli.kb_tables import build_summary, plan_table, print_parts
+    from longbel_cli.commands.kb_tables import build_summary, plan_table, print_parts
 
     options = BuildOptions(
         source=source, out=out, tokenizers=tuple(tokenizer or ()), preset=preset,

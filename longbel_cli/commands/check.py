@@ -60,7 +60,7 @@ def check(
         )
     resolver = has_code = None
     if kb is not None:
-        from kb_builder.store import KnowledgeBase
+        from kb_builder.store.knowledge_base import KnowledgeBase
 
         base = KnowledgeBase.open(kb)
         resolver = TypeResolver(base.groups, None if type_map is None else load_type_map(type_map))

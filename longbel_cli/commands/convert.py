@@ -42,7 +42,7 @@ def convert(
     """
     from longbel_cli.corpora import WRITERS, Corpus
     from longbel_cli.corpora.converting import convert as write_converted
-    from longbel_cli.corpora.predictions import PredictionIndex
+    from longbel_cli.corpora.prediction_index import PredictionIndex
 
     left_out: list[Problem] = []
 

@@ -100,8 +100,8 @@ def explain(
     The page, like the predictions, holds text of the documents.
     """
     _check_output(out, ansi, json_)
-    from longbel_cli.explain_request import Choice, LinkedRun, Sources, explanations
-    from longbel_cli.predictions import read_predictions
+    from longbel_cli.corpora.predictions import read_predictions
+    from longbel_cli.explaining.selection import Choice, LinkedRun, Sources, explanations
 
     choice = Choice(tuple(mention or ()), tuple(document or ()), below, wrong, top)
     methods = tuple(dict.fromkeys(method or ("gradient",)))
@@ -112,7 +112,7 @@ def explain(
         tuple(corpus or ()), format, model, kb, context_format, language, device, dtype
     )
 
-    from longbel_cli.explainer import Explainer, ExplainOptions
+    from longbel_cli.explaining.explainer import Explainer, ExplainOptions
     from longbel_cli.progress import Progress
 
     options = ExplainOptions(methods, ranks, versus, steps, baseline, max_batch_tokens, path)
@@ -156,7 +156,7 @@ def _print(explanation: Any, ansi: bool, json_: bool) -> None:
     elif ansi:
         import os
 
-        from longbel_cli.terminal import ansi as coloured
+        from longbel_cli.explaining.terminal import ansi as coloured
 
         print(coloured(explanation, colour=not os.environ.get("NO_COLOR")) + "\n", flush=True)
 
@@ -166,8 +166,8 @@ def _dumps(numbers: Any) -> str:
 
 
 def _write(made: list[Any], out: Path) -> None:
+    from longbel_cli.explaining.html import html_page
     from longbel_cli.pages import write_page
-    from longbel_cli.render import html_page
 
     page = html_page(made)
     if str(out) == "-":

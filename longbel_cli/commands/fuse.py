@@ -29,7 +29,7 @@ def fuse(
     quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
 ) -> None:
     """Reciprocal rank fusion: score = sum of weight / (60 + rank), candidates by code."""
-    from longbel_cli.fused_file import fuse_files
+    from longbel_cli.linking.fused_file import fuse_files
 
     def say(note: str) -> None:
         if not quiet:

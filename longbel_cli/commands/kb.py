@@ -27,8 +27,8 @@ def info(kb: _KB, as_json: _JSON = False) -> None:
     """Print counts, options, hashes and the licence line."""
     import json
 
-    from kb_builder.store import KnowledgeBase
-    from longbel_cli.kb_tables import info_tables, print_parts
+    from kb_builder.store.knowledge_base import KnowledgeBase
+    from longbel_cli.commands.kb_tables import info_tables, print_parts
 
     base = KnowledgeBase.open(kb)
     tries = sorted((kb / "tries").glob("*.parquet"))
@@ -54,9 +54,9 @@ def search(
     """
     import json
 
-    from kb_builder.lookup import look_up
-    from kb_builder.store import KnowledgeBase
-    from longbel_cli.kb_tables import decisions_table, hits_table, print_parts
+    from kb_builder.store.knowledge_base import KnowledgeBase
+    from kb_builder.store.lookup import look_up
+    from longbel_cli.commands.kb_tables import decisions_table, hits_table, print_parts
 
     found = look_up(KnowledgeBase.open(kb), text, group, limit)
     if as_json:

@@ -15,11 +15,11 @@ import typer
 from kb_builder.errors import LongbelError
 
 if TYPE_CHECKING:
-    from kb_builder.store import KnowledgeBase
-    from longbel_cli.job import CorpusReader, JobOptions, Outcome
-    from longbel_cli.linker import Linker
-    from longbel_cli.linking import EntityLinker
-    from longbel_cli.run import StopSignals
+    from kb_builder.store.knowledge_base import KnowledgeBase
+    from longbel_cli.linking.job import CorpusReader, JobOptions, Outcome
+    from longbel_cli.linking.linker import Linker
+    from longbel_cli.linking.protocols import EntityLinker
+    from longbel_cli.runs.run import StopSignals
 
 QUARANTINED = 5
 # Flags that not every linker takes, by the names of their parameters.
@@ -136,11 +136,11 @@ def link(
 
     The same command after a stop or a crash goes on where it was.
     """
-    from longbel_cli.baselines import BASELINES, BaselineOptions, open_baseline
     from longbel_cli.corpora.resolve import load_type_map
-    from longbel_cli.job import CorpusOptions, CorpusReader, JobOptions
-    from longbel_cli.linker import Linker, LinkOptions
-    from longbel_cli.run import StopSignals, parse_duration, shard_of, spool
+    from longbel_cli.linking.baselines import BASELINES, BaselineOptions, open_baseline
+    from longbel_cli.linking.job import CorpusOptions, CorpusReader, JobOptions
+    from longbel_cli.linking.linker import Linker, LinkOptions
+    from longbel_cli.runs.run import StopSignals, parse_duration, shard_of, spool
 
     tell = _teller(quiet)
     _check_choices(on_error, unknown_group, dtype, linker)
@@ -207,7 +207,7 @@ def link(
 def _dropped_if_refused(spooled: Path) -> Iterator[None]:
     """Take saved standard input away where the block is refused: nothing goes on with it, and its
     text is to lie nowhere without need."""
-    from longbel_cli.run import Stopped, drop_unused
+    from longbel_cli.runs.run import Stopped, drop_unused
 
     try:
         yield
@@ -220,7 +220,7 @@ def _dropped_if_refused(spooled: Path) -> Iterator[None]:
 def _print_plans(
     linkers: Sequence[EntityLinker], reader: CorpusReader, options: JobOptions
 ) -> None:
-    from longbel_cli.plan import plan, plan_lines
+    from longbel_cli.linking.plan import plan, plan_lines
 
     for one in linkers:
         if len(linkers) > 1:
@@ -240,10 +240,10 @@ def _teller(quiet: bool) -> Tell:
 
 
 def _check_choices(on_error: str, unknown_group: str, dtype: str, linker: str) -> None:
-    from longbel_cli.baselines import BASELINES
     from longbel_cli.corpora.resolve import UNKNOWN
-    from longbel_cli.job import ON_ERROR
-    from longbel_cli.linker import NAME
+    from longbel_cli.linking.baselines import BASELINES
+    from longbel_cli.linking.job import ON_ERROR
+    from longbel_cli.linking.linker import NAME
 
     for flag, value, choices in (
         ("--on-error", on_error, ON_ERROR),
@@ -257,7 +257,7 @@ def _check_choices(on_error: str, unknown_group: str, dtype: str, linker: str) -
 
 def _check_flags(context: typer.Context, linker: str) -> None:
     """Refuse flags of the command line that mean nothing to this linker."""
-    from longbel_cli.baselines import BASELINES
+    from longbel_cli.linking.baselines import BASELINES
 
     taken = BASELINES[linker].flags if linker in BASELINES else {*LINKER_FLAGS} - {"pooling"}
     for name in LINKER_FLAGS:
@@ -271,7 +271,7 @@ def _check_flags(context: typer.Context, linker: str) -> None:
 
 def _knowledge_base(kb: Path | None, tell: Tell) -> KnowledgeBase:
     """The KB directory, else the bundled sample."""
-    from kb_builder.store import KnowledgeBase
+    from kb_builder.store.knowledge_base import KnowledgeBase
     from longbel_cli.sample_paths import sample
 
     if kb is None:
@@ -291,7 +291,7 @@ def _model_and_kb(model: str | None, kb: Path | None, tell: Tell) -> tuple[str, 
         tell("no --model: using the bundled sample model")
         return str(sample("model")), kb
     if kb is None:
-        from longbel_cli.checkpoint import model_folder
+        from longbel_cli.model.checkpoint import model_folder
 
         folder = model_folder(model)  # of a hub id: its files say whether they bring names
         if not (folder / "text_to_code.json").exists():
@@ -339,7 +339,7 @@ def _run(
 ) -> int:
     """Link into one run, or one for each linker which are then fused; how many were left out, 0
     where an earlier call has finished all and told so."""
-    from longbel_cli.job import LinkJob, survey_if_new
+    from longbel_cli.linking.job import LinkJob, survey_if_new
 
     stop.check()
     each = [options]
@@ -365,8 +365,8 @@ def _run(
 def _make_way(outs: Sequence[Path], reader: CorpusReader, options: JobOptions, tell: Tell) -> None:
     """Refuse, or move aside, what lies where the fusion of `outs` is to be, but for an earlier
     fusion of them and what `--overwrite` replaces."""
-    from longbel_cli.run import set_run_aside
     from longbel_cli.runs.layout import Layout
+    from longbel_cli.runs.run import set_run_aside
 
     run = Layout(options.out).configuration
     if _is_fusion_of(outs, options.out) or not (options.out.exists() or run.exists()):
@@ -407,7 +407,7 @@ def _is_fusion_now(outs: Sequence[Path], fused: Path) -> bool:
 def _systems(fused: Path) -> list[dict[str, Any]]:
     """What a fusion's record says of the files that were fused."""
     from longbel_cli.runs.files import read_json
-    from longbel_cli.signature import fusion_record_path
+    from longbel_cli.scoring.signature import fusion_record_path
 
     record = read_json(fusion_record_path(fused)) or {}
     systems: list[dict[str, Any]] = record.get("fusion", {}).get("systems", [])
@@ -415,8 +415,8 @@ def _systems(fused: Path) -> list[dict[str, Any]]:
 
 
 def _fuse(outs: list[Path], options: JobOptions, tell: Tell) -> None:
-    from longbel_cli.fused_file import fuse_files
-    from longbel_cli.signature import fusion_record_path
+    from longbel_cli.linking.fused_file import fuse_files
+    from longbel_cli.scoring.signature import fusion_record_path
 
     if not any(out.stat().st_size for out in outs):
         options.out.write_bytes(b"")
@@ -433,7 +433,7 @@ def _fuse(outs: list[Path], options: JobOptions, tell: Tell) -> None:
 
 
 def _to_stdout(linker: EntityLinker, reader: CorpusReader, options: JobOptions, tell: Tell) -> int:
-    from longbel_cli.job import link_to_stream
+    from longbel_cli.linking.job import link_to_stream
 
     outcome = link_to_stream(linker, reader, options, print, lambda p: tell(p.message))
     _tell_outcome(outcome, options.out, tell)

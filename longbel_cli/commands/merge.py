@@ -21,7 +21,7 @@ def merge(
     import json
     from dataclasses import asdict
 
-    from longbel_cli.run import merge_run
+    from longbel_cli.runs.run import merge_run
 
     finished = merge_run(out)
     if json_output:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from longbel_cli.evaluation import Evaluation, ScoreRequest
-    from longbel_cli.score_tables import Table
+    from longbel_cli.scoring.evaluation import Evaluation, ScoreRequest
+    from longbel_cli.scoring.tables import Table
 
 
 def score(
@@ -73,8 +73,8 @@ def score(
     """Score predictions: Recall@k with intervals over documents, by group and other partitions."""
     import json
 
-    from longbel_cli.evaluation import ScoreRequest, evaluate_files
-    from longbel_cli.metrics import ScoreOptions
+    from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files
+    from longbel_cli.scoring.metrics import ScoreOptions
 
     request = ScoreRequest(
         predictions=predictions,
@@ -93,7 +93,7 @@ def score(
         check_page_path(report)
     evaluation = evaluate_files(request, _silent if quiet else _say)
     if report is not None:
-        from longbel_cli.score_report import write_report
+        from longbel_cli.scoring.report import write_report
 
         write_report(evaluation, report)
     if as_json:
@@ -104,7 +104,7 @@ def score(
 
 
 def _tables(evaluation: Evaluation, shown: list[str], form: str) -> list[Table]:
-    from longbel_cli.score_tables import long_table, score_tables
+    from longbel_cli.scoring.tables import long_table, score_tables
 
     if form == "csv":
         return [long_table(evaluation.first.score)]
@@ -112,7 +112,7 @@ def _tables(evaluation: Evaluation, shown: list[str], form: str) -> list[Table]:
 
 
 def _footer(evaluation: Evaluation, form: str) -> list[str]:
-    from longbel_cli.score_tables import confidence_line, counts_line
+    from longbel_cli.scoring.tables import confidence_line, counts_line
 
     if form == "csv":
         return [evaluation.signature]
@@ -139,7 +139,7 @@ def _ks(text: str) -> tuple[int, ...]:
 def _partitions(by: list[str] | None, request: ScoreRequest) -> list[str]:
     """The partitions to show; checked before anything is read."""
     from kb_builder.errors import LongbelError
-    from longbel_cli.partitions import PARTITIONS
+    from longbel_cli.scoring.partitions import PARTITIONS
 
     given = {None: True, "training": bool(request.train), "kb": request.kb is not None}
     if by is None:
@@ -159,7 +159,7 @@ def _partitions(by: list[str] | None, request: ScoreRequest) -> list[str]:
 
 def _writer(form: str) -> Callable[..., str]:
     from kb_builder.errors import LongbelError
-    from longbel_cli.score_tables import WRITERS
+    from longbel_cli.scoring.tables import WRITERS
 
     if form not in WRITERS:
         raise LongbelError(f"--table: {form!r} is none of {', '.join(WRITERS)}", exit_code=2)

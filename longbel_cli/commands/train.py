@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from longbel_cli.training.loop import Step
+    from longbel_cli.training.optimise.loop import Step
 
 _LOG_SECONDS = 30.0
 _LEFT_OUT = 5
@@ -216,12 +216,12 @@ def train(
     Under `accelerate launch` or torchrun several GPUs share each step.
     """
     from kb_builder.errors import LongbelError
-    from longbel_cli.run import Stopped, StopSignals, parse_duration
+    from longbel_cli.runs.run import Stopped, StopSignals, parse_duration
     from longbel_cli.runs.signals import STOPPED
     from longbel_cli.sample_paths import sample
-    from longbel_cli.train import Computing, Outcome, TrainOptions, Watch
-    from longbel_cli.train import train as run_training
     from longbel_cli.training.folder import RunFolder
+    from longbel_cli.training.train import Computing, Outcome, TrainOptions, Watch
+    from longbel_cli.training.train import train as run_training
 
     logging.basicConfig(format="longbel: %(message)s", level=logging.WARNING)
     # Of several processes the first one speaks.

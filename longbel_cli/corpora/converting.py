@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.predictions import PredictionIndex
+from longbel_cli.corpora.prediction_index import PredictionIndex
 from longbel_cli.corpora.records import OnProblem, Problem, Read
 from longbel_cli.corpora.writing import Answer, Writer, answers_of, new_folder, note
 

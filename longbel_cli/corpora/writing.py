@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora.records import OnProblem, Problem, Read
-from longbel_cli.drafts import draft_name
+from longbel_cli.runs.drafts import draft_name
 from longbel_cli.types import Mention, Prediction
 
 

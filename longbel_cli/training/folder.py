@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.drafts import draft_name, sweep_drafts
 from longbel_cli.runs.claim import acquire
+from longbel_cli.runs.drafts import draft_name, sweep_drafts
 from longbel_cli.runs.files import Files
 from longbel_cli.training.identity import Identity
 

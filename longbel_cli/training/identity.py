@@ -28,8 +28,8 @@ class Inputs:
     @classmethod
     def read(cls, options: TrainOptions) -> Inputs:
         """Read every file of the corpora; LongbelError where something is missing."""
-        from kb_builder.store import KnowledgeBase
-        from longbel_cli.checkpoint import fingerprint_of, model_folder
+        from kb_builder.store.knowledge_base import KnowledgeBase
+        from longbel_cli.model.checkpoint import fingerprint_of, model_folder
 
         return cls(
             KnowledgeBase.open(options.kb).signature,

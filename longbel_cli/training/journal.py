@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from longbel_cli.training.loop import Step
+from longbel_cli.training.optimise.loop import Step
 
 
 class Journal:

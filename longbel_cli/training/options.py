@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora.resolve import UNKNOWN
-from longbel_cli.prompts import PROMPT_FORMATS, PromptFormat, prompt_format
-from longbel_cli.training.fresh import FRESH_SIZES
-from longbel_cli.training.targets import TARGET_RULES
+from longbel_cli.prompting.formats import PROMPT_FORMATS, PromptFormat, prompt_format
+from longbel_cli.training.base.fresh import FRESH_SIZES
+from longbel_cli.training.data.targets import TARGET_RULES
 
 if TYPE_CHECKING:
-    from longbel_cli.training.loop import Step
+    from longbel_cli.training.optimise.loop import Step
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 # Where the names in memory come from: the gold concepts, predictions (the model's own out of

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from kb_builder.publish import put_in_place
-from longbel_cli.drafts import draft_name, sweep_drafts
+from kb_builder.files import put_in_place
+from longbel_cli.runs.drafts import draft_name, sweep_drafts
+from longbel_cli.training.base.start import describe
 from longbel_cli.training.folder import CARD_FILE
 from longbel_cli.training.options import TrainOptions
-from longbel_cli.training.start import describe
 from longbel_cli.version import package_version
 
 

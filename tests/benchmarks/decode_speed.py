@@ -26,13 +26,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from kb_builder.store import KnowledgeBase
-from kb_builder.trie import Trie
-from longbel_cli.checkpoint import Checkpoint
+from kb_builder.store.knowledge_base import KnowledgeBase
+from kb_builder.trie.trie import Trie
 from longbel_cli.corpora import read_corpus
 from longbel_cli.corpora.resolve import TypeResolver, resolve_types
-from longbel_cli.decoders import Beam, Request
-from longbel_cli.linker import Linker, LinkOptions
+from longbel_cli.linking.linker import Linker, LinkOptions
+from longbel_cli.model.checkpoint import Checkpoint
+from longbel_cli.model.decoders import Beam, Request
 from longbel_cli.types import Document, Mention, Passage, Span
 
 _FILLER = """

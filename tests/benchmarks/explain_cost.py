@@ -40,14 +40,14 @@ def _options() -> argparse.Namespace:
 
 
 def _model(folder: str | None, device: str, dtype: str) -> tuple[Any, Any]:
-    from longbel_cli.checkpoint import Checkpoint
-    from longbel_cli.devices import resolve_device
+    from longbel_cli.model.checkpoint import Checkpoint
+    from longbel_cli.model.devices import resolve_device
 
     if folder is not None:
         checkpoint = Checkpoint.open(folder)
         return checkpoint, checkpoint.load_model(device, dtype)
-    from longbel_cli.training.fresh import FRESH_SIZES, fresh_model
-    from tests.explain_cases import checkpoint as small
+    from longbel_cli.training.base.fresh import FRESH_SIZES, fresh_model
+    from tests.support.explain_cases import checkpoint as small
 
     model = fresh_model(FRESH_SIZES["small"], small().tokenizer, 1 << 14, seed=0)
     return small(), model.to(resolve_device(device)).eval()
@@ -55,8 +55,8 @@ def _model(folder: str | None, device: str, dtype: str) -> tuple[Any, Any]:
 
 def _case(checkpoint: Any, tokens: int) -> Any:
     """A case whose prompt has about `tokens` tokens, with ten memory lines."""
-    from longbel_cli.prompts import MemoryLine
-    from tests.explain_cases import make_case, mention_of
+    from longbel_cli.prompting.formats import MemoryLine
+    from tests.support.explain_cases import make_case, mention_of
 
     memory = tuple(
         MemoryLine(f"finding {number}", "DISO", ("Acute renal failure",)) for number in range(10)
@@ -73,8 +73,8 @@ def _case(checkpoint: Any, tokens: int) -> Any:
 
 
 def _rows(checkpoint: Any, model: Any, tokens: int) -> list[list[str]]:
-    from longbel_cli.attribution import Answer, objective_values
-    from longbel_cli.explainer import Explainer, ExplainOptions
+    from longbel_cli.explaining.attribution import Answer, objective_values
+    from longbel_cli.explaining.explainer import Explainer, ExplainOptions
 
     case = _case(checkpoint, tokens)
     ids = checkpoint.encode(case.prompt)

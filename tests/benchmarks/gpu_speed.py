@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from longbel_cli.decoders.attention import ATTENTION
-from longbel_cli.decoders.packed import ARENA_TOKENS, PackedDecoder
+from longbel_cli.model.decoders.attention import ATTENTION
+from longbel_cli.model.decoders.packed import ARENA_TOKENS, PackedDecoder
 from longbel_cli.types import Document
 from tests.benchmarks.decode_speed import Recorder, baseline, documents, nested_tries
 
@@ -43,7 +43,7 @@ TINY = {
 def knowledge_base(work: Path, atoms: int) -> tuple[Path, Path]:
     """A generated KB, and a folder with a tokenizer trained on its names."""
     from kb_builder.build import BuildOptions, build_kb
-    from kb_builder.store import KnowledgeBase
+    from kb_builder.store.knowledge_base import KnowledgeBase
     from tests.benchmarks.kb_generate import generate
     from tests.benchmarks.kb_tokenizers import save_model_folder, trained
 
@@ -69,9 +69,9 @@ def random_linker(kb: Path, tokenizer: Path, shape: dict[str, Any], device: str,
         PreTrainedTokenizerFast,
     )
 
-    from kb_builder.store import KnowledgeBase
-    from longbel_cli.checkpoint import Checkpoint
-    from longbel_cli.linker import Linker, LinkOptions
+    from kb_builder.store.knowledge_base import KnowledgeBase
+    from longbel_cli.linking.linker import Linker, LinkOptions
+    from longbel_cli.model.checkpoint import Checkpoint
     from tests.benchmarks.models import add_marks
 
     fast = PreTrainedTokenizerFast(
@@ -184,7 +184,7 @@ def speed(linker: Any, tries: dict[str, Any], row: Row) -> dict[str, Any]:
 def agreement(device: str, limit: int) -> dict[str, Any]:
     """The sample model on the sample corpus: packed against reference, in float32 and bf16."""
     from longbel_cli.corpora import read_corpus
-    from longbel_cli.linker import Linker
+    from longbel_cli.linking.linker import Linker
     from longbel_cli.sample_paths import sample
 
     found: dict[str, Any] = {}

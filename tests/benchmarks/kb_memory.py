@@ -114,12 +114,12 @@ told(file=file.stat().st_size, seconds=time.perf_counter() - started,
     "arrays, mapped": _PRELUDE
     + """
 import numpy, pyarrow, tokenizers
-from kb_builder.store import KnowledgeBase
-from kb_builder.tokenization import load_tokenizer
-from kb_builder.trie import Trie
+from kb_builder.store.knowledge_base import KnowledgeBase
+from kb_builder.trie.tokenization import load_tokenizer
+from kb_builder.trie.trie import Trie
 tokenizer = load_tokenizer(Path(sys.argv[4]))
 # The hash once before: what it leaves in the allocator is the tokenizer's, not the names'.
-from kb_builder.tokenization import tokenizer_hash
+from kb_builder.trie.tokenization import tokenizer_hash
 tokenizer_hash(tokenizer)
 before, started = resident(), time.perf_counter()
 base = KnowledgeBase.open(folder)
@@ -140,8 +140,8 @@ _SUBSET = (
     + """
 import pyarrow as pa, pyarrow.parquet as pq
 from kb_builder.build import BuildOptions, build_kb
-from kb_builder.store import KnowledgeBase
-from kb_builder.tokenization import AnswerTokenizer, load_tokenizer
+from kb_builder.store.knowledge_base import KnowledgeBase
+from kb_builder.trie.tokenization import AnswerTokenizer, load_tokenizer
 n = int(sys.argv[5])
 big = KnowledgeBase.open(kb_path)
 rows = np.linspace(0, big.n_names - 1, n).astype(np.int64)

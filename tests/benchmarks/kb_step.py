@@ -21,10 +21,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from kb_builder.trie import TokenRuns, Trie, build_trie
-from longbel_cli.decoders.packed import PackedDecoder
-from longbel_cli.decoders.search import BeamSearch, Path, SearchOptions
-from tests.tiny import tiny_model
+from kb_builder.trie.trie import TokenRuns, Trie, build_trie
+from longbel_cli.model.decoders.packed import PackedDecoder
+from longbel_cli.model.decoders.search import BeamSearch, Path, SearchOptions
+from tests.support.tiny import tiny_model
 
 DOCUMENTS, BEAMS, VOCABULARY = 64, 5, 128_256
 

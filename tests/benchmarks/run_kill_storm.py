@@ -24,11 +24,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from longbel_cli.run import merge_run
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.ledger import read_ledger
 from longbel_cli.runs.publish import committed
-from tests.run_driver import Driver, Reference, write_corpus
+from longbel_cli.runs.run import merge_run
+from tests.support.run_driver import Driver, Reference, write_corpus
 
 SHARD_COUNTS = (1, 2, 5)
 

@@ -14,8 +14,8 @@ import json  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from longbel_cli.corpora import Corpus  # noqa: E402
-from longbel_cli.run import RunConfiguration, open_run  # noqa: E402
 from longbel_cli.runs.corpus_source import corpus_source, input_files  # noqa: E402
+from longbel_cli.runs.run import RunConfiguration, open_run  # noqa: E402
 from longbel_cli.types import Candidate, Document, Prediction  # noqa: E402
 
 _IMPORTED = time.perf_counter()

@@ -1,0 +1,231 @@
+"""Rules 3 to 5: one name leads to one concept within a group, and every decision is told.
+
+Works on numbered claims; nothing here knows files or tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kb_builder.rules.casing import all_caps_column, lower_column
+from kb_builder.rules.columns import (
+    distinct,
+    indices_of,
+    is_in,
+    pairs,
+    runs,
+    sorted_texts,
+    starts_of_runs,
+    used,
+)
+from kb_builder.rules.normalise import tidy_column
+from kb_builder.rules.pairs import NOBODY, RULE_NUMBER, Audit, AuditRows, Claims, claims_of, joined
+from kb_builder.rules.titles import best_titles
+from kb_builder.terms import Terms, Titles
+
+
+@dataclass
+class Names:
+    """The names of a knowledge base, sorted by group and name, and how they came about."""
+
+    strings: pa.LargeStringArray  # distinct texts in code-point order
+    kept: Claims
+    preferred: np.ndarray  # bool[n]
+    title: np.ndarray  # int32[n_concepts], index into strings, -1 without
+    claimants: np.ndarray  # bool[n_concepts]: had at least one claim
+    audit: Audit
+    counts: dict[str, int]
+
+    def nameless(self) -> np.ndarray:
+        """Concepts that claimed names and are left without any."""
+        has_name = np.zeros(len(self.title), dtype=bool)
+        has_name[self.kept.concept] = True
+        return np.flatnonzero(self.claimants & ~has_name)
+
+
+@dataclass(frozen=True)
+class _Preferred:
+    """Of each concept the preferred title, as a number of its text (-1: none), and its language."""
+
+    title: np.ndarray  # int32[n_concepts]
+    language: np.ndarray  # int16[n_concepts]
+
+
+def disambiguate(terms: Terms, qualify: bool = False) -> Names:
+    """The names that rules 3 to 5 leave of `terms`; `qualify` keeps every concept reachable."""
+    strings, name, preferred = _number_texts(terms)
+    claims, empty = _written(claims_of(terms, name, len(strings)), strings)
+    del name
+    n_concepts = len(terms.codes)
+    claimants = np.zeros(n_concepts, dtype=bool)
+    claimants[claims.concept] = True
+    audit = AuditRows()
+    audit.add(empty, "empty")
+    counts = {"ambiguous_names": _several_concepts(claims)}
+    if terms.as_they_stand:
+        kept = claims
+    else:
+        kept = _one_concept_a_name(claims, n_concepts, audit, counts)
+        kept = _with_titles(kept, preferred, len(strings), audit, counts)
+        kept = _without_all_caps(kept, strings, n_concepts, audit, counts)
+    names = Names(
+        strings=strings,
+        kept=kept,
+        preferred=preferred.title[kept.concept] == kept.name,
+        title=preferred.title,
+        claimants=claimants,
+        audit=audit.rows(),
+        counts=counts,
+    )
+    if qualify:
+        from kb_builder.rules.qualify import qualified
+
+        names = qualified(names, claims, terms, audit)
+    return names
+
+
+def _number_texts(terms: Terms) -> tuple[pa.LargeStringArray, np.ndarray, _Preferred]:
+    """All distinct texts in code-point order; the terms' names and titles as their numbers."""
+    titles = _preferred_titles(terms.titles)
+    every = pa.chunked_array([*terms.strings.chunks, titles.string], pa.large_string())
+    encoded = every.dictionary_encode()
+    texts = encoded.chunk(0).dictionary if len(every) else titles.string
+    strings, place = sorted_texts(texts)
+    number = place[indices_of(encoded)]
+    n_names = len(number) - len(titles.string)
+    preferred = _Preferred(
+        np.full(len(terms.codes), -1, dtype=np.int32), np.full(len(terms.codes), -1, dtype=np.int16)
+    )
+    written = pc.not_equal(titles.string, "").to_numpy(zero_copy_only=False)
+    preferred.title[titles.concept[written]] = number[n_names:][written]
+    preferred.language[titles.concept[written]] = titles.language[written]
+    return strings, number[:n_names][terms.name], preferred
+
+
+def _preferred_titles(titles: Titles) -> Titles:
+    """Of each concept the best candidate, tidied."""
+    encoded = titles.string.dictionary_encode()
+    string = encoded.indices.to_numpy()
+    best = best_titles(titles.concept, titles.rank, string, titles.language, encoded.dictionary)
+    return Titles(
+        titles.concept[best],
+        tidy_column(titles.string.take(pa.array(best))),
+        titles.rank[best],
+        titles.language[best],
+    )
+
+
+def _written(claims: Claims, strings: pa.LargeStringArray) -> tuple[Claims, Claims]:
+    """Claims to a name, and those of which rule 2 left nothing: the empty text is number 0."""
+    if len(strings) == 0 or strings[0].as_py() != "":
+        return claims, claims.take(np.zeros(0, dtype=np.int64))
+    written = claims.name > 0
+    return claims.take(written), claims.take(~written)
+
+
+def _several_concepts(claims: Claims) -> int:
+    """How many names have several concepts in their group."""
+    _, size = runs(claims.group, claims.name)
+    return int(np.count_nonzero(size > 1))
+
+
+def _one_concept_a_name(
+    claims: Claims, n_concepts: int, audit: AuditRows, counts: dict[str, int]
+) -> Claims:
+    """Rule 3: names of one concept; of one still nameless; the smallest code's."""
+    _, size = runs(claims.group, claims.name)
+    alone = np.repeat(size == 1, size)
+    has_name = np.zeros(n_concepts, dtype=bool)
+    has_name[claims.concept[alone]] = True
+    several = claims.take(~alone)
+    nameless = several.take(~has_name[several.concept])
+    start, size = runs(nameless.group, nameless.name)
+    only = nameless.take(start[size == 1])
+    has_name[only.concept] = True
+    nameless = nameless.take(np.repeat(size > 1, size))
+    nameless = nameless.take(~has_name[nameless.concept])
+    start, _ = runs(nameless.group, nameless.name)
+    smallest = nameless.take(start)
+    counts["unambiguous"] = int(np.count_nonzero(alone))
+    counts["only-nameless"] = only.n
+    counts["smallest-code"] = smallest.n
+    counts["ambiguous_dropped"] = counts["ambiguous_names"] - only.n - smallest.n
+    _audit_several(several, only, smallest, audit)
+    return joined(claims.take(alone), only, smallest)
+
+
+def _audit_several(several: Claims, only: Claims, smallest: Claims, audit: AuditRows) -> None:
+    """Every claim to a name of several concepts, with the concept that has the name now."""
+    start, size = runs(several.group, several.name)
+    name_key = pairs(several.group[start], several.name[start])
+    given_to = np.full(len(start), NOBODY, dtype=np.int32)
+    rule = np.full(len(start), RULE_NUMBER["ambiguous"], dtype=np.int8)
+    for winners, name in ((only, "only-nameless"), (smallest, "smallest-code")):
+        at = np.searchsorted(name_key, pairs(winners.group, winners.name))
+        given_to[at] = winners.concept
+        rule[at] = RULE_NUMBER[name]
+    audit.add_each(several, np.repeat(rule, size), np.repeat(given_to, size))
+
+
+def _with_titles(
+    kept: Claims, preferred: _Preferred, n_texts: int, audit: AuditRows, counts: dict[str, int]
+) -> Claims:
+    """Rule 4: preferred titles that no kept name equals, where their concepts have names."""
+    place = distinct(pairs(kept.group, kept.concept))
+    group, concept = (place >> 32).astype(np.int32), (place & 0xFFFFFFFF).astype(np.int32)
+    claims = Claims(group, preferred.title[concept], concept, preferred.language[concept])
+    claims = claims.take(claims.name >= 0)
+    taken = np.zeros(n_texts, dtype=bool)
+    taken[kept.name] = True
+    exists = taken[claims.name]
+    _audit_existing(claims.take(exists), kept, audit)
+    claims = claims.take(~exists).by_name()
+    start, size = runs(claims.group, claims.name)
+    first = starts_of_runs(claims.group, claims.name)
+    winner = np.repeat(claims.concept[start], size)
+    audit.add(claims.take(~first), "title-smallest-code", winner[~first])
+    added = claims.take(first)
+    counts["titles_added"] = added.n
+    return joined(kept, added).by_name()
+
+
+def _audit_existing(titles: Claims, kept: Claims, audit: AuditRows) -> None:
+    """A title that is a name already, unless it is the concept's own name in that group."""
+    kept_key = pairs(kept.group, kept.name)
+    order = np.argsort(kept_key)
+    kept_key = kept_key[order]
+    wanted = pairs(titles.group, titles.name)
+    place = np.minimum(np.searchsorted(kept_key, wanted), max(kept.n - 1, 0))
+    holder = np.where(kept_key[place] == wanted, kept.concept[order[place]], NOBODY)
+    others = holder != titles.concept
+    audit.add(titles.take(others), "title-exists", holder[others])
+
+
+def _without_all_caps(
+    kept: Claims,
+    strings: pa.LargeStringArray,
+    n_concepts: int,
+    audit: AuditRows,
+    counts: dict[str, int],
+) -> Claims:
+    """Rule 5: an ALL-CAPS name goes where its concept has the same letters in another case."""
+    is_caps = all_caps_column(strings)[kept.name]
+    # Only the names of concepts that have one in capitals need to be looked at.
+    shouting = np.zeros(n_concepts, dtype=bool)
+    shouting[kept.concept[is_caps]] = True
+    at = np.flatnonzero(shouting[kept.concept])
+    names = used(kept.name[at], len(strings))
+    letters = np.full(len(strings), -1, dtype=np.int32)
+    lowered = lower_column(strings.take(pa.array(names)))
+    letters[names] = indices_of(lowered.dictionary_encode())
+    del lowered
+    key, in_caps = pairs(kept.concept[at], letters[kept.name[at]]), is_caps[at]
+    gone = np.zeros(kept.n, dtype=bool)
+    gone[at[in_caps]] = is_in(key[in_caps], key[~in_caps])
+    audit.add(kept.take(gone), "all-caps")
+    counts["all_caps_dropped"] = int(np.count_nonzero(gone))
+    return kept.take(~gone)

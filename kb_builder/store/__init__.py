@@ -1,0 +1,1 @@
+"""The knowledge base directory on disk: opened, looked up, searched."""

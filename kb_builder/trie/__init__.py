@@ -1,0 +1,1 @@
+"""Names as token ids, and the trie over them that decoding walks."""

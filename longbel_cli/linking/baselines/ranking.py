@@ -1,0 +1,263 @@
+"""Linking by the mention alone: names of its semantic group ranked, one candidate a concept.
+
+The engine that `exact`, `tfidf` and `dense` share. Knows no torch; context, memory and prompts
+play no part in it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from kb_builder.errors import LongbelError
+from kb_builder.store.knowledge_base import KnowledgeBase
+from kb_builder.text import clean
+from longbel_cli.linking.engine import Shortening
+from longbel_cli.linking.protocols import Needs, OnPrompt, PageWriter
+from longbel_cli.model.decoders import DecodeStats
+from longbel_cli.types import Candidate, Document, Mention, Prediction
+
+# Distinct mentions ranked together; also how often a run may be stopped inside a window.
+_BATCH = 64
+# Scores this close may be equal as predictions show them.
+ROUNDING = 1e-6
+
+
+class Hit(NamedTuple):
+    """A name, by its row of the names table, and how well it fits; larger is better."""
+
+    score: float
+    row: int
+
+
+class Ranker(ABC):
+    """Links by ranking the names of a stretch of the names table: an `EntityLinker`."""
+
+    name: ClassVar[str]
+
+    def __init__(self, knowledge_base: KnowledgeBase, beams: int = 5) -> None:
+        self.knowledge_base, self.beams = knowledge_base, beams
+
+    @abstractmethod
+    def rank(self, mentions: Sequence[str], rows: range, limit: int) -> list[list[Hit]]:
+        """For each mention (cleaned) the best name of each of the `limit` best concepts."""
+
+    @abstractmethod
+    def prepare(self, rows: range) -> int:
+        """Index those names, if they are not yet; the bytes that the index takes."""
+
+    def weight_bytes(self) -> int:
+        """The memory of a model's weights (loads it)."""
+        return 0
+
+    @property
+    def model_path(self) -> Path | None:
+        return None
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "linker": self.name,
+            "kb": self.knowledge_base.signature,
+            "beams": self.beams,
+            "context_format": "none",
+            "model": "none",
+        }
+
+    def found(self) -> dict[str, Any]:
+        return {}
+
+    def pin_threads(self, threads: int) -> None:  # noqa: B027  # none are used, unless said so
+        """Compute on that many threads from now on, where sums depend on how they are split."""
+
+    def engine(
+        self,
+        beams: int | None = None,
+        token_budget: int | None = None,
+        on_prompt: OnPrompt | None = None,
+    ) -> RankingEngine:
+        """An engine; there are no prompts to tell of and no tokens to budget."""
+        if on_prompt is not None:
+            raise LongbelError(f"the linker {self.name} writes no prompts", exit_code=2)
+        return RankingEngine(self, beams or self.beams)
+
+    def page_writer(self, folder: Path) -> PageWriter:
+        raise LongbelError(f"the linker {self.name} has no saliency to show", exit_code=2)
+
+    def needs(self, documents: Sequence[Document]) -> Needs:
+        """Builds the index of the groups that the documents have."""
+        groups = {mention.semantic_group for one in documents for mention in one.mentions}
+        searched = [rows_to_search(self.knowledge_base, group) for group in sorted(groups)]
+        index = sum(self.prepare(rows) for rows in dict.fromkeys(searched))
+        return Needs(memory_bytes=self.weight_bytes() + index)
+
+
+class Index(Protocol):
+    """What names are found by."""
+
+    @property
+    def n_bytes(self) -> int:
+        """The memory it takes."""
+
+
+AnyIndex = TypeVar("AnyIndex", bound=Index)
+
+
+class IndexedRanker(Ranker, Generic[AnyIndex]):
+    """A ranker that indexes each stretch of rows when it is first searched."""
+
+    def __init__(self, knowledge_base: KnowledgeBase, beams: int = 5) -> None:
+        super().__init__(knowledge_base, beams)
+        self._indexes: dict[range, AnyIndex] = {}
+
+    @abstractmethod
+    def make_index(self, rows: range) -> AnyIndex:
+        """Index those names."""
+
+    def index(self, rows: range) -> AnyIndex:
+        """The index of those names."""
+        if rows not in self._indexes:
+            self._indexes[rows] = self.make_index(rows)
+        return self._indexes[rows]
+
+    def prepare(self, rows: range) -> int:
+        return self.index(rows).n_bytes
+
+
+class RankingEngine:
+    """Links windows of documents, equal mentions of a group together."""
+
+    def __init__(self, ranker: Ranker, beams: int) -> None:
+        self._ranker, self._beams = ranker, beams
+        self._base = ranker.knowledge_base
+        self.token_budget: int | None = None
+        self.shortened: Mapping[str, Shortening] = {}
+        self.decoder_stats = DecodeStats()
+
+    def link_window(
+        self,
+        documents: Sequence[Document],
+        on_step: Callable[[int], None] = lambda finished: None,
+        token_budget: int | None = None,
+    ) -> list[Prediction]:
+        """Predictions of all mentions, in document and mention order."""
+        counts: dict[tuple[str, str], int] = {}
+        for document in documents:
+            for mention in document.mentions:
+                key = _key(mention)
+                counts[key] = counts.get(key, 0) + 1
+        candidates: dict[tuple[str, str], tuple[Candidate, ...]] = {}
+        for keys, found in self._ranked(counts):
+            candidates.update(zip(keys, found, strict=True))
+            finished = sum(counts[key] for key in keys)
+            self.decoder_stats.mentions += finished
+            on_step(finished)
+        return [
+            _prediction(document, mention, candidates[_key(mention)])
+            for document in documents
+            for mention in document.mentions
+        ]
+
+    def _ranked(
+        self, keys: Iterable[tuple[str, str]]
+    ) -> Iterator[tuple[Sequence[tuple[str, str]], list[tuple[Candidate, ...]]]]:
+        """Batches of one group, in the groups' order of appearance, and their candidates."""
+        by_group: dict[str, list[tuple[str, str]]] = {}
+        for key in keys:
+            by_group.setdefault(key[0], []).append(key)
+        for group, of_group in by_group.items():
+            rows = rows_to_search(self._base, group)
+            for start in range(0, len(of_group), _BATCH):
+                batch = of_group[start : start + _BATCH]
+                hits = self._ranker.rank([text for _, text in batch], rows, self._beams)
+                yield batch, [self._candidates(found) for found in hits]
+
+    def _candidates(self, hits: Sequence[Hit]) -> tuple[Candidate, ...]:
+        rows = [hit.row for hit in hits]
+        return tuple(
+            Candidate(rank, code, name, hit.score)
+            for rank, (hit, code, name) in enumerate(
+                zip(hits, self._base.codes_of(rows), self._base.names_of(rows), strict=True), 1
+            )
+        )
+
+
+def _key(mention: Mention) -> tuple[str, str]:
+    """What decides a mention's candidates: its group and its cleaned text."""
+    return mention.semantic_group, clean(mention.text)
+
+
+def _prediction(
+    document: Document, mention: Mention, candidates: tuple[Candidate, ...]
+) -> Prediction:
+    return Prediction(
+        document_id=document.id,
+        mention_id=mention.id,
+        mention=mention.text,
+        semantic_group=mention.semantic_group,
+        spans=mention.spans,
+        candidates=candidates,
+        gold_concept_code=mention.gold_code,
+    )
+
+
+def rows_to_search(base: KnowledgeBase, group: str) -> range:
+    """The names of a group; all names for a group that the knowledge base does not have."""
+    return base.rows_of_group(group) if group in base.groups else range(base.n_names)
+
+
+def folded(text: str) -> str:
+    """The form under which a mention and a name are compared."""
+    return clean(text).casefold()
+
+
+def names_by_block(base: KnowledgeBase, rows: range, size: int) -> Iterator[tuple[int, list[str]]]:
+    """The names of `rows`, `size` at a time, each block with its first row."""
+    for start in range(rows.start, rows.stop, size):
+        yield start, base.names_of(np.arange(start, min(start + size, rows.stop)))
+
+
+def best_names(
+    scores: np.ndarray, concepts: np.ndarray, limit: int, above: float = -np.inf
+) -> list[int]:
+    """Positions of the best name of each of the `limit` best concepts, best first.
+
+    `scores` (float[n]) are compared as predictions show them, with 6 decimals; of equal ones the
+    first stands. Names that do not score more than `above` are left out.
+    """
+    kept = 4 * limit
+    while True:
+        top = _best(scores, kept, above)
+        _, first = np.unique(concepts[top], return_index=True)
+        if len(first) >= limit or len(top) < min(kept, len(scores)) or kept >= len(scores):
+            return [int(position) for position in top[np.sort(first)][:limit]]
+        kept *= 4
+
+
+def _best(scores: np.ndarray, number: int, above: float) -> np.ndarray:
+    """Positions of the best `number` scores, best first."""
+    reached = _reached(scores, number) - ROUNDING
+    chosen = np.flatnonzero(scores >= reached if reached > above else scores > above)
+    shown = np.round(scores[chosen], 6)
+    return chosen[np.lexsort((chosen, -shown))][:number]
+
+
+def _reached(scores: np.ndarray, number: int) -> float:
+    """A score that at least `number` reach: as many stretches of them have one that does."""
+    stretch = len(scores) // (8 * number)
+    if stretch < 2:
+        return -np.inf
+    stretches = scores[: len(scores) // stretch * stretch].reshape(-1, stretch)
+    return float(np.sort(stretches.max(axis=1))[-number])
+
+
+def merged(blocks: Iterable[Sequence[Hit]], concepts: np.ndarray, limit: int) -> list[Hit]:
+    """The best concepts of several blocks' best; of equal scores the first row's."""
+    hits = sorted((hit for block in blocks for hit in block), key=lambda hit: (-hit.score, hit.row))
+    of_concept: dict[int, Hit] = {}
+    for hit in hits:
+        of_concept.setdefault(int(concepts[hit.row]), hit)
+    return list(of_concept.values())[:limit]

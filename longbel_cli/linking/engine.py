@@ -1,0 +1,264 @@
+"""Which mention is next, and what the memory of its document holds. Knows no torch.
+
+A document's mentions are linked in order, since each prompt shows the normalizations before it;
+many documents are under way at once. What is in flight together depends only on the documents of
+the window and on the token budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from kb_builder.errors import LongbelError
+from kb_builder.store.knowledge_base import KnowledgeBase
+from longbel_cli.model.decoders import (
+    MAX_NEW_TOKENS,
+    Beam,
+    Decoder,
+    DecodeStats,
+    OutOfMemoryError,
+    Request,
+)
+from longbel_cli.prompting.formats import (
+    COMPOSITE,
+    DocumentPrompts,
+    MemoryLine,
+    Prompt,
+    PromptFormat,
+    SentenceSplitter,
+)
+from longbel_cli.prompting.truncation import is_long, shortened
+from longbel_cli.types import Candidate, Document, Mention, Prediction
+
+# Tokens that a predicted name adds to its document's prompt, for the estimate of its size.
+_NAME_TOKENS = 12
+# Places in the cache that the beams of an answer take beside their prompt.
+_ANSWER_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """`max_prompt_tokens` is what the model's context leaves beside an answer; `token_budget`
+    bounds the tokens in the cache, prompts and answers, of all documents in flight."""
+
+    form: PromptFormat
+    max_prompt_tokens: int
+    token_budget: int
+
+
+@dataclass(frozen=True)
+class Shortening:
+    """What a document longer than the model's context lost: memory lines left out and mentions
+    whose context was cut to a stretch around them."""
+
+    memory_lines: int = 0
+    contexts: int = 0
+
+
+@dataclass
+class _Flight:
+    """Mentions of a document that are linked one after the other: all of them, where a prompt
+    depends on those before. Memory belongs to this instance, not to the document's id."""
+
+    document: Document
+    prompts: DocumentPrompts
+    mentions: Sequence[Mention]
+    tokens: int
+    memory: list[MemoryLine] = field(default_factory=list)
+    predictions: list[Prediction] = field(default_factory=list)
+    lines_left_out: int = 0
+    contexts_cut: int = 0
+    prompts_shown: list[tuple[Mention, Prompt]] = field(default_factory=list)
+
+    @property
+    def mention(self) -> Mention:
+        return self.mentions[len(self.predictions)]
+
+    @property
+    def done(self) -> bool:
+        return len(self.predictions) == len(self.mentions)
+
+
+class LinkingEngine:
+    """Links windows of documents with a decoder."""
+
+    def __init__(
+        self,
+        knowledge_base: KnowledgeBase,
+        decoder: Decoder,
+        encode: Callable[[Prompt], list[int]],
+        options: EngineOptions,
+        split: SentenceSplitter | None = None,
+        on_prompt: Callable[[Document, Mention, Prompt], None] | None = None,
+    ) -> None:
+        self._knowledge_base, self._decoder, self._encode = knowledge_base, decoder, encode
+        self._options, self._split, self._on_prompt = options, split, on_prompt
+        self.token_budget = options.token_budget
+        self.shortened: dict[str, Shortening] = {}
+        self._flying: dict[int, _Flight] = {}
+
+    @property
+    def decoder_stats(self) -> DecodeStats:
+        """What the decoder has counted so far."""
+        return self._decoder.stats
+
+    def link_window(
+        self,
+        documents: Sequence[Document],
+        on_step: Callable[[int], None] = lambda finished: None,
+        token_budget: int | None = None,
+    ) -> list[Prediction]:
+        """Predictions of all mentions, in document and mention order.
+
+        `on_step` is told after each step of the decoder how many mentions it finished; what it
+        raises ends the window, and the engine is ready for the next. When the device runs out
+        of memory the window starts again with half the budget; `token_budget` then holds what
+        it was linked with, and later windows keep to it. LongbelError, exit code 1, where the
+        device has no memory for a document alone.
+        """
+        self.token_budget = token_budget or self.token_budget
+        while True:
+            self.shortened.clear()
+            self._flying.clear()
+            try:
+                return self._link(documents, on_step)
+            except OutOfMemoryError as error:
+                if len(self._flying) == 1:
+                    (flight,) = self._flying.values()
+                    raise LongbelError(
+                        f"document {flight.document.id}: the device has no memory for it, alone",
+                        "Use a larger device, --dtype bfloat16, or fewer --context-tokens.",
+                        exit_code=1,
+                    ) from error
+                self.token_budget //= 2
+            finally:
+                self._decoder.reset()
+
+    def _link(
+        self, documents: Sequence[Document], on_step: Callable[[int], None]
+    ) -> list[Prediction]:
+        flights = [flight for document in documents for flight in self._flights(document)]
+        # Longest first: the documents that end a window are then short and many.
+        waiting = sorted(
+            (number for number, flight in enumerate(flights) if not flight.done),
+            key=lambda number: (-flights[number].tokens, number),
+        )
+        flying = self._flying
+        while waiting or flying:
+            while waiting and self._fits(flights[waiting[0]]):
+                number = waiting.pop(0)
+                flying[number] = flights[number]
+                self._go_on(number)
+            finished = self._decoder.step() if flying else []
+            for key, beams in finished:
+                assert isinstance(key, int)
+                self._record(flying[key], beams)
+                self._go_on(key)
+            on_step(len(finished))
+        self._tell_prompts(flights)
+        return [prediction for flight in flights for prediction in flight.predictions]
+
+    def _tell_prompts(self, flights: Sequence[_Flight]) -> None:
+        """Once the window is done, so that one linked again tells its prompts once."""
+        if self._on_prompt is not None:
+            for flight in flights:
+                for mention, prompt in flight.prompts_shown:
+                    self._on_prompt(flight.document, mention, prompt)
+
+    def _flights(self, document: Document) -> Iterator[_Flight]:
+        """One for the document; where prompts share neither memory nor context, one a sentence."""
+        prompts = DocumentPrompts(document, self._options.form, self._split)
+        form, limit = self._options.form, self._options.max_prompt_tokens
+        runs: Iterable[Sequence[Mention]] = [document.mentions]
+        if form.memory == "none" and form.context == "sentence":
+            # Mentions of a sentence one after the other: the prompts share what it begins with.
+            runs = (tuple(run) for _, run in groupby(document.mentions, prompts.sentence))
+        for mentions in runs:
+            tokens = 0
+            if mentions:
+                tokens = len(self._encode(prompts.render(mentions[-1], [])))
+            if form.memory != "none":
+                tokens += sum(len(one.text) // 3 + _NAME_TOKENS for one in mentions[:-1])
+            yield _Flight(document, prompts, mentions, min(tokens, limit))
+
+    def _fits(self, flight: _Flight) -> bool:
+        """A document always fits where nothing else is in flight."""
+        together = [*self._flying.values(), flight]
+        tokens = sum(one.tokens + _ANSWER_TOKENS for one in together)
+        return len(together) == 1 or tokens <= self.token_budget
+
+    def _go_on(self, key: int) -> None:
+        """Submit the next mention of what is in flight that a prompt can be made for; where there
+        is none, it has landed.
+
+        A mention that is longer than the model's context gets no candidates.
+        """
+        flight = self._flying[key]
+        while not flight.done:
+            fitting = self._fitting_prompt(flight)
+            if fitting is None:
+                self._record(flight, [])
+                continue
+            prompt, ids = fitting
+            if self._on_prompt is not None:
+                flight.prompts_shown.append((flight.mention, prompt))
+            self._decoder.submit(Request(key, ids, flight.mention.semantic_group))
+            return
+        del self._flying[key]
+        self._decoder.release(key)
+
+    def _fitting_prompt(self, flight: _Flight) -> tuple[Prompt, list[int]] | None:
+        """The prompt, shortened where the model's context demands it; None where the mention
+        alone is longer."""
+        mention, memory, limit = flight.mention, flight.memory, self._options.max_prompt_tokens
+        if not is_long(flight.prompts, limit):
+            prompt = flight.prompts.render(mention, memory)
+            ids = self._encode(prompt)
+            if len(ids) <= limit:
+                return prompt, ids
+        kept = shortened(flight.prompts, mention, memory, self._encode, limit)
+        if self._options.form.memory != "none":
+            flight.lines_left_out += len(memory) - kept.lines
+        flight.contexts_cut += kept.window is not None
+        prompt = flight.prompts.render(mention, memory[len(memory) - kept.lines :], kept.window)
+        ids = self._encode(prompt)
+        return (prompt, ids) if len(ids) <= limit else None
+
+    def _record(self, flight: _Flight, beams: Sequence[Beam]) -> None:
+        mention = flight.mention
+        candidates = tuple(
+            Candidate(rank, *self._code_and_name(beam), beam.score)
+            for rank, beam in enumerate(beams, start=1)
+        )
+        if beams:
+            names = tuple(self._knowledge_base.name(row) for row in beams[0].rows)
+            flight.memory.append(flight.prompts.line(mention, names))
+        flight.predictions.append(
+            Prediction(
+                document_id=flight.document.id,
+                mention_id=mention.id,
+                mention=mention.text,
+                semantic_group=mention.semantic_group,
+                spans=mention.spans,
+                candidates=candidates,
+                gold_concept_code=mention.gold_code,
+            )
+        )
+        if flight.done and (flight.lines_left_out or flight.contexts_cut):
+            before = self.shortened.get(flight.document.id, Shortening())
+            self.shortened[flight.document.id] = Shortening(
+                before.memory_lines + flight.lines_left_out,
+                before.contexts + flight.contexts_cut,
+            )
+
+    def _code_and_name(self, beam: Beam) -> tuple[str, str]:
+        codes = sorted(self._knowledge_base.code(row) for row in beam.rows)
+        names = [self._knowledge_base.name(row) for row in beam.rows]
+        return "+".join(codes), COMPOSITE.join(names)
+
+
+def max_prompt_tokens(context: int) -> int:
+    """Prompt tokens of a model with `context` positions, an answer kept free."""
+    return max(context - MAX_NEW_TOKENS, 1)

@@ -1,0 +1,143 @@
+"""Fuses predictions files into one, with a record beside it of what was fused.
+
+`<out>.fusion.json` lists the inputs, their hashes, weights and runs, so that a score of the fused
+file can say what it is a score of.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kb_builder.errors import LongbelError
+from longbel_cli.corpora.predictions import PredictionFile, distinct_names, read_predictions
+from longbel_cli.linking.fusion import Fused, FusionOptions, fuse
+from longbel_cli.runs.drafts import draft_of
+from longbel_cli.runs.layout import Layout
+from longbel_cli.runs.run import set_run_aside
+from longbel_cli.scoring.signature import KEYS, UNKNOWN, RunFacts, fusion_record_path, run_facts
+from longbel_cli.version import package_version
+
+
+def fuse_files(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    weights: tuple[float, ...] = (),
+    k: int = 60,
+    limit: int | None = None,
+    allow_missing: bool = False,
+    min_score: float | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None],
+) -> int:
+    """Write the fusion of `paths` to `out`; returns the number of mentions. See `fusion.fuse`.
+
+    With `min_score`, `review` says which fused predictions a person should look at. `overwrite`
+    replaces a file; a run under the name is kept aside (`OUT.run.1`).
+    """
+    if str(out) == "-":
+        raise LongbelError(
+            "a fusion keeps a record beside its file", "Give --out a file's name.", exit_code=2
+        )
+    if len(paths) < 2:
+        raise LongbelError("fusion needs at least two predictions files", exit_code=2)
+    if out.is_dir():
+        raise LongbelError(f"{out} is a folder", "Give --out a file's name.", exit_code=2)
+    if out.exists() and not overwrite:
+        raise LongbelError(f"{out} exists", "Replace it with --overwrite.", exit_code=4)
+    run = Layout(out).configuration
+    if run.exists() and not overwrite:
+        raise LongbelError(
+            f"{run.parent}: there is a run of that name",
+            "Choose another --out, or keep the run aside with --overwrite.",
+            exit_code=4,
+        )
+    if not out.parent.is_dir():
+        raise LongbelError(f"{out.parent} is not a folder", "Make it first.", exit_code=2)
+    options = FusionOptions(distinct_names(paths), weights, k, limit, allow_missing)
+    files = [read_predictions(path) for path in paths]
+    for file in files:
+        for note in file.notes:
+            say(note)
+        if not file.has_documents or file.nameless:
+            raise LongbelError(
+                f"{file.path}: fusion needs document and mention ids, the table lacks some",
+                "Mentions are matched by id.",
+            )
+    record = fusion_record(files, options, [run_facts(path) for path in paths])
+    fused = fuse([file.predictions for file in files], options)
+    try:
+        with draft_of(out) as draft, draft_of(fusion_record_path(out)) as beside:
+            count = _write(_marked(fused, min_score), draft)
+            text = json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
+            beside.write_text(text + "\n", encoding="utf-8")
+            if run.exists():  # last: what is refused, or read from the run, leaves it in place
+                set_run_aside(out, notify=say)
+    except OSError as error:
+        raise LongbelError(f"{out}: cannot be written ({error.strerror})") from error
+    say(f"fused {len(files)} predictions of {count} mentions into {out}")
+    return count
+
+
+def _marked(fused: Iterable[Fused], min_score: float | None) -> Iterator[Fused]:
+    for one in fused:
+        if min_score is not None:
+            from longbel_cli.scoring.calibration import mark_review
+
+            one = replace(one, prediction=mark_review(one.prediction, min_score))
+        yield one
+
+
+def _write(all_fused: Iterable[Fused], path: Path) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        for fused in all_fused:
+            line = json.dumps(fused.to_json(), ensure_ascii=False, allow_nan=False)
+            stream.write(line + "\n")
+            count += 1
+        stream.flush()
+        os.fsync(stream.fileno())
+    return count
+
+
+def fusion_record(
+    files: Sequence[PredictionFile], options: FusionOptions, facts: Sequence[RunFacts]
+) -> dict[str, Any]:
+    """What was fused; its configuration has the keys of a run's, for `signature.run_facts`."""
+    combined = RunFacts(
+        kb=_common(fact.kb for fact in facts),
+        model="+".join(dict.fromkeys(fact.model for fact in facts)),
+        beams=_common(fact.beams for fact in facts),
+        context_format="+".join(dict.fromkeys(fact.context_format for fact in facts)),
+        version=package_version("longbel"),
+        linker="+".join(dict.fromkeys(fact.linker for fact in facts)),
+    )
+    return {
+        "configuration": {key: getattr(combined, field) for field, key in KEYS.items()},
+        "fusion": {
+            "k": options.k,
+            "limit": options.limit,
+            "allow_missing": options.allow_missing,
+            "systems": [
+                {
+                    "name": name,
+                    "sha256": file.sha256,
+                    "weight": weight,
+                    "run": fact.to_json(),
+                }
+                for name, file, weight, fact in zip(
+                    options.names, files, options.weights, facts, strict=True
+                )
+            ],
+        },
+    }
+
+
+def _common(values: Any) -> str:
+    distinct = list(dict.fromkeys(values))
+    return distinct[0] if len(distinct) == 1 else "mixed" if distinct else UNKNOWN

@@ -1,0 +1,197 @@
+"""Reciprocal rank fusion of several systems' candidates, mention by mention.
+
+Knows predictions and nothing of files or models: `longbel fuse` and an ensemble run use it alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from kb_builder.errors import LongbelError
+from longbel_cli.corpora.predictions import normalized_code
+from longbel_cli.types import Candidate, Prediction, score_json
+
+RANK_CONSTANT = 60
+
+
+class Source(NamedTuple):
+    """Where a fused candidate comes from: a system, and its rank and score there."""
+
+    system: str
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A fused prediction and, candidate by candidate, its sources in the systems' order."""
+
+    prediction: Prediction
+    sources: tuple[tuple[Source, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """A line of preds.jsonl whose beams also have `sources`."""
+        line = self.prediction.to_json()
+        for beam, sources in zip(line["beams"], self.sources, strict=True):
+            beam["sources"] = [
+                {
+                    "system": source.system,
+                    "rank": source.rank,
+                    "beam_score": score_json(source.score),
+                }
+                for source in sources
+            ]
+        return line
+
+
+@dataclass(frozen=True)
+class FusionOptions:
+    """Names and weights of the systems, in order; `limit` candidates are kept (None: all)."""
+
+    names: tuple[str, ...]
+    weights: tuple[float, ...] = ()
+    k: int = RANK_CONSTANT
+    limit: int | None = None
+    allow_missing: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.weights:
+            object.__setattr__(self, "weights", (1.0,) * len(self.names))
+        if len(self.weights) != len(self.names):
+            message = f"{len(self.weights)} weight(s) for {len(self.names)} system(s)"
+            raise LongbelError(message, "Give one a system, in their order.", exit_code=2)
+        if not all(math.isfinite(weight) and weight > 0 for weight in self.weights):
+            raise LongbelError("weights must be finite and above 0", exit_code=2)
+        if self.k < 0 or (self.limit is not None and self.limit < 1):
+            raise LongbelError("k must not be negative, and at least 1 candidate kept", exit_code=2)
+
+
+def fuse(systems: Sequence[Sequence[Prediction]], options: FusionOptions) -> Iterator[Fused]:
+    """Fuse mention by mention, in the first system's order.
+
+    Raises LongbelError (exit code 4) where systems cover other mentions than the first, unless
+    `allow_missing`: a system that lacks a mention then adds nothing to it.
+    """
+    by_key = [
+        {(prediction.document_id, prediction.mention_id): prediction for prediction in system}
+        for system in systems
+    ]
+    keys = list(dict.fromkeys(key for mentions in by_key for key in mentions))
+    if not options.allow_missing:
+        _refuse_gaps(keys, by_key, options.names)
+    for key in _by_document(keys):
+        yield fuse_mention([mentions.get(key) for mentions in by_key], options)
+
+
+def _refuse_gaps(
+    keys: Sequence[tuple[str, str]],
+    by_key: Sequence[dict[tuple[str, str], Prediction]],
+    names: Sequence[str],
+) -> None:
+    gaps = []
+    for name, mentions in zip(names, by_key, strict=True):
+        lacking = [key for key in keys if key not in mentions]
+        if lacking:
+            gaps.append(f"{name} lacks {len(lacking)} ({lacking[0][0]}:{lacking[0][1]} the first)")
+    if gaps:
+        raise LongbelError(
+            "the predictions do not cover the same mentions: " + "; ".join(gaps),
+            "Link the same corpus with each system, or fuse what there is with --allow-missing.",
+            exit_code=4,
+        )
+
+
+def _by_document(keys: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    documents: dict[str, list[tuple[str, str]]] = {}
+    for key in keys:
+        documents.setdefault(key[0], []).append(key)
+    for mentions in documents.values():
+        yield from mentions
+
+
+def fuse_mention(predictions: Sequence[Prediction | None], options: FusionOptions) -> Fused:
+    """Fuse one mention's predictions, one a system in order, None where a system has none.
+
+    A code scores the sum of weight / (k + rank) over the systems that have it, ranks by each
+    system's own scores; ties go by the first system's score of the code, then the second's, and
+    so on. Its name is that of its best rank.
+    """
+    present = [prediction for prediction in predictions if prediction is not None]
+    if not present:
+        raise ValueError("no system has the mention")
+    found: dict[str, list[tuple[int, Source, str]]] = {}
+    for position, prediction in enumerate(predictions):
+        for code, rank, candidate in _ranked(prediction):
+            source = Source(options.names[position], rank, candidate.score)
+            found.setdefault(code, []).append((position, source, candidate.concept_name))
+    scores = {
+        # fsum rounds once, so that the same ranks in another order are a tie.
+        code: math.fsum(
+            options.weights[position] / (options.k + source.rank) for position, source, _ in places
+        )
+        for code, places in found.items()
+    }
+    ordered = sorted(found, key=lambda code: (-scores[code], _ties(found[code], predictions), code))
+    candidates = tuple(
+        Candidate(rank, code, _best_name(found[code]), scores[code])
+        for rank, code in enumerate(ordered[: options.limit], start=1)
+    )
+    sources = tuple(
+        tuple(source for _, source, _ in found[candidate.concept_code]) for candidate in candidates
+    )
+    fused = replace(
+        present[0], candidates=candidates, gold_concept_code=_one_gold(present), review=None
+    )
+    return Fused(fused, sources)
+
+
+def _ranked(prediction: Prediction | None) -> Iterator[tuple[str, int, Candidate]]:
+    """A system's codes with their best rank, by its scores; equal scores keep their order."""
+    if prediction is None:
+        return
+    coded = [
+        (code, candidate)
+        for candidate in prediction.candidates
+        if (code := normalized_code(candidate.concept_code))  # no code: no candidate
+    ]
+    coded.sort(key=lambda found: (_descending(found[1].score), found[1].rank))
+    seen: set[str] = set()
+    for rank, (code, candidate) in enumerate(coded, start=1):
+        if code not in seen:
+            seen.add(code)
+            yield code, rank, candidate
+
+
+def _descending(score: float) -> float:
+    return math.inf if math.isnan(score) else -score
+
+
+def _ties(
+    places: Sequence[tuple[int, Source, str]], predictions: Sequence[Prediction | None]
+) -> tuple[float, ...]:
+    scores = [math.inf] * len(predictions)
+    for position, source, _ in places:
+        scores[position] = _descending(source.score)
+    return tuple(scores)
+
+
+def _best_name(places: Sequence[tuple[int, Source, str]]) -> str:
+    return min(places, key=lambda place: (place[1].rank, place[0]))[2]
+
+
+def _one_gold(present: Sequence[Prediction]) -> str | None:
+    golds = {
+        normalized_code(prediction.gold_concept_code)
+        for prediction in present
+        if prediction.gold_concept_code is not None
+    }
+    if len(golds) > 1:
+        first = present[0]
+        raise LongbelError(
+            f"the predictions have another gold for {first.document_id}:{first.mention_id}",
+            "Are they of one version of the corpus?",
+        )
+    return golds.pop() if golds else None

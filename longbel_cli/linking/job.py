@@ -1,0 +1,461 @@
+"""A link job: a corpus read in windows, linked, and committed to a run.
+
+Puts the readers, something that links and a Run together; each of them knows nothing of the
+others. Loads no model before the first window is linked.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from kb_builder.errors import LongbelError
+from longbel_cli.corpora import Corpus, Problem, fail, ignore
+from longbel_cli.corpora.resolve import TypeResolver, resolve_types
+from longbel_cli.linking.prompt_file import PromptFile
+from longbel_cli.linking.protocols import EntityLinker, OnPrompt, PageWriter, WindowEngine
+from longbel_cli.progress import Progress
+from longbel_cli.runs.corpus_source import corpus_source, input_files
+from longbel_cli.runs.layout import Layout
+from longbel_cli.runs.run import Auto, Bounds, Run, RunConfiguration, Shard, StopSignals, open_run
+from longbel_cli.runs.windows import Source, Start, Window, windows
+from longbel_cli.types import Document, Prediction
+
+ON_ERROR = ("fail", "quarantine")
+
+Commit = Callable[[Window, list[str], dict[str, Any]], None]
+"""Takes a window, its lines, and a note of how it was linked."""
+
+
+def _at_least_one(flag: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise LongbelError(f"{flag} {value}: must be at least 1", exit_code=2)
+
+
+def _finite(flag: str, value: float | None) -> None:
+    # NaN differs from itself: a run that has it on record could never be gone on with.
+    if value is not None and not math.isfinite(value):
+        raise LongbelError(f"{flag} {value}: must be a finite number", exit_code=2)
+
+
+def _can_be_made(flag: str, path: Path | None) -> None:
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        wrong = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise LongbelError(f"{flag} {path}: {wrong}", "Name a file in a folder.", exit_code=2)
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """How to read a corpus; what cannot be read is quarantined, or ends the run (`fail`)."""
+
+    paths: tuple[Path, ...]
+    format: str = "auto"
+    type_map: Mapping[str, str] = field(default_factory=dict)
+    on_error: str = "quarantine"
+    unknown_group: str = "error"
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        _at_least_one("--limit", self.limit)
+
+
+@dataclass
+class Survey:
+    """What a first read of the corpus found."""
+
+    documents: int = 0
+    mentions: int = 0
+    by_group: dict[str, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+class CorpusReader:
+    """A corpus whose mentions carry the knowledge base's groups, read from the start or a place."""
+
+    def __init__(
+        self,
+        options: CorpusOptions,
+        groups: Sequence[str],
+        on_warning: Callable[[Problem], None] = ignore,
+    ) -> None:
+        self.options = options
+        self.surveyed: Survey | None = None
+        self._on_warning = on_warning
+        self._resolver = TypeResolver(groups, options.type_map)
+        self._corpus = Corpus(options.paths, options.format, on_warning)
+
+    def survey(self, check: Callable[[], None] = lambda: None) -> Survey:
+        """Read everything once; LongbelError lists every type without a group, with its count.
+        `check` is called at each document and may raise."""
+        survey = Survey()
+        types: dict[str, int] = {}
+        on_problem = fail if self.options.on_error == "fail" else survey.problems.append
+        for _, document in self._corpus.read(on_problem, on_warning=self._on_warning):
+            check()
+            survey.documents += 1
+            survey.mentions += len(document.mentions)
+            for mention in document.mentions:
+                types[mention.entity_type] = types.get(mention.entity_type, 0) + 1
+            if survey.documents == self.options.limit:
+                break
+        if self.options.unknown_group == "error":
+            self._resolver.require(types)
+        for name, count in types.items():
+            group = self._resolver.group(name) or name
+            survey.by_group[group] = survey.by_group.get(group, 0) + count
+        self.surveyed = survey
+        return survey
+
+    def documents(self) -> Iterator[Document]:
+        """All documents that can be read, mentions resolved; what is left out is not told."""
+        for _, document in islice(self._corpus.read(ignore), self.options.limit):
+            yield self._resolved(document, ignore)
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file of the corpus."""
+        return input_files(self._corpus)
+
+    def source(self) -> Source:
+        """As a run reads it."""
+        also = fail if self.options.on_error == "fail" else ignore
+        return corpus_source(self._corpus, self._resolved, also)
+
+    def _resolved(self, document: Document, tell: Callable[[Problem], None]) -> Document:
+        return next(resolve_types([document], self._resolver, self.options.unknown_group, tell))
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """Everything about a job but how to link and what to read."""
+
+    out: Path
+    shard: Shard = field(default_factory=Shard)
+    window_documents: int = 64
+    window_mentions: int = 1000
+    restart: bool = False
+    overwrite: bool = False
+    min_score: float | None = None
+    prompts: Path | None = None
+    stats: Path | None = None
+    saliency: Path | None = None
+    threads: int | None = None
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        _at_least_one("--window", self.window_documents)
+        _at_least_one("--window-mentions", self.window_mentions)
+        _at_least_one("--threads", self.threads)
+        _finite("--min-score", self.min_score)
+        _can_be_made("--prompts", self.prompts)
+        _can_be_made("--stats", self.stats)
+
+    def in_format(self, name: str) -> JobOptions:
+        """The options of one format's run of an ensemble, whose files are its own.
+
+        `min_score` is left to the fusion, since it is about the scores that are fused.
+        """
+        return replace(
+            self,
+            out=self.out.with_suffix(f".{name}.jsonl"),
+            min_score=None,
+            prompts=_labelled(self.prompts, name),
+            stats=_labelled(self.stats, name),
+            saliency=None if self.saliency is None else self.saliency / name,
+        )
+
+    def bounds(self, limit: int | None) -> Bounds:
+        """Where windows are cut in a corpus read to `limit` documents."""
+        return Bounds(self.window_documents, self.window_mentions, limit)
+
+    @property
+    def own_prompts(self) -> Path | None:
+        """The file of prompts of this shard; shards write side by side."""
+        return self._of_shard(self.prompts)
+
+    @property
+    def own_stats(self) -> Path | None:
+        """The file of statistics of this shard."""
+        return self._of_shard(self.stats)
+
+    def _of_shard(self, path: Path | None) -> Path | None:
+        return path if self.shard.count == 1 else _labelled(path, self.shard.name)
+
+
+def _labelled(path: Path | None, label: str) -> Path | None:
+    """`prompts.jsonl` as `prompts.LABEL.jsonl`."""
+    return None if path is None else path.with_suffix(f".{label}{path.suffix}")
+
+
+@dataclass
+class Outcome:
+    """How a job ended: `already` says that an earlier process finished it, `finished` is False
+    while other shards' windows are missing. `quarantined` is of the whole run."""
+
+    already: bool = False
+    finished: bool = False
+    windows: int = 0
+    mentions: int = 0
+    quarantined: int = 0
+    shortened: int = 0
+    seconds: float = 0.0
+    stats: dict[str, Any] | None = None
+
+
+class LinkJob:
+    """Links a corpus into a run. The linker's engine is made only if something is left to do."""
+
+    def __init__(self, linker: EntityLinker, reader: CorpusReader, options: JobOptions) -> None:
+        self._linker, self._reader, self._options = linker, reader, options
+
+    def configuration(self, command: Sequence[str]) -> RunConfiguration:
+        """All that can change predictions, and what else is worth keeping."""
+        linker, reader = self._linker, self._reader.options
+        results = {
+            **linker.settings(),
+            "threads": Auto(default_threads) if self._options.threads is None
+            else self._options.threads,
+            "format": reader.format,
+            "type_map": dict(sorted(reader.type_map.items())),
+            "on_error": reader.on_error,
+            "unknown_group": reader.unknown_group,
+            "min_score": self._options.min_score,
+        }  # fmt: skip
+        free = {
+            "model_path": None if linker.model_path is None else str(linker.model_path),
+            "kb_path": str(linker.knowledge_base.path),
+            "corpus": [str(path) for path in reader.paths],
+            "shard_count": self._options.shard.count,
+        }
+        if self._reader.surveyed is not None:
+            free["documents"] = self._reader.surveyed.documents
+            free["mentions"] = self._reader.surveyed.mentions
+        bounds = self._options.bounds(reader.limit)
+        return RunConfiguration(results, self._reader.files, free, bounds, command)
+
+    def run(
+        self, command: Sequence[str], stop: StopSignals, notify: Callable[[str], None]
+    ) -> Outcome:
+        """Link what is left of the corpus; raises Stopped when `stop` says so."""
+        options = self._options
+        configuration = self.configuration(command)
+        with open_run(
+            options.out,
+            configuration,
+            options.shard,
+            options.restart,
+            options.overwrite,
+            notify=notify,
+        ) as run:
+            stop.release = run.abandon
+            if run.finished is not None:
+                return Outcome(True, True, quarantined=run.finished.quarantined)
+            outcome = self._link(run, stop)
+            finished = run.finish()
+            write_statistics(outcome.stats, options.own_stats)
+            if finished is not None:
+                outcome.finished, outcome.quarantined = True, finished.quarantined
+            return outcome
+
+    def _link(self, run: Run, stop: StopSignals) -> Outcome:
+        self._linker.pin_threads(run.settings["threads"])
+        budget = run.last_note.get("max_batch_tokens", run.settings.get("max_batch_tokens"))
+
+        def make_engine(on_prompt: OnPrompt | None) -> WindowEngine:
+            engine = self._linker.engine(None, budget, on_prompt)
+            run.require(self._linker.found())
+            return engine
+
+        def commit(window: Window, lines: list[str], note: dict[str, Any]) -> None:
+            run.commit(window, lines, note=note)
+
+        return link_windows(
+            run.pending(self._reader.source()),
+            make_engine,
+            commit,
+            self._options,
+            pages=page_writer(self._linker, self._options),
+            go_on=bool(run.records),
+            mentions=run.mentions_left,
+            check=stop.check,
+        )
+
+
+def link_windows(
+    windows: Iterable[Window],
+    make_engine: Callable[[OnPrompt | None], WindowEngine],
+    commit: Commit,
+    options: JobOptions,
+    *,
+    pages: PageWriter | None,
+    go_on: bool = False,
+    mentions: int | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Link and commit window by window; the engine is made once there is one.
+
+    `go_on`: the file of prompts is an earlier process's too. `mentions` is about how many there
+    are to link. `check` is called at each step and may raise.
+    """
+    outcome, engine = Outcome(), None
+    with ExitStack() as stack:
+        prompts = _prompt_file(options.own_prompts, go_on, stack)
+        progress = stack.enter_context(Progress("link", "mention", options.quiet, mentions))
+
+        def on_step(finished: int) -> None:
+            progress.advance(finished)
+            check()
+
+        for window in windows:
+            check()
+            if engine is None:
+                engine = make_engine(None if prompts is None else prompts.add)
+                started = time.perf_counter()
+            predictions = engine.link_window(window.documents, on_step)
+            if pages is not None:  # before the commit: what is not committed is made again
+                pages(window.documents, predictions)
+            lines = [prediction_line(prediction, options.min_score) for prediction in predictions]
+            commit(window, lines, _note(engine))
+            if prompts is not None:
+                prompts.write()
+            outcome.windows += 1
+            outcome.mentions += window.mentions
+            outcome.shortened += len(engine.shortened)
+        if engine is not None:
+            outcome.seconds = time.perf_counter() - started
+            outcome.stats = statistics(engine.decoder_stats, outcome)
+    return outcome
+
+
+def _prompt_file(path: Path | None, go_on: bool, stack: ExitStack) -> PromptFile | None:
+    return None if path is None else stack.enter_context(closing(PromptFile(path, go_on)))
+
+
+def _note(engine: WindowEngine) -> dict[str, Any]:
+    """What a run keeps of how its last window was linked."""
+    note: dict[str, Any] = {}
+    if engine.token_budget is not None:
+        note["max_batch_tokens"] = engine.token_budget
+    if engine.shortened:
+        note["shortened"] = {name: asdict(found) for name, found in engine.shortened.items()}
+    return note
+
+
+def survey_if_new(
+    reader: CorpusReader,
+    outs: Sequence[Path],
+    options: JobOptions,
+    tell: Callable[[str], None],
+    check: Callable[[], None],
+) -> None:
+    """Survey the corpus before a run begins; a run that goes on was surveyed then."""
+    begun = all(Layout(out).configuration.exists() for out in outs)
+    if options.restart or options.overwrite or not begun:
+        survey = reader.survey(check)
+        tell(f"{survey.documents} documents, {survey.mentions} mentions")
+
+
+def prediction_line(prediction: Prediction, min_score: float | None) -> str:
+    """A line of preds.jsonl; with `min_score`, `review` says whether a person should look."""
+    if min_score is not None:
+        from longbel_cli.scoring.calibration import mark_review
+
+        prediction = mark_review(prediction, min_score)
+    return json.dumps(prediction.to_json(), ensure_ascii=False)
+
+
+def page_writer(linker: EntityLinker, options: JobOptions) -> PageWriter | None:
+    """A function that writes the saliency pages of a window, where they were asked for."""
+    return None if options.saliency is None else linker.page_writer(options.saliency)
+
+
+def statistics(stats: Any, outcome: Outcome) -> dict[str, Any]:
+    """The object of `--stats`; model loading is left out."""
+    tokens = stats.prefill_tokens + stats.tree_tokens
+    model, trie = stats.seconds_model, stats.seconds_trie
+    return {
+        "mentions": outcome.mentions,
+        "seconds_total": round(outcome.seconds, 3),
+        "mentions_per_second": round(outcome.mentions / max(outcome.seconds, 1e-9), 3),
+        "prefill_tokens": stats.prefill_tokens,
+        "reused_tokens": stats.reused_tokens,
+        "tree_tokens": stats.tree_tokens,
+        "forwards": stats.forwards,
+        "decode_forwards_per_mention": round(stats.decode_forwards / max(stats.mentions, 1), 3),
+        "forced_token_share": round(stats.forced_tokens / max(stats.tree_tokens, 1), 4),
+        "padding_share": round(stats.padding_tokens / max(tokens, 1), 4),
+        "peak_memory_bytes": peak_memory(),
+        "shortened_documents": outcome.shortened,
+        "seconds": {
+            "model": round(model, 3),
+            "trie": round(trie, 3),
+            "host": round(max(outcome.seconds - model - trie, 0.0), 3),
+        },
+    }
+
+
+def write_statistics(stats: Mapping[str, Any] | None, path: Path | None) -> None:
+    """The file of `--stats`, where one was asked for and something was linked."""
+    if path is not None and stats is not None:
+        path.write_text(json.dumps(stats, indent=2) + "\n", encoding="utf-8")
+
+
+def peak_memory() -> int:
+    """Bytes: of the CUDA device where one is used, else of this process."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def default_threads() -> int:
+    """As many threads as this process may use cores, or as OMP_NUM_THREADS says."""
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    if named.isdigit() and int(named) > 0:
+        return int(named)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def link_to_stream(
+    linker: EntityLinker, reader: CorpusReader, options: JobOptions, write: Callable[[str], None],
+    on_problem: Callable[[Problem], None],
+) -> Outcome:  # fmt: skip
+    """Link without a run: lines go to `write` window by window and cannot be resumed.
+
+    The corpus is read in full first, so that what it lacks is told before the model loads.
+    """
+    quarantined = 0
+
+    def commit(window: Window, lines: list[str], note: dict[str, Any]) -> None:
+        nonlocal quarantined
+        for line in lines:
+            write(line)
+        for problem in window.problems:
+            on_problem(Problem(**problem))
+        quarantined += len(window.problems)
+
+    survey = reader.survey()
+    linker.pin_threads(options.threads or default_threads())
+    outcome = link_windows(
+        windows(reader.source(), options.bounds(reader.options.limit), Start()),
+        lambda on_prompt: linker.engine(on_prompt=on_prompt),
+        commit,
+        options,
+        pages=page_writer(linker, options),
+        mentions=survey.mentions,
+    )
+    write_statistics(outcome.stats, options.stats)
+    outcome.finished, outcome.quarantined = True, quarantined
+    return outcome

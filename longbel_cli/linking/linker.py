@@ -1,0 +1,274 @@
+"""A model and a knowledge base joined: everything that linking needs, for Python and for the CLI.
+
+Weights are loaded when they are first needed, so that all checks come before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kb_builder.errors import LongbelError
+from kb_builder.store.knowledge_base import KnowledgeBase
+from longbel_cli.corpora.bigbio import documents_of
+from longbel_cli.linking.engine import LinkingEngine, max_prompt_tokens
+from longbel_cli.linking.prompted import PromptedLinker
+from longbel_cli.linking.protocols import PageWriter
+from longbel_cli.model.checkpoint import Checkpoint
+from longbel_cli.model.decoders import MAX_NEW_TOKENS
+from longbel_cli.prompting.formats import COMPOSITE, Prompt, prompt_format
+from longbel_cli.runs.configuration import Auto
+from longbel_cli.types import Document, Prediction
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+log = logging.getLogger("longbel")
+
+NAME = "longbel"
+DEFAULT_FORMAT = "hybrid_long"
+DECODERS = ("packed", "reference")
+_WINDOW = 64
+# A pass on a GPU costs as much as many tokens; on a CPU a token costs nearly its share of a pass.
+_CUDA_LOOKAHEAD, _CPU_LOOKAHEAD = 8, 2
+# Where more searches than this share a pass, its cost is little to each of them.
+_CUDA_LOOKAHEAD_SEARCHES, _CPU_LOOKAHEAD_SEARCHES = 128, 8
+
+
+@dataclass(frozen=True)
+class LinkOptions:
+    """How to link. None: `context_format` and `language` as the checkpoint says (else
+    hybrid_long, and no language), `max_batch_tokens` from the memory that is free,
+    `context_tokens` (of prompt and answer together) as many as the model takes."""
+
+    beams: int = 5
+    context_format: str | None = None
+    language: str | None = None
+    composite: bool = False
+    decoder: str = "packed"
+    device: str = "auto"
+    dtype: str = "auto"
+    max_batch_tokens: int | None = None
+    context_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        check_beams(self.beams)
+        if self.decoder not in DECODERS:
+            raise LongbelError(
+                f"unknown decoder {self.decoder!r}", f"Choose {' or '.join(DECODERS)}.", 2
+            )
+        check_batch_tokens(self.max_batch_tokens)
+        if self.context_tokens is not None and self.context_tokens <= MAX_NEW_TOKENS:
+            raise LongbelError(
+                f"--context-tokens {self.context_tokens}: an answer alone may take "
+                f"{MAX_NEW_TOKENS}",
+                exit_code=2,
+            )
+
+
+def check_beams(beams: int) -> None:
+    """LongbelError where that many beams cannot be."""
+    if not 1 <= beams <= 100:
+        raise LongbelError(f"--beams {beams}: not between 1 and 100", exit_code=2)
+
+
+def check_batch_tokens(tokens: int | None) -> None:
+    """LongbelError where nothing would be in flight; None leaves it to the memory."""
+    if tokens is not None and tokens < 1:
+        raise LongbelError("--max-batch-tokens must be at least 1", exit_code=2)
+
+
+class Linker(PromptedLinker[Checkpoint, LinkOptions]):
+    """Links documents: `Linker.load(model, kb)`, then `link` or `sample`."""
+
+    name = NAME
+
+    def __init__(
+        self, checkpoint: Checkpoint, knowledge_base: KnowledgeBase, options: LinkOptions
+    ) -> None:
+        form = options.context_format or checkpoint.context_format or DEFAULT_FORMAT
+        super().__init__(checkpoint, knowledge_base, options, prompt_format(form))
+        self.end_id = checkpoint.end_id(self.form)
+        self.composite_id = checkpoint.mark_id(COMPOSITE) if options.composite else None
+        self._engines: dict[int, LinkingEngine] = {}
+        self._weights: list[PreTrainedModel] = []  # shared between formats; empty until needed
+
+    @classmethod
+    def load(cls, model: str | Path, kb: str | Path | None = None, **options: Any) -> Linker:
+        """A linker from a model folder or hub id and a KB directory (None: the names that a
+        published checkpoint brings along). `options` are those of LinkOptions."""
+        return cls.open(model, kb, LinkOptions(**options))
+
+    @classmethod
+    def open(cls, model: str | Path, kb: str | Path | None, options: LinkOptions) -> Linker:
+        """As `load`, with options that are made already."""
+        checkpoint = Checkpoint.open(model)
+        return cls(checkpoint, open_knowledge_base(kb, checkpoint), options)
+
+    def in_format(self, context_format: str) -> Linker:
+        """The same model and names with another prompt format; weights are shared, once loaded."""
+        options = replace(self.options, context_format=context_format)
+        other = Linker(self.checkpoint, self.knowledge_base, options)
+        other._weights = self._weights
+        return other
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The weights, on their device."""
+        if not self._weights:
+            self._weights.append(
+                self.checkpoint.load_model(self.options.device, self.options.dtype)
+            )
+        return self._weights[0]
+
+    @property
+    def context_tokens(self) -> int:
+        """Most tokens of a prompt and its answer: as asked for, within what the model takes."""
+        return min(self.checkpoint.max_tokens, self.options.context_tokens or sys.maxsize)
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """Most tokens of a prompt: an answer has to follow."""
+        return max_prompt_tokens(self.context_tokens)
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt."""
+        return self.checkpoint.encode(prompt)
+
+    def settings(self) -> dict[str, Any]:
+        """Whatever of it can change predictions; resolving an `Auto` loads the model."""
+        options = self.options
+        return super().settings() | {
+            "composite": options.composite,
+            "context_tokens": self.context_tokens,
+            "decoder": options.decoder,
+            "dtype": Auto(lambda: self.found()["dtype"])
+            if options.dtype == "auto"
+            else options.dtype,
+        }
+
+    def found(self) -> dict[str, Any]:
+        """The device and number type that the model turns out to have (loads it)."""
+        return super().found() | {"dtype": str(self.model.dtype).removeprefix("torch.")}
+
+    def page_writer(self, folder: Path) -> PageWriter:
+        """A function that writes the saliency pages of a window to `folder`."""
+        from longbel_cli.explaining.replay import page_writer
+
+        return page_writer(self, folder)
+
+    @cached_property
+    def trie(self) -> Any:
+        """The names of the knowledge base over this checkpoint's tokens."""
+        return self.knowledge_base.trie(self.checkpoint.tokenizer.backend_tokenizer)
+
+    def decoder(self, beams: int) -> Any:
+        """The beam search asked for (loads the model)."""
+        from longbel_cli.model.decoders.search import SearchOptions
+
+        on_cuda = self.model.device.type == "cuda"
+        options = SearchOptions(
+            end_id=self.end_id,
+            n_beams=beams,
+            max_new_tokens=MAX_NEW_TOKENS,
+            composite_id=self.composite_id,
+            lookahead=_CUDA_LOOKAHEAD if on_cuda else _CPU_LOOKAHEAD,
+            lookahead_searches=_CUDA_LOOKAHEAD_SEARCHES if on_cuda else _CPU_LOOKAHEAD_SEARCHES,
+        )
+        if self.options.decoder == "reference":
+            from longbel_cli.model.decoders.reference import ReferenceDecoder
+
+            return ReferenceDecoder(self.model, self.trie, options)
+        from longbel_cli.model.decoders.packed import PackedDecoder
+
+        return PackedDecoder(self.model, self.trie, options)
+
+    def link(self, documents: Iterable[Document], beams: int | None = None) -> Iterator[Prediction]:
+        """Predictions of all mentions, in document and mention order, a window at a time.
+
+        Entity types are resolved to the knowledge base's groups; LongbelError where one has none.
+        """
+        from longbel_cli.corpora.resolve import TypeResolver, resolve_types
+
+        number = self.options.beams if beams is None else replace(self.options, beams=beams).beams
+        if number not in self._engines:
+            self._engines[number] = self.engine(number)
+        resolver = TypeResolver(self.knowledge_base.groups)
+        window: list[Document] = []
+        for document in resolve_types(documents, resolver):
+            window.append(document)
+            if len(window) == _WINDOW:
+                yield from self._engines[number].link_window(window)
+                window = []
+        yield from self._engines[number].link_window(window)
+
+    def sample(
+        self,
+        bigbio_pages: Sequence[dict[str, Any]],
+        num_beams: int | None = None,
+        with_saliency_maps: bool = False,
+    ) -> Any:
+        """Rows as the published model card shows them: one a mention and beam, best first.
+
+        With `with_saliency_maps`, a pair: the rows, and an explanation of each mention's top beam
+        (`display_saliency_map` shows one).
+        """
+        documents = list(documents_of(bigbio_pages))
+        predictions = list(self.link(documents, num_beams))
+        rows = [
+            {
+                "document_id": prediction.document_id,
+                "mention_id": prediction.mention_id,
+                "mention": prediction.mention,
+                "semantic_group": prediction.semantic_group,
+                "rank": candidate.rank,
+                "pred_concept_name": candidate.concept_name,
+                "pred_concept_code": candidate.concept_code,
+                "beam_score": candidate.score,
+            }
+            for prediction in predictions
+            for candidate in prediction.candidates
+        ]
+        if not with_saliency_maps:
+            return rows
+        from longbel_cli.explaining.replay import saliency_maps
+
+        return rows, list(saliency_maps(self)(documents, predictions))
+
+
+def open_knowledge_base(kb: str | Path | None, checkpoint: Checkpoint) -> KnowledgeBase:
+    """The KB directory, or one built (once, in the user's cache) from the checkpoint's names."""
+    if kb is not None:
+        return KnowledgeBase.open(Path(kb))
+    source = checkpoint.text_to_code
+    if source is None:
+        raise LongbelError(
+            f"{checkpoint.path} brings no text_to_code.json, and no knowledge base was given",
+            "Give --kb KB (`longbel build-kb` makes one).",
+            exit_code=2,
+        )
+    return KnowledgeBase.open(candidate_names_kb(source))
+
+
+def candidate_names_kb(text_to_code: Path) -> Path:
+    """The KB of a published checkpoint's candidate names, built once in the user's cache."""
+    from kb_builder.build import BuildOptions, build_kb
+    from kb_builder.store.knowledge_base import cache_folder
+
+    digest = hashlib.sha256(text_to_code.read_bytes()).hexdigest()[:16]
+    folder = cache_folder() / "kb" / digest
+    if not folder.exists():
+        log.info("building a knowledge base from %s in %s", text_to_code, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            build_kb(BuildOptions(text_to_code, folder))
+        except LongbelError:
+            if not folder.exists():  # else another process was faster
+                raise
+    return folder

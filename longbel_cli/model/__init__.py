@@ -1,0 +1,1 @@
+"""The checkpoint, the device it runs on, and decoding under a trie."""

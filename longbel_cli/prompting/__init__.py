@@ -1,0 +1,1 @@
+"""What the model reads: prompt formats, sentences, truncation to the context."""

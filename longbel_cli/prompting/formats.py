@@ -1,0 +1,394 @@
+"""Prompts: which context is shown, which marks it carries, and how memory is written.
+
+A prompt is a sequence of segments, plain text and the format's own marks, so that a tokenizer
+never takes text for a mark. Knows nothing of models or tokenizers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from kb_builder.errors import LongbelError
+from kb_builder.text import clean
+from longbel_cli.types import Document, Mention, Span
+
+SentenceSplitter = Callable[[str], list[Span]]
+
+
+class Mark(str):
+    """A segment that is one of the format's own tokens."""
+
+    __slots__ = ()
+
+
+OPEN, CLOSE = Mark("["), Mark("]")
+GROUP_OPEN, GROUP_CLOSE = Mark("{"), Mark("}")
+COMPOSITE = Mark("<+>")
+SEPARATOR = Mark("<SEP>")
+Segment = str | Mark
+
+
+class MemoryLine(NamedTuple):
+    """An earlier mention of the same document and the name (composite: names) predicted for it.
+
+    `echo` is what the format repeats of the text before it; `DocumentPrompts.line` fills it in.
+    """
+
+    mention: str
+    semantic_group: str
+    names: tuple[str, ...]
+    echo: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """A context (`document`, `sentence`, `marked_document`, `plain_document`) and a memory
+    (`none`, `section`, `inline`). `end` is the mark that ends an answer; None means the
+    tokenizer's EOS. `echo` is how many characters on both sides of a mention are repeated
+    before it, the mention marked."""
+
+    name: str
+    context: str
+    memory: str
+    end: Mark | None = None
+    echo: int = 0
+
+
+PROMPT_FORMATS = {
+    row.name: row
+    for row in (
+        PromptFormat("short", context="sentence", memory="none"),
+        PromptFormat("hybrid_medium", context="document", memory="none"),
+        PromptFormat("hybrid_short", context="sentence", memory="section"),
+        PromptFormat("hybrid_long", context="document", memory="section"),
+        PromptFormat("long", context="marked_document", memory="inline", end=SEPARATOR),
+        # Not of the publication. Nothing in front of a mention changes with it, so that a
+        # document's prompts share all but their last line; the echo says which mention is meant.
+        PromptFormat("echoed", "plain_document", memory="inline", end=SEPARATOR, echo=60),
+    )
+}
+
+
+def prompt_format(name: str) -> PromptFormat:
+    """The format of that name; LongbelError names the formats there are."""
+    if name not in PROMPT_FORMATS:
+        raise LongbelError(
+            f"unknown context format {name!r}",
+            f"Choose one of {', '.join(PROMPT_FORMATS)}.",
+            exit_code=2,
+        )
+    return PROMPT_FORMATS[name]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered prompt; answers start after its last segment, the group's closing brace.
+
+    `context` is the number of segments that belong to the context section, and `memory` the
+    number after those that belong to the memory section (headings included).
+    """
+
+    segments: tuple[Segment, ...]
+    context: int = 0
+    memory: int = 0
+
+    @property
+    def text(self) -> str:
+        return "".join(self.segments)
+
+    @property
+    def pieces(self) -> list[Segment]:
+        """Marks and the whole text between them, as a tokenizer sees it: sections run together."""
+        return _merge(self.segments)
+
+
+def sentence_splitter(form: PromptFormat, language: str | None) -> SentenceSplitter:
+    """The splitter of a language; LongbelError where `form` needs one and none is known."""
+    from longbel_cli.prompting.sentences import splitter
+
+    if language is None:
+        raise LongbelError(
+            f"the context format {form.name!r} shows sentences and needs the language",
+            "Give --language en, fr or es.",
+            exit_code=2,
+        )
+    return splitter(language)
+
+
+class DocumentPrompts:
+    """The prompts of one document in one format.
+
+    `split` gives the sentence spans of a cleaned passage text; needed by sentence formats only.
+    """
+
+    def __init__(
+        self, document: Document, form: PromptFormat, split: SentenceSplitter | None = None
+    ) -> None:
+        if form.context == "sentence" and split is None:
+            raise LongbelError(
+                f"the context format {form.name!r} shows sentences and needs the language",
+                "Give --language en, fr or es.",
+                exit_code=2,
+            )
+        self.document = document
+        self.form = form
+        self._split = split
+        self._starts = [passage.start for passage in document.passages]
+
+    def render(
+        self,
+        mention: Mention,
+        memory: Sequence[MemoryLine],
+        window: Span | None = None,
+    ) -> Prompt:
+        """The prompt of `mention` after the normalizations in `memory`, oldest first.
+
+        `window` limits the context to a stretch of the document (in document offsets), for
+        documents longer than the model's context.
+        """
+        context = _merge(self._context(mention, window))
+        query: list[Segment] = [
+            *self._echo(mention),
+            OPEN, clean(mention.text), CLOSE, GROUP_OPEN, mention.semantic_group, GROUP_CLOSE,
+        ]  # fmt: skip
+        head: list[Segment] = ["### Context\n", *context]
+        section = _MEMORY_SECTIONS[self.form.memory](memory)
+        segments = (*head, *section, *query)
+        return Prompt(segments, context=len(head), memory=len(section))
+
+    def line(self, mention: Mention, names: tuple[str, ...]) -> MemoryLine:
+        """How the prompts after `mention` remember it, once it was predicted as `names`."""
+        return MemoryLine(mention.text, mention.semantic_group, names, self._echo(mention))
+
+    def _echo(self, mention: Mention) -> tuple[Segment, ...]:
+        """Some words around the mention, which is marked, and a line break."""
+        reach = self.form.echo
+        if not reach:
+            return ()
+        passage = self.document.passages[min(self._passage_at(s.start) for s in mention.spans)]
+        first = min(mention.spans)
+        end = mention.end if mention.end - mention.start <= 3 * reach else first.end
+        start = max(mention.start - reach, passage.start)
+        end = min(end + reach, passage.end)
+        text = passage.text
+        while start > passage.start and not text[start - 1 - passage.start].isspace():
+            start -= 1
+        while end < passage.end and not text[end - passage.start].isspace():
+            end += 1
+        window = Span(start, end)
+        words = _merge(self._marked(self._edges(mention.spans, window), window))
+        if words and not isinstance(words[0], Mark):
+            words[0] = words[0].lstrip()
+        return (*_merge(_rstrip(words)), "\n")
+
+    def _context(self, mention: Mention, window: Span | None) -> list[Segment]:
+        window = self.shown(mention, window)
+        if self.form.context == "plain_document":
+            edges = self._edges((), window)
+        elif self.form.context != "marked_document":
+            edges = self._edges(mention.spans, window)
+        elif window is None:
+            edges = self._whole_edges
+        else:
+            edges = self._edges(self._whole_spans, window)
+        return _rstrip(self._marked(edges, window))
+
+    def shown(self, mention: Mention, window: Span | None) -> Span | None:
+        """The stretch of the document that the format shows of `window`; None: all of it."""
+        if self.form.context == "sentence":
+            return _overlap(self.sentence(mention), window)
+        return window
+
+    def _marked(self, edges: Edges, window: Span | None) -> list[Segment]:
+        """The passages, joined by newlines, with marks at `edges`, cut to `window`."""
+        segments: list[Segment] = []
+        shown = 0
+        for number, passage in enumerate(self.document.passages):
+            span = Span(passage.start, passage.end)
+            if window is not None:
+                span = Span(max(span.start, window.start), min(span.end, window.end))
+                if span.start >= span.end:
+                    continue
+            if shown:
+                segments.append("\n")
+            shown += 1
+            text = self._cleaned[number]
+            position = span.start
+            for place in edges.places(number):
+                segments.append(text[position - passage.start : place - passage.start])
+                segments.extend([CLOSE] * edges.closing[number, place])
+                segments.extend([OPEN] * edges.opening[number, place])
+                position = place
+            segments.append(text[position - passage.start : span.end - passage.start])
+        return segments
+
+    @cached_property
+    def _cleaned(self) -> list[str]:
+        """The passages' texts, once for all prompts of the document."""
+        return [clean(passage.text) for passage in self.document.passages]
+
+    @cached_property
+    def _whole_spans(self) -> list[Span]:
+        return [Span(mention.start, mention.end) for mention in self.document.mentions]
+
+    @cached_property
+    def _whole_edges(self) -> Edges:
+        return self._edges(self._whole_spans, None)
+
+    def _edges(self, spans: Sequence[Span], window: Span | None) -> Edges:
+        """The marks of `spans`; none of a span that the window cuts."""
+        opening: Counter[tuple[int, int]] = Counter()
+        closing: Counter[tuple[int, int]] = Counter()
+        for span in spans:
+            if window is None or (window.start <= span.start and span.end <= window.end):
+                opening[self._passage_at(span.start), span.start] += 1
+                closing[self._passage_at(span.end - 1), span.end] += 1
+        return Edges(opening, closing)
+
+    def _passage_at(self, offset: int) -> int:
+        """The number of the passage that holds `offset`; raises LongbelError if none does."""
+        number = bisect_right(self._starts, offset) - 1
+        if number < 0 or offset >= self.document.passages[number].end:
+            named = "".join(
+                f"mention {mention.id}: "
+                for mention in self.document.mentions
+                if any(span.start <= offset < span.end for span in mention.spans)
+            )
+            raise LongbelError(
+                f"{self.document.source}: document {self.document.id}: {named}"
+                f"offset {offset} lies in no passage",
+                "Run `longbel check` on the corpus to list such mentions.",
+            )
+        return number
+
+    def sentence(self, mention: Mention) -> Span:
+        """The sentence that holds the mention's smallest start, in document offsets."""
+        number = self._passage_at(mention.start)
+        passage = self.document.passages[number]
+        whole = Span(passage.start, passage.end)
+        found = next((span for span in self._sentences(number) if mention.start < span.end), whole)
+        start, end = min(found.start, mention.start), found.end
+        # A fragment may hold white space that its sentence was trimmed of.
+        for span in sorted(mention.spans):
+            if start <= span.start <= end and self._passage_at(span.start) == number:
+                end = max(end, span.end)
+        return Span(start, end)
+
+    def _sentences(self, number: int) -> list[Span]:
+        if number not in self._sentence_spans:
+            self._sentence_spans[number] = self._split_passage(number)
+        return self._sentence_spans[number]
+
+    @cached_property
+    def _sentence_spans(self) -> dict[int, list[Span]]:
+        return {}
+
+    def _split_passage(self, number: int) -> list[Span]:
+        """Sentences of a passage, joined wherever a fragment of any mention would be cut."""
+        assert self._split is not None
+        passage = self.document.passages[number]
+        fragments = [span for mention in self.document.mentions for span in mention.spans]
+        sentences: list[Span] = []
+        for start, end in self._split(clean(passage.text)):
+            start, end = start + passage.start, end + passage.start
+            if sentences and any(span.start < start < span.end for span in fragments):
+                sentences[-1] = Span(sentences[-1].start, end)
+            else:
+                sentences.append(Span(start, end))
+        return sentences
+
+
+@dataclass(frozen=True)
+class Edges:
+    """How many marks open and close at each (passage number, document offset)."""
+
+    opening: Counter[tuple[int, int]]
+    closing: Counter[tuple[int, int]]
+
+    def places(self, passage: int) -> list[int]:
+        """The offsets within a passage that carry marks, ascending."""
+        both = self.opening.keys() | self.closing.keys()
+        return sorted(offset for number, offset in both if number == passage)
+
+
+def _no_memory(memory: Sequence[MemoryLine]) -> list[Segment]:
+    return ["\n\n### Prediction\n"]
+
+
+def _memory_section(memory: Sequence[MemoryLine]) -> list[Segment]:
+    segments: list[Segment] = ["\n\n### Previous Normalizations\n"]
+    for number, line in enumerate(memory):
+        if number:
+            segments.append("\n")
+        segments.extend(_memory_entry(line))
+    if not memory:
+        segments.append("None")
+    segments.append("\n\n### Prediction\n")
+    return segments
+
+
+def _inline_memory(memory: Sequence[MemoryLine]) -> list[Segment]:
+    segments: list[Segment] = ["\n\n### Predictions\n"]
+    for line in memory:
+        segments.extend((*_memory_entry(line), SEPARATOR))
+    return segments
+
+
+def _memory_entry(line: MemoryLine) -> tuple[Segment, ...]:
+    answer: tuple[Segment, ...] = tuple(answer_segments(line.names))
+    mention = clean(line.mention)
+    group = line.semantic_group
+    return (*line.echo, OPEN, mention, CLOSE, GROUP_OPEN, group, GROUP_CLOSE, *answer)
+
+
+_MEMORY_SECTIONS: dict[str, Callable[[Sequence[MemoryLine]], list[Segment]]] = {
+    "none": _no_memory,
+    "section": _memory_section,
+    "inline": _inline_memory,
+}
+
+
+def answer_segments(names: Sequence[str]) -> list[Segment]:
+    """The segments of an answer without its end; several names are joined by the composite mark."""
+    segments: list[Segment] = []
+    for number, name in enumerate(names):
+        if number:
+            segments.append(COMPOSITE)
+        segments.append(f" {name}")
+    return segments
+
+
+def _overlap(span: Span, window: Span | None) -> Span:
+    """The part of `span` inside `window`."""
+    if window is None:
+        return span
+    return Span(max(span.start, window.start), min(span.end, window.end))
+
+
+def _merge(segments: Sequence[Segment]) -> list[Segment]:
+    """Neighbouring pieces of text joined, empty ones left out."""
+    merged: list[Segment] = []
+    for segment in segments:
+        if not segment:
+            continue
+        if merged and not isinstance(segment, Mark) and not isinstance(merged[-1], Mark):
+            merged[-1] = merged[-1] + segment
+        else:
+            merged.append(segment)
+    return merged
+
+
+def _rstrip(segments: Sequence[Segment]) -> list[Segment]:
+    """Trailing white space of a context removed."""
+    stripped = list(segments)
+    while stripped and not isinstance(stripped[-1], Mark):
+        stripped[-1] = stripped[-1].rstrip()
+        if stripped[-1]:
+            break
+        stripped.pop()
+    return stripped

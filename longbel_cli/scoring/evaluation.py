@@ -1,0 +1,229 @@
+"""Scores files: predictions, gold, training corpus and KB in, scores and a signature out.
+
+The one place that knows both the files and the metrics; `longbel score` and a caller from Python
+use it alike. Says what had to be left out through `say`; prints nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kb_builder.errors import LongbelError
+from longbel_cli.corpora.predictions import PredictionFile, distinct_names, read_predictions
+from longbel_cli.scoring.background import kb_facts, training_facts
+from longbel_cli.scoring.calibration import (
+    Calibration,
+    RiskCoverage,
+    Triage,
+    calibration,
+    risk_coverage,
+    top_scores,
+    triage,
+)
+from longbel_cli.scoring.comparison import Difference, compare
+from longbel_cli.scoring.gold import (
+    Joined,
+    align,
+    gold_inside,
+    gold_of_corpus,
+    gold_of_predictions,
+    join,
+)
+from longbel_cli.scoring.metrics import Score, ScoreOptions, intervals_json, score
+from longbel_cli.scoring.partitions import Background
+from longbel_cli.scoring.signature import UNKNOWN, RunFacts, gold_hash, run_facts, short, signature
+from longbel_cli.types import Document
+from longbel_cli.version import package_version
+
+if TYPE_CHECKING:
+    from longbel_cli.corpora import Problem
+
+Say = Callable[[str], None]
+MATCHES = ("exact", "any")
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """What to score, against what, and how."""
+
+    predictions: Path
+    others: tuple[Path, ...] = ()
+    gold: tuple[Path, ...] = ()
+    gold_format: str = "auto"
+    train: tuple[Path, ...] = ()
+    kb: Path | None = None
+    target_precision: float | None = None
+    options: ScoreOptions = field(default_factory=ScoreOptions)
+
+    def __post_init__(self) -> None:
+        problems = [
+            (any(k < 1 for k in self.options.ks) or not self.options.ks, "--k starts at 1"),
+            (self.options.n_boot < 1, "--n-boot must be at least 1"),
+            (self.options.seed < 0, "--seed must not be negative"),
+            (self.options.match not in MATCHES, "--gold-match is exact or any"),
+            (
+                self.target_precision is not None and not 0 < self.target_precision <= 1,
+                "--target-precision is above 0 and at most 1",
+            ),
+        ]
+        for wrong, message in problems:
+            if wrong:
+                raise LongbelError(message, exit_code=2)
+
+
+@dataclass(frozen=True)
+class System:
+    """One scored predictions file."""
+
+    name: str
+    file: PredictionFile
+    joined: Joined
+    score: Score
+    facts: RunFacts
+
+    def to_json(self, differences: Mapping[str, Difference]) -> dict[str, Any]:
+        """A compared system: its own metrics, and the first system's lead over it."""
+        return {
+            "system": self.name,
+            "n_missing": self.score.n_missing,
+            **intervals_json(self.score.overall),
+            "difference": {metric: found.to_json() for metric, found in differences.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that one call of `longbel score` found; the first system is the one asked for.
+
+    `differences` has one entry for each other system: the first's metrics less its own.
+    """
+
+    systems: tuple[System, ...]
+    differences: tuple[dict[str, Difference], ...]
+    calibration: Calibration
+    risk_coverage: RiskCoverage
+    triage: Triage | None
+    background: Background
+    signature: str
+    request: ScoreRequest
+
+    @property
+    def first(self) -> System:
+        return self.systems[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        found = self.first.score.to_json()
+        found["gold_match"] = self.request.options.match
+        found["calibration"] = self.calibration.to_json()
+        found["risk_coverage"] = self.risk_coverage.to_json()
+        if self.triage is not None:
+            found["triage"] = self.triage.to_json()
+        if self.differences:
+            found["paired"] = [
+                system.to_json(differences)
+                for system, differences in zip(self.systems[1:], self.differences, strict=True)
+            ]
+        found["run"] = self.first.facts.to_json()
+        found["signature"] = self.signature
+        return found
+
+
+def evaluate_files(request: ScoreRequest, say: Say) -> Evaluation:
+    """Read, join, score. Raises LongbelError on what cannot be read or has no gold."""
+    paths = (request.predictions, *request.others)
+    files = [read_predictions(path) for path in paths]
+    joined = _joined(files, request, say)
+    for file, found in zip(files, joined, strict=True):
+        for note in (*file.notes, *found.notes):
+            say(note)
+    background = _background(request, joined, say)
+    systems = tuple(
+        System(name, file, found, score(found, request.options, background), run_facts(file.path))
+        for name, file, found in zip(distinct_names(paths), files, joined, strict=True)
+    )
+    if systems[0].score.n_documents == 1:
+        say("one document: resampling it says nothing, the intervals have no width")
+    evaluated = systems[0].score.evaluated
+    scores = top_scores(evaluated)
+    options, target = request.options, request.target_precision
+    others = [system.score.evaluated for system in systems[1:]]
+    return Evaluation(
+        systems,
+        tuple(compare(evaluated, others, options)),
+        calibration(scores, evaluated.right),
+        risk_coverage(scores, evaluated.right),
+        None if target is None else triage(evaluated, scores, target, options.n_boot, options.seed),
+        background,
+        _signature(systems[0], background, request),
+        request,
+    )
+
+
+def _signature(system: System, background: Background, request: ScoreRequest) -> str:
+    facts, kb = system.facts, background.kb
+    if facts.kb == UNKNOWN and kb is not None:
+        facts = replace(facts, kb=short(kb.signature))
+    return signature(
+        facts,
+        gold_hash(system.joined.mentions),
+        request.options.ks,
+        request.options.n_boot,
+        request.options.seed,
+        request.options.match,
+        package_version("longbel"),
+    )
+
+
+# Reading --------------------------------------------------------------------------------------
+
+
+def _joined(files: Sequence[PredictionFile], request: ScoreRequest, say: Say) -> list[Joined]:
+    if request.gold:
+        gold = gold_of_corpus(_read(request.gold, request.gold_format, "gold", say))
+        return [join(gold, file, _same_group(file)) for file in files]
+    inside = [gold_inside(files[0])]
+    for file in files[1:]:
+        if any(prediction.gold_concept_code is not None for prediction in file.predictions):
+            inside.append(gold_inside(file))
+        else:
+            say(f"{file.path}: has no gold; that of {files[0].path} is used")
+            inside.append(join(gold_of_predictions(files[0]), file, _same_group(file)))
+    if len(files) == 1:
+        return inside
+    names = distinct_names([file.path for file in files])
+    return align(list(zip(names, inside, strict=True)))
+
+
+def _read(paths: Sequence[Path], corpus_format: str, role: str, say: Say) -> Iterator[Document]:
+    """The documents of an annotated corpus; what its reader leaves out is said, first of all."""
+    from longbel_cli.corpora import read_corpus
+
+    problems: list[Problem] = []
+    yield from read_corpus(paths, corpus_format, problems.append)
+    if problems:
+        say(
+            f"{len(problems)} document(s) or mention(s) of the {role} corpus left out, the first: "
+            f"{problems[0].message}"
+        )
+
+
+def _same_group(file: PredictionFile) -> Callable[[str, str], bool]:
+    """Whether a corpus's type means a predicted group, by the groups that predictions have."""
+    from longbel_cli.corpora.resolve import TypeResolver
+
+    groups = sorted({prediction.semantic_group for prediction in file.predictions})
+    resolver = TypeResolver(groups)
+    return lambda entity_type, group: resolver.group(entity_type) == group
+
+
+def _background(request: ScoreRequest, joined: Sequence[Joined], say: Say) -> Background:
+    training = kb = None
+    if request.train:
+        training = training_facts(_read(request.train, request.gold_format, "training", say))
+    if request.kb is not None:
+        kb = kb_facts(request.kb, [mention for found in joined for mention in found.mentions])
+    return Background(training, kb)

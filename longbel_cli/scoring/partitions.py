@@ -1,0 +1,175 @@
+"""How mentions are divided: by semantic group, by what recurs, by what training or the KB held.
+
+A partition is a row of `PARTITIONS`: what it needs to know, and a function from the mentions to
+the part that each is in (None: in no part). Reads no file; see `background.py` for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kb_builder.text import clean
+from longbel_cli.scoring.gold import ScoredMention
+from longbel_cli.types import extent
+
+Labels = list[str | None]
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """What a training corpus held: concept codes, and mention texts as `folded` writes them."""
+
+    codes: frozenset[str]
+    mentions: frozenset[str]
+
+
+@dataclass(frozen=True)
+class KbFacts:
+    """What a knowledge base says of the gold codes and of the mentions' texts.
+
+    `groups_of` has the groups of each gold or predicted code that it holds; `codes_of` the codes
+    that a mention's text (`as_kb_name`) names, in each group; `names_of` those codes' names, the
+    preferred ones first.
+    """
+
+    groups_of: Mapping[str, frozenset[str]]
+    codes_of: Mapping[str, Mapping[str, frozenset[str]]]
+    signature: str = ""
+    names_of: Mapping[str, tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class Background:
+    """What is known beside predictions and gold; None where it was not given."""
+
+    training: TrainingFacts | None = None
+    kb: KbFacts | None = None
+
+
+def folded(text: str) -> str:
+    """A mention or a name for comparing: letter case and runs of white space do not count."""
+    return " ".join(text.split()).lower()
+
+
+def as_kb_name(text: str) -> str:
+    """A mention's text for comparing with names, which a knowledge base holds cleaned."""
+    return folded(clean(text))
+
+
+def repeated_concepts(mentions: Sequence[ScoredMention]) -> tuple[tuple[int, ...], ...]:
+    """Positions of the mentions of each concept that recurs in a document, in document order."""
+    groups = _concept_groups(mentions)
+    return tuple(tuple(group) for group in groups if len(group) > 1)
+
+
+def _concept_groups(mentions: Sequence[ScoredMention]) -> list[list[int]]:
+    groups: dict[tuple[str, str], list[int]] = {}
+    for position, mention in enumerate(mentions):
+        groups.setdefault((mention.document_id, mention.gold), []).append(position)
+    for group in groups.values():
+        if len(group) > 1 and all(mentions[position].spans for position in group):
+            group.sort(key=lambda position: extent(mentions[position].spans))
+    return list(groups.values())
+
+
+# The partitions -------------------------------------------------------------------------------
+
+
+def _group(mentions: Sequence[ScoredMention], background: Background) -> Labels:
+    return [mention.semantic_group for mention in mentions]
+
+
+def _recurring(mentions: Sequence[ScoredMention], background: Background) -> Labels:
+    labels: Labels = ["single"] * len(mentions)
+    for group in repeated_concepts(mentions):
+        for position in group:
+            labels[position] = "recurring"
+    return labels
+
+
+def _occurrence(mentions: Sequence[ScoredMention], background: Background) -> Labels:
+    labels: Labels = ["first"] * len(mentions)
+    for group in repeated_concepts(mentions):
+        for position in group[1:]:
+            labels[position] = "later"
+    return labels
+
+
+def _composite(mentions: Sequence[ScoredMention], background: Background) -> Labels:
+    return ["composite" if mention.composite else "simple" for mention in mentions]
+
+
+def _seen(mentions: Sequence[ScoredMention], background: Background) -> Labels:
+    assert background.training is not None
+    codes = background.training.codes
+    return ["seen" if mention.gold in codes else "unseen" for mention in mentions]
+
+
+def _mention_seen(mentions: Sequence[ScoredMention], background: Background) -> Labels:
+    assert background.training is not None
+    texts = background.training.mentions
+    return [
+        None if not mention.mention else "seen" if folded(mention.mention) in texts else "unseen"
+        for mention in mentions
+    ]
+
+
+def _kb_name(mentions: Sequence[ScoredMention], background: Background) -> Labels:
+    assert background.kb is not None
+    codes_of = background.kb.codes_of
+    return [
+        None
+        if not mention.mention
+        else "name"
+        if mention.semantic_group in codes_of.get(as_kb_name(mention.mention), ())
+        else "other"
+        for mention in mentions
+    ]
+
+
+def _ambiguous(mentions: Sequence[ScoredMention], background: Background) -> Labels:
+    assert background.kb is not None
+    codes_of = background.kb.codes_of
+    labels: Labels = []
+    for mention in mentions:
+        groups = codes_of.get(as_kb_name(mention.mention), {}).values()
+        codes = frozenset[str]().union(*groups)
+        labels.append(None if not codes else "ambiguous" if len(codes) > 1 else "unambiguous")
+    return labels
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A way to divide mentions; `order` is that of its parts, where it is not alphabetical."""
+
+    title: str
+    labels: Callable[[Sequence[ScoredMention], Background], Labels]
+    order: tuple[str, ...] = ()
+    needs: str | None = None
+
+    def known(self, background: Background) -> bool:
+        return self.needs is None or getattr(background, self.needs) is not None
+
+
+PARTITIONS = {
+    "group": Partition("semantic group", _group),
+    "recurring": Partition(
+        "gold concept recurs in its document", _recurring, ("recurring", "single")
+    ),
+    "occurrence": Partition(
+        "occurrence of the gold concept in its document", _occurrence, ("first", "later")
+    ),
+    "composite": Partition("gold of several codes", _composite, ("simple", "composite")),
+    "seen": Partition("gold concept in training", _seen, ("seen", "unseen"), "training"),
+    "mention_seen": Partition(
+        "mention's text in training", _mention_seen, ("seen", "unseen"), "training"
+    ),
+    "kb_name": Partition("mention is a KB name of its group", _kb_name, ("name", "other"), "kb"),
+    "ambiguous": Partition(
+        "mention is a KB name of several concepts",
+        _ambiguous,
+        ("ambiguous", "unambiguous"),
+        "kb",
+    ),
+}

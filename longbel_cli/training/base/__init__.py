@@ -1,0 +1,1 @@
+"""The model a training starts from: a checkpoint, LoRA adapters, or from scratch."""

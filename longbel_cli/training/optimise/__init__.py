@@ -1,0 +1,1 @@
+"""The optimisation: steps, state, folds, validation, processes."""

@@ -1,0 +1,1 @@
+"""Synthetic documents made from the names of a knowledge base."""

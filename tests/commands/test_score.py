@@ -1,0 +1,280 @@
+"""`longbel score` and `longbel fuse` from the command line: output, JSON, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from longbel_cli.app import main
+from tests.support.score_cases import prediction, write_predictions
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def longbel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    monkeypatch.delenv("LONGBEL_DEBUG", raising=False)
+
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["longbel", *map(str, arguments)])
+        try:
+            main()
+            code: Any = 0
+        except SystemExit as left:
+            code = left.code or 0
+        return Outcome(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def preds(tmp_path: Path) -> Path:
+    """Six scored mentions, three of them right, and a NO_CODE."""
+    return write_predictions(
+        tmp_path / "preds.jsonl",
+        prediction("a:0", "X", "Y", gold="X"),
+        prediction("a:5", "Y", "X", gold="X"),
+        prediction("a:9", "X", gold="X"),
+        prediction("b:0", "Z", "W", "Y", gold="Y"),
+        prediction("b:3", "Y+X", gold="X+Y"),
+        prediction("b:7", gold="Z"),
+        prediction("b:9", "Q", gold="NO_CODE"),
+    )
+
+
+def test_the_json_object(longbel: Any, preds: Path) -> None:
+    outcome = longbel("score", preds, "--json", "--k", "1,2", "--n-boot", "50")
+    found = json.loads(outcome.out)
+    assert outcome.code == 0
+    assert (found["n_mentions"], found["n_documents"], found["n_no_code"]) == (6, 2, 1)
+    assert found["recall@1"]["value"] == pytest.approx(3 / 6)
+    assert found["recall@2"]["value"] == pytest.approx(4 / 6)
+    assert set(found["recall@1"]) == {"value", "low", "high"}
+    assert found["by"]["group"]["Disorders"]["n"] == 6
+    assert found["by"]["group"]["Disorders"]["recall@1"] == found["recall@1"]
+    assert found["by"]["recurring"]["recurring"]["n"] == 3
+    assert found["signature"].startswith("R@1,2|kb:unknown|model:unknown|beams:unknown|")
+    assert "|boot:50|seed:42|v:" in found["signature"]
+    assert found["consistency"]["n_pairs"] == 3
+    assert set(found["calibration"]) == {"ece", "n", "bins"}
+
+
+def test_the_table_ends_with_the_signature(longbel: Any, preds: Path) -> None:
+    outcome = longbel("score", preds)
+    lines = outcome.out.rstrip("\n").split("\n")
+    assert outcome.code == 0
+    assert lines[-1].startswith("R@1,5|kb:")
+    row = next(line for line in lines if " all " in line)
+    assert "50.0 ±" in row
+    assert "NO_CODE left out: 1" in lines[-3]
+    assert "calibration error" in lines[-2]
+
+
+@pytest.mark.parametrize(
+    ("form", "start", "signature"),
+    [
+        ("markdown", "**Recall", "`R@1,5|"),
+        ("latex", "% Recall", "% R@1,5|"),
+        ("csv", "partition,part,n,", "# R@1,5|"),
+    ],
+)
+def test_other_tables(longbel: Any, preds: Path, form: str, start: str, signature: str) -> None:
+    outcome = longbel("score", preds, "--table", form)
+    assert outcome.out.startswith(start)
+    assert outcome.out.rstrip("\n").split("\n")[-1].startswith(signature)
+
+
+def test_csv_holds_fractions(longbel: Any, preds: Path) -> None:
+    outcome = longbel("score", preds, "--table", "csv")
+    rows = list(csv.DictReader(io.StringIO(outcome.out)))
+    first = next(row for row in rows if row["metric"] == "recall@1")
+    assert (first["partition"], first["part"], first["n"]) == ("all", "all", "6")
+    assert float(first["value"]) == 0.5
+
+
+def test_latex_escapes(longbel: Any, tmp_path: Path) -> None:
+    row = prediction("a:0", "X", gold="X").to_json()
+    row["semantic_group"] = "Chemicals & Drugs_100%"
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    outcome = longbel("score", path, "--table", "latex", "--quiet")
+    assert r"Chemicals \& Drugs\_100\%" in outcome.out
+    assert outcome.err == ""
+
+
+def test_asked_for_partitions_are_shown(longbel: Any, preds: Path) -> None:
+    outcome = longbel("score", preds, "--by", "recurring", "--by", "occurrence,group")
+    for part in ("recurring: single", "occurrence: later", "Disorders"):
+        assert part in outcome.out
+    assert "recurring:" not in longbel("score", preds).out
+
+
+def test_compared_systems(longbel: Any, preds: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in preds.read_text().splitlines()]
+    for row in rows:
+        row["beams"] = []
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = json.loads(longbel("score", preds, "--paired", other, "--json").out)
+    (paired,) = found["paired"]
+    assert paired["system"] == "other.jsonl"
+    assert paired["recall@1"]["value"] == 0.0
+    assert paired["difference"]["recall@1"]["value"] == pytest.approx(0.5)
+    assert 0 < paired["difference"]["recall@1"]["p_randomization"] <= 1
+    assert "lead of preds.jsonl" in longbel("score", preds, "--paired", other).out
+
+
+def test_a_compared_file_without_gold_takes_that_of_the_first(
+    longbel: Any, preds: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in preds.read_text().splitlines()]
+    for row in rows:
+        del row["gold_concept_code"]
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(json.dumps(row) + "\n" for row in rows[:-2]))
+    outcome = longbel("score", preds, "--paired", other, "--json")
+    (paired,) = json.loads(outcome.out)["paired"]
+    assert paired["recall@1"]["value"] == pytest.approx(3 / 6)
+    assert paired["n_missing"] == 1
+    assert "has no gold; that of" in outcome.err
+
+
+def test_a_threshold_for_review(longbel: Any, preds: Path) -> None:
+    outcome = longbel("score", preds, "--target-precision", "0.6", "--json")
+    # All first candidates score 0.9 or are not there: 3 of 5 are right.
+    triage = json.loads(outcome.out)["triage"]
+    assert triage["threshold"] == 0.9
+    assert triage["n_review"] == 1
+    assert "--min-score" in longbel("score", preds, "--target-precision", "0.6").out
+
+
+def test_a_report_is_written_beside_the_table(longbel: Any, preds: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    assert longbel("score", preds, "--report", report).code == 0
+    assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_a_report_replaces_nothing_but_a_report(longbel: Any, preds: Path, tmp_path: Path) -> None:
+    before = preds.read_bytes()
+    outcome = longbel("score", preds, "--report", preds)
+    assert outcome.code == 4
+    assert f"{preds}: is there already and is no page" in outcome.err
+    assert preds.read_bytes() == before
+    report, growing = tmp_path / "report.html", tmp_path / "report.html.part"
+    growing.write_text("another's")
+    report.write_text("<!DOCTYPE html><title>of last week</title>")
+    assert longbel("score", preds, "--report", report).code == 0
+    assert "last week" not in report.read_text(encoding="utf-8")
+    assert growing.read_text() == "another's"
+
+
+def test_json_has_no_numbers_that_json_lacks(longbel: Any, tmp_path: Path) -> None:
+    rows = (prediction("a:0", "X", gold="X", scores=(math.nan,)), prediction("a:1", gold="Y"))
+    path = write_predictions(tmp_path / "p.jsonl", *rows)
+    outcome = longbel("score", path, "--json", "--target-precision", "0.9")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    json.loads(outcome.out, parse_constant=refuse)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--k", "0"], 2, "--k starts at 1"),
+        (["--k", "one"], 2, "'one' is not numbers"),
+        (["--by", "colour"], 2, "no partition 'colour'"),
+        (["--by", "seen"], 2, "--by seen needs --train CORPUS"),
+        (["--by", "ambiguous"], 2, "--by ambiguous needs --kb KB"),
+        (["--n-boot", "0"], 2, "--n-boot"),
+        (["--table", "word"], 2, "'word' is none of rich"),
+        (["--gold-match", "some"], 2, "--gold-match is exact or any"),
+        (["--target-precision", "95"], 2, "--target-precision"),
+        (["--target-precision", "nan"], 2, "--target-precision"),
+        (["--gold", "/nowhere/corpus.jsonl"], 3, "/nowhere/corpus.jsonl"),
+        (["--kb", "/nowhere/kb"], 3, "/nowhere/kb"),
+        (["--paired", "/nowhere/p.jsonl"], 3, "/nowhere/p.jsonl"),
+        (["--report", "/nowhere/report.html"], 3, "cannot be written"),
+        (["--report", "/"], 2, "/: a folder; a page is one file"),
+    ],
+)
+def test_wrong_calls(
+    longbel: Any, preds: Path, arguments: list[str], code: int, message: str
+) -> None:
+    outcome = longbel("score", preds, *arguments)
+    assert outcome.code == code
+    assert message in outcome.err
+    assert outcome.out == ""
+
+
+def test_predictions_without_gold(longbel: Any, tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "p.jsonl", prediction("a:0", "X"))
+    outcome = longbel("score", path)
+    assert outcome.code == 3
+    assert "nothing to score" in outcome.err
+    assert "--gold" in outcome.err
+    assert outcome.out == ""
+
+
+def test_an_empty_code_counts_as_no_prediction(longbel: Any, tmp_path: Path) -> None:
+    path = write_predictions(
+        tmp_path / "p.jsonl", prediction("a:0", "", gold="X"), prediction("a:5", "X", gold="X")
+    )
+    found = json.loads(longbel("score", path, "--json").out)
+    assert (found["n_mentions"], found["n_without_prediction"]) == (2, 1)
+
+
+def test_fuse_then_score(longbel: Any, preds: Path, tmp_path: Path) -> None:
+    out = tmp_path / "fused.jsonl"
+    outcome = longbel("fuse", preds, preds, "--out", out, "--weights", "1,2")
+    assert outcome.code == 0
+    assert "fused 2 predictions of 7 mentions" in outcome.err
+    scored = json.loads(longbel("score", out, "--json").out)
+    assert scored["recall@1"]["value"] == pytest.approx(3 / 6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "at least two"),
+        (["{preds}", "--weights", "1,x"], 2, "--weights"),
+        (["{preds}", "--weights", "1"], 2, "1 weight(s) for 2 system(s)"),
+        (["{preds}", "--weights", "1,nan"], 2, "weights must be finite"),
+        (["/nowhere/p.jsonl"], 3, "/nowhere/p.jsonl"),
+    ],
+)
+def test_wrong_fusions(
+    longbel: Any, preds: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    filled = [argument.format(preds=preds) for argument in arguments]
+    outcome = longbel("fuse", preds, *filled, "--out", tmp_path / "fused.jsonl")
+    assert outcome.code == code
+    assert message in outcome.err
+    assert not (tmp_path / "fused.jsonl").exists()
+
+
+def test_scoring_loads_no_torch(preds: Path) -> None:
+    program = (
+        "import sys; sys.argv = ['longbel', 'score', sys.argv[1], '--json']\n"
+        "from longbel_cli.app import main\n"
+        "main()\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules), 'torch was loaded'\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(preds)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n_mentions"] == 6

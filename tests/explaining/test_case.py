@@ -1,0 +1,379 @@
+"""Prompts mapped back to their document, cut, shortened and rebuilt; token scores added up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kb_builder.errors import LongbelError
+from kb_builder.text import clean
+from longbel_cli.explaining.aggregation import (
+    attribute,
+    attribute_ablation,
+    document_sentences,
+    plain_sentences,
+    spread,
+    words,
+)
+from longbel_cli.explaining.case import (
+    CONTEXT,
+    FRAME,
+    MEMORY,
+    MENTION,
+    Case,
+    candidate_names,
+    fitting,
+    linked_document,
+    memories,
+)
+from longbel_cli.explaining.explainer import TokenPlaces
+from longbel_cli.explaining.explanation import MemoryEntry
+from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts, MemoryLine
+from longbel_cli.types import Document, Mention, Passage, Prediction, Span
+from tests.support.explain_cases import TEXT, checkpoint, make_case, mention_of, prediction_of
+
+
+def parts_of(case: Case) -> dict[int, str]:
+    """The prompt's characters of each part, joined."""
+    found: dict[int, str] = {}
+    for char, part in zip(case.prompt.text, case.map.parts.tolist(), strict=True):
+        found[part] = found.get(part, "") + char
+    return found
+
+
+def test_parts_and_memory_lines_of_a_prompt():
+    case = make_case(
+        text="Fever. High AKI risk.", mention=mention_of("Fever. High AKI risk.", "AKI")
+    )
+    assert case.prompt.text == (
+        "### Context\nFever. High [AKI] risk.\n\n### Previous Normalizations\n"
+        "[Acute kidney injury]{DISO} Acute renal failure\n[gentamicin]{CHEM} Gentamicin\n\n"
+        "### Prediction\n[AKI]{DISO}"
+    )
+    parts = parts_of(case)
+    assert parts[CONTEXT] == "Fever. High  risk."
+    assert parts[MENTION] == "AKI" + "AKIDISO"
+    assert parts[MEMORY] == "Acute kidney injuryDISO Acute renal failuregentamicinCHEM Gentamicin"
+    assert parts[FRAME].startswith("### Context\n[]\n\n### Previous Normalizations\n[]{}")
+    lines = case.map.lines.tolist()
+    first = "".join(c for c, line in zip(case.prompt.text, lines, strict=True) if line == 0)
+    second = "".join(c for c, line in zip(case.prompt.text, lines, strict=True) if line == 1)
+    assert first == "[Acute kidney injury]{DISO} Acute renal failure"
+    assert second == "[gentamicin]{CHEM} Gentamicin"
+
+
+def test_memory_lines_of_composite_and_inline_memory():
+    memory = (MemoryLine("a", "X", ("One", "Two")), MemoryLine("b", "Y", ("Three",)))
+    case = make_case("long", memory=memory)
+    lines = case.map.lines.tolist()
+    texts = [
+        "".join(c for c, line in zip(case.prompt.text, lines, strict=True) if line == number)
+        for number in (0, 1)
+    ]
+    assert texts == ["[a]{X} One<+> Two", "[b]{Y} Three"]
+    assert make_case("hybrid_medium").lines == ()
+
+
+texts = st.text(st.sampled_from("abc []{}\n.\u00a0é𝒳\u202e"), min_size=1, max_size=40).filter(
+    lambda text: text.strip()
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    pieces=st.lists(texts, min_size=1, max_size=3),
+    gaps=st.lists(st.integers(0, 3), min_size=3, max_size=3),
+    form=st.sampled_from(sorted(PROMPT_FORMATS)),
+    data=st.data(),
+)
+def test_every_document_character_of_a_prompt_is_found_where_it_stands(pieces, gaps, form, data):
+    passages, start = [], 0
+    for piece, gap in zip(pieces, gaps, strict=False):
+        passages.append(Passage(piece, start + gap))
+        start = passages[-1].end
+    mentions = []
+    for number in range(data.draw(st.integers(1, 4))):
+        passage = data.draw(st.sampled_from(passages))
+        first = data.draw(st.integers(passage.start, passage.end - 1))
+        last = data.draw(st.integers(first + 1, passage.end))
+        text = passage.text[first - passage.start : last - passage.start]
+        mentions.append(Mention(f"T{number}", (Span(first, last),), text, "G"))
+    document = Document("d", tuple(passages), tuple(mentions))
+    mention = data.draw(st.sampled_from(mentions))
+    memory = (MemoryEntry("T9", MemoryLine("m[", "G", ("N }", "O"))),)
+    around = data.draw(st.none() | st.tuples(st.integers(0, 9), st.integers(0, 9)))
+    window = None  # or the stretch that a document longer than the model's context is cut to
+    if around is not None:
+        window = Span(max(mention.start - around[0], 0), min(mention.end + around[1], start))
+    case = Case(
+        DocumentPrompts(document, PROMPT_FORMATS[form], plain_sentences), mention, memory,
+        prediction_of("d", mention, "N"), (("N",),), window,
+        document_sentences(document, plain_sentences),
+    )  # fmt: skip
+    prompt = case.prompt.text
+    offsets = case.map.offsets
+    assert len(prompt) == len(offsets)
+    shown = offsets[offsets >= 0]
+    assert len(set(shown.tolist())) == len(shown)
+    for char, offset in zip(prompt, offsets.tolist(), strict=True):
+        if offset >= 0:
+            assert char == clean(document.text[offset])
+    if form not in ("short", "hybrid_short") and window is None:
+        # All but trailing blanks is shown.
+        solid = [
+            i for p in passages for i in range(p.start, p.end) if not document.text[i].isspace()
+        ]
+        assert set(solid) <= set(shown.tolist())
+    # Leaving a sentence out leaves every other character and the mention in place.
+    for sentence in case.shown_sentences:
+        left = case.without_sentence(sentence)
+        gone = sum(
+            sentence.start <= offset < sentence.end and not mention.start <= offset < mention.end
+            for offset in shown.tolist()
+        )
+        plain = "".join(s for s in case.prompt.segments if s not in ("[", "]"))
+        plain_left = "".join(s for s in left.segments if s not in ("[", "]"))
+        assert len(plain) - len(plain_left) == gone
+        assert left.segments[left.context :] == case.prompt.segments[case.prompt.context :]
+
+
+def test_leaving_out_a_line_or_a_sentence():
+    case = make_case()
+    assert case.without_line(0).text == case.prompt.text.replace(
+        "[Acute kidney injury]{DISO} Acute renal failure\n", ""
+    )
+    first, _, third, last = case.shown_sentences
+    assert case.without_sentence(first).text == case.prompt.text.replace(
+        "Acute kidney injury (AKI) was found on admission. ", ""
+    )
+    # The mention's own sentence leaves the mention and its marks.
+    assert "gentamicin for seven days. [AKI]Renal function is" in case.without_sentence(third).text
+    assert case.without_sentence(last).text.startswith(
+        "### Context\nAcute kidney injury (AKI) was found on admission. The patient had been given "
+        "gentamicin for seven days. Her [AKI] improved once the drug was stopped. \n\n### Prev"
+    )
+    alone = make_case(memory=case.lines[:1])
+    assert "### Previous Normalizations\nNone\n\n" in alone.without_line(0).text
+
+
+def test_marks_of_other_mentions_go_with_their_sentence():
+    text = "One AKI here. Two COPD there."
+    one, two = mention_of(text, "AKI", id="T1"), mention_of(text, "COPD", id="T2")
+    document = Document("d", (Passage(text),), (one, two))
+    case = Case(
+        DocumentPrompts(document, PROMPT_FORMATS["long"]), two, (), prediction_of("d", two, "N"),
+        (("N",),), None, document_sentences(document, plain_sentences),
+    )  # fmt: skip
+    assert case.prompt.text.startswith("### Context\nOne [AKI] here. Two [COPD] there.\n\n")
+    left = case.without_sentence(case.shown_sentences[0])
+    assert left.text.startswith("### Context\nTwo [COPD] there.\n\n")
+
+
+def test_sentences_cover_passages_without_a_gap():
+    document = Document("d", (Passage("A b. C d.\nE", 0), Passage(" F g! H", 20)), ())
+    assert document_sentences(document, plain_sentences) == (
+        Span(0, 5), Span(5, 10), Span(10, 11), Span(21, 26), Span(26, 27),
+    )  # fmt: skip
+
+
+def test_words_are_words_and_single_marks():
+    document = Document("d", (Passage("L'eau (H2O), 5-FU!", 3),), ())
+    found = [document.text[start:end] for start, end in words(document)]
+    assert found == ["L'eau", "(", "H2O", ")", ",", "5", "-", "FU", "!"]
+
+
+@given(
+    text=st.text(st.sampled_from("ab \n𝒳"), min_size=1, max_size=30),
+    scores=st.lists(st.floats(0, 10), min_size=1, max_size=12),
+    data=st.data(),
+)
+def test_spreading_keeps_the_sum(text, scores, data):
+    places = []
+    for _ in scores:
+        start = data.draw(st.integers(0, len(text) - 1))
+        places.append(Span(start, data.draw(st.integers(start + 1, len(text)))))
+    assert spread(places, scores, text).sum() == pytest.approx(sum(scores))
+
+
+def test_a_token_gives_its_score_to_its_solid_characters():
+    assert spread([Span(0, 3), Span(3, 4), Span(0, 0)], [4.0, 1.0, 9.0], " ab ").tolist() == [
+        0.0, 2.0, 2.0, 1.0,
+    ]  # fmt: skip
+
+
+def test_sums_by_word_sentence_line_and_part():
+    text = "Flu. AKI now."
+    case = make_case(
+        text=text, mention=mention_of(text, "AKI"), memory=(MemoryLine("Flu", "X", ("Influenza",)),)
+    )
+    prompt = case.prompt.text
+    # One token a character, each scored 1, so that sums are numbers of solid characters.
+    places = [Span(number, number + 1) for number in range(len(prompt))]
+    scores = [1.0] * len(prompt)
+    signed = [-1.0] * len(prompt)
+    found = attribute(
+        case, places, scores, signed, method="integrated", rank=1, versus=None, objective=-1.0
+    )
+    assert [(text[slice(*word.span)], word.score, word.signed) for word in found.words] == [
+        ("Flu", 3.0, -3.0), (".", 1.0, -1.0), ("AKI", 3.0, -3.0), ("now", 3.0, -3.0),
+        (".", 1.0, -1.0),
+    ]  # fmt: skip
+    assert [sentence.score for sentence in found.sentences] == [5.0, 8.0]
+    assert [line.score for line in found.memory] == [len("[Flu]{X} Influenza")]
+    assert sum(found.shares.values()) == pytest.approx(1)
+    assert found.shares["mention"] == pytest.approx(len("AKIAKIDISO") / len(prompt))
+    token = found.tokens[prompt.index("now")]
+    assert (token.document, token.part, token.line) == (Span(9, 10), "context", None)
+
+
+def test_special_tokens_belong_to_the_frame():
+    case = make_case()
+    found = attribute(
+        case, [Span(0, 0), Span(12, 17)], [3.0, 1.0], method="gradient", rank=1, versus=None,
+        objective=0.0,
+    )  # fmt: skip
+    assert found.shares == pytest.approx(
+        {"context": 0.25, "memory": 0, "mention": 0, "frame": 0.75}
+    )
+
+
+def test_ablation_shades_the_words_of_a_sentence():
+    case = make_case()
+    changes = [0.5, -0.25, 2.0, 0.0]
+    found = attribute_ablation(case, [1.0, -0.25], changes, rank=1, versus=None, objective=-3.0)
+    by_word = {TEXT[slice(*word.span)]: word.signed for word in found.words}
+    assert (by_word["admission"], by_word["gentamicin"], by_word["improved"]) == (0.5, -0.25, 2.0)
+    mention_word = next(word for word in found.words if word.span == case.mention.spans[0])
+    assert mention_word.score == 0.0
+    assert [line.signed for line in found.memory] == [1.0, -0.25]
+    assert found.shares["memory"] == pytest.approx(1.25 / 4.0)
+
+
+@pytest.mark.parametrize("form", sorted(PROMPT_FORMATS))
+def test_token_places_are_the_tokens_texts(form):
+    case = make_case(form, text=TEXT + " Text <+> <SEP> </s> [x] 𝒳 é 👩‍⚕️ end.")
+    ids = checkpoint().encode(case.prompt)
+    places = TokenPlaces(checkpoint()).of(case.prompt, ids)
+    assert len(places) == len(ids) and places[0] == Span(0, 0)
+    text = case.prompt.text
+    covered = np.zeros(len(text), dtype=bool)
+    for start, end in places:
+        covered[start:end] = True
+    assert all(covered[number] for number, char in enumerate(text) if not char.isspace())
+    mark = next(
+        n for n, place in enumerate(places) if text[slice(*place)] == "}" and n == len(ids) - 1
+    )
+    assert ids[mark] == checkpoint().mark_id("}")
+
+
+NAMES = {"Fever", "High fever", "A<+>B", "A", "B<+>C", "C"}
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "expected"),
+    [
+        ("Fever", "C1", ("Fever",)),
+        ("Fever<+>High fever", "C1+C2", ("Fever", "High fever")),
+        ("A<+>B", "C3", ("A<+>B",)),
+        ("A<+>B<+>C", "C3+C4", ("A", "B<+>C")),
+        ("Fever<+>A<+>B", "C1+C3", ("Fever", "A<+>B")),
+        ("Fever<+>Fever<+>C", "C1+C1+C4", ("Fever", "Fever", "C")),
+        # Two names of one concept: reading predictions makes A of the code A+A.
+        ("Fever<+>High fever", "C1", ("Fever", "High fever")),
+    ],
+)
+def test_names_of_a_candidate(name, code, expected):
+    assert candidate_names(name, code, NAMES.__contains__) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("Nothing", "C1"), ("Fever<+>x", "C1+C2"), ("Fever<+>C", "C1+C2+C3")]
+)
+def test_names_that_the_knowledge_base_lacks(name, code):
+    with pytest.raises(ValueError, match="C1"):
+        candidate_names(name, code, NAMES.__contains__)
+
+
+def test_rebuilding_a_document_and_its_memory():
+    text = "Flu, AKI, COPD and DM."
+    mentions = tuple(
+        mention_of(text, phrase, id=f"T{number}", group="raw")
+        for number, phrase in enumerate(("Flu", "AKI", "COPD", "DM"), start=1)
+    )
+    document = Document("d", (Passage(text),), mentions, "d.txt")
+    predictions = {
+        "T1": prediction_of("d", mentions[0], "Influenza"),
+        "T2": prediction_of("d", mentions[1]),  # no candidates
+        "T4": prediction_of("d", mentions[3], "Diabetes", "Other"),
+    }
+    linked = linked_document(document, predictions)
+    assert [mention.id for mention in linked.mentions] == ["T1", "T2", "T4"]
+    prompts = DocumentPrompts(linked, PROMPT_FORMATS["hybrid_long"])
+    memory = memories(prompts, predictions, lambda candidate, _: (candidate.concept_name,))
+    assert memory["T1"] == ()
+    expected = (MemoryEntry("T1", MemoryLine("Flu", "raw", ("Influenza",))),)
+    assert memory["T2"] == memory["T4"] == expected
+
+    moved = predictions | {
+        "T1": Prediction("d", "T1", "Flu", "raw", (Span(1, 4),), predictions["T1"].candidates)
+    }
+    with pytest.raises(LongbelError, match="mention T1 stands at another place"):
+        linked_document(document, moved)
+
+
+def test_shortening_is_that_of_the_linking_engine():
+    """Prompts of a document longer than the context, as the engine renders them."""
+    from longbel_cli.linking.engine import EngineOptions, LinkingEngine
+    from longbel_cli.model.decoders import Beam
+
+    text = "Fever and cough. " * 12 + "AKI came. " + "He slept well. " * 12
+    mentions = tuple(mention_of(text, "Fever", n, f"T{n}", "G") for n in range(1, 13))
+    mentions += (mention_of(text, "AKI", 1, "T13", "G"),)
+    document = Document("d", (Passage(text),), mentions, "d.txt")
+    form = PROMPT_FORMATS["hybrid_long"]
+
+    class Names:
+        def name(self, row):
+            return "Fever of unknown origin"
+
+        def code(self, row):
+            return "C1"
+
+    class Scripted:
+        def submit(self, request):
+            self.key = request.key
+
+        def step(self):
+            return [(self.key, [Beam((0,), -1.0, 2)])]
+
+        def release(self, key):
+            pass
+
+        def reset(self):
+            pass
+
+    def encode(prompt):
+        return list(prompt.text)  # a token a character
+
+    shortened = set()
+    for limit in (10_000, len(text) + 150, len(text) + 100, 200):
+        rendered: dict[str, str] = {}
+
+        def keep(_, mention, prompt, rendered=rendered):
+            rendered[mention.id] = prompt.text
+
+        engine = LinkingEngine(
+            Names(), Scripted(), encode, EngineOptions(form, limit, 10_000), None, keep
+        )
+        predictions = {p.mention_id: p for p in engine.link_window([document])}
+        linked = linked_document(document, predictions)
+        prompts = DocumentPrompts(linked, form)
+        memory_of = memories(prompts, predictions, lambda c, _: (c.concept_name,))
+        for mention in linked.mentions:
+            memory, window = fitting(prompts, mention, memory_of[mention.id], encode, limit)
+            prompt = prompts.render(mention, [entry.line for entry in memory], window)
+            assert prompt.text == rendered[mention.id]
+            shortened.add((len(memory) < len(memory_of[mention.id]), window is not None))
+    assert shortened == {(False, False), (True, False), (True, True), (False, True)}

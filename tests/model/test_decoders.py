@@ -1,0 +1,631 @@
+"""The fast decoder gives the beams of `transformers.generate`, and both give what they promise.
+
+Models are tiny and random, in float32, over random tries of token ids; the scores of all beams are
+recomputed by a plain forward pass over prompt and answer. On another device:
+
+    LONGBEL_TEST_DEVICE=cuda python -m pytest tests/model/test_decoders.py
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from kb_builder.errors import LongbelError
+from kb_builder.trie.trie import Trie
+from longbel_cli.model.decoders import Beam, Request
+from longbel_cli.model.decoders.cache import KeyValueCache, Slot
+from longbel_cli.model.decoders.packed import PackedDecoder
+from longbel_cli.model.decoders.reference import ReferenceDecoder
+from longbel_cli.model.decoders.search import SearchOptions, best_moves
+from tests.model.test_search import plain_search, trie_of
+from tests.support.tiny import MODELS, tiny_model
+
+END, PLUS, CLOSE = 90, 91, 92
+DEVICE = os.environ.get("LONGBEL_TEST_DEVICE", "cpu")
+NEAR = 1e-5  # beams closer than this may change places in float32
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Names:
+    """Groups of names as tokens; rows number them in order."""
+
+    groups: dict[str, list[Tokens]]
+
+    @property
+    def all(self) -> list[Tokens]:
+        return [name for group in self.groups.values() for name in group]
+
+    @property
+    def trie(self) -> Trie:
+        return trie_of(self.groups)
+
+    def group_of(self, row: int) -> str:
+        for group, names in self.groups.items():
+            if row < len(names):
+                return group
+            row -= len(names)
+        raise AssertionError
+
+    def answer(self, rows: Sequence[int]) -> Tokens:
+        """The tokens that the model wrote for a beam, the end included."""
+        tokens: list[int] = []
+        for number, row in enumerate(rows):
+            tokens += [PLUS] if number else []
+            tokens += self.all[row]
+        return (*tokens, END)
+
+
+@dataclass
+class Differences:
+    """How many prompts were compared, and what came of it."""
+
+    prompts: int = 0
+    near_ties: int = 0
+    composite: int = 0
+    reused: int = 0
+    details: list[str] = field(default_factory=list)
+
+
+def on_device(*given: Any, **changes: Any) -> PreTrainedModel:
+    return tiny_model(*given, **changes).to(DEVICE)  # type: ignore[arg-type]  # a device's name
+
+
+@cache
+def model_of(name: str, seed: int = 0) -> PreTrainedModel:
+    return on_device(name, seed=seed)
+
+
+@cache
+def copy_of(name: str, seed: int = 0) -> PreTrainedModel:
+    """The same weights again: the decoders set the model's attention, each its own."""
+    return on_device(name, seed=seed)
+
+
+@torch.inference_mode()
+def logprobs_after(model: PreTrainedModel, prompt: Sequence[int], answer: Tokens) -> Tensor:
+    """float64 log-softmax over the vocabulary before each token of the answer."""
+    model.set_attn_implementation("sdpa")
+    ids = torch.tensor([[*prompt, *answer]], device=DEVICE)
+    logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1]
+    return logits.cpu().double().log_softmax(-1)
+
+
+def recomputed(model: PreTrainedModel, prompt: Sequence[int], answer: Tokens) -> float:
+    logprobs = logprobs_after(model, prompt, answer)
+    return float(logprobs[torch.arange(len(answer)), torch.tensor(answer)].sum())
+
+
+def finish(decoder: PackedDecoder | ReferenceDecoder, requests: Sequence[Request]) -> list[Any]:
+    """Submit all at once and step until all are answered, in the order of the requests."""
+    for request in requests:
+        decoder.submit(request)
+    answers: dict[Any, list[Beam]] = {}
+    while len(answers) < len(requests):
+        answers.update(decoder.step())
+    return [answers[request.key] for request in requests]
+
+
+def smallest_gap(
+    model: PreTrainedModel, names: Names, request: Request, options: SearchOptions
+) -> float:
+    """How close two candidates of the search come where it decides between them."""
+    known: dict[Tokens, Tensor] = {}
+    group = names.groups[request.semantic_group]
+    gaps: list[float] = []
+
+    def logprob(path: Tokens, token: int) -> float:
+        if path not in known:
+            known[path] = logprobs_after(model, request.prompt_ids, (*path, END))[-1]
+        return float(known[path][token])
+
+    plain_search(
+        group, logprob, options.n_beams, options.max_new_tokens,
+        options.composite_id is not None, gaps,
+    )  # fmt: skip
+    return min((gap for gap in gaps if gap > 0), default=1.0)
+
+
+def compare(
+    model: PreTrainedModel,
+    names: Names,
+    options: SearchOptions,
+    requests: Sequence[Request],
+    expected: Sequence[list[Beam]],
+    found: Sequence[list[Beam]],
+    counts: Differences,
+) -> None:
+    """Equal rows, order and scores, or a near-tie."""
+    for request, left, right in zip(requests, expected, found, strict=True):
+        counts.prompts += 1
+        counts.composite += any(len(beam.rows) > 1 for beam in right)
+        same = [beam.rows for beam in left] == [beam.rows for beam in right]
+        if not same:
+            counts.details.append(f"{request}: {left} and {right}")
+            gap = smallest_gap(model, names, request, options)
+            assert gap < NEAR, (request, left, right, gap)
+            counts.near_ties += 1
+            continue
+        for one, other in zip(left, right, strict=True):
+            assert one.length == other.length
+            assert abs(one.logprob - other.logprob) < 1e-4
+            assert abs(one.score - other.score) < 1e-4
+
+
+def check_beams(
+    model: PreTrainedModel, names: Names, request: Request, beams: list[Beam], n_beams: int
+) -> None:
+    """Every beam is a name of the group, once, and its score is what the model gives it."""
+    assert len(beams) <= n_beams
+    assert len({beam.rows for beam in beams}) == len(beams)
+    scores = [beam.score for beam in beams]
+    assert scores == sorted(scores, reverse=True)
+    for beam in beams:
+        assert {names.group_of(row) for row in beam.rows} == {request.semantic_group}
+        answer = names.answer(beam.rows)
+        assert beam.length == len(answer)
+        assert beam.logprob == pytest.approx(
+            recomputed(model, request.prompt_ids, answer), abs=2e-4
+        )
+
+
+token = st.integers(0, 11)
+names_of_a_group = st.lists(
+    st.lists(token, min_size=1, max_size=5).map(tuple), min_size=1, max_size=14, unique=True
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> dict[str, Any]:
+    composite = draw(st.booleans())
+    return {
+        "seed": draw(st.integers(0, 2)),
+        "names": Names({group: draw(names_of_a_group) for group in ("A", "B")}),
+        "n_beams": draw(st.sampled_from([1, 2, 3, 5, 5, 8, 20])),
+        "max_new_tokens": draw(st.sampled_from([2, 4, 7] if composite else [1, 3, 128, 128])),
+        "composite": composite,
+        "lookahead": draw(st.sampled_from([0, 4, 16])),
+        "searches": draw(st.sampled_from([None, 1, 4])),
+        "arena_tokens": draw(st.sampled_from([0, 0, 512, 2048])),
+        "batch": draw(st.sampled_from([1, 1, 4, 4, 16])),
+        "prompt_seed": draw(st.integers(0, 10**6)),
+    }
+
+
+def prompts_of(seed: int, number: int) -> list[Request]:
+    """Prompts of uneven length, as two groups' mentions have them, ending in the same token."""
+    random = np.random.default_rng(seed)
+    return [
+        Request(
+            key,
+            [*random.integers(0, 90, int(random.integers(1, 24))).tolist(), CLOSE],
+            "AB"[int(random.integers(2))],
+        )
+        for key in range(number)
+    ]
+
+
+COUNTS: dict[str, Differences] = {name: Differences() for name in MODELS}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_both_decoders_give_the_same_beams(name: str) -> None:
+    """>= 300 random cases over the four architectures; the next test looks at the counts."""
+    counts = COUNTS[name] = Differences()
+
+    @settings(
+        max_examples=80, deadline=None, derandomize=True, database=None,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(cases())
+    def check(case: dict[str, Any]) -> None:
+        names, seed = case["names"], case["seed"]
+        options = SearchOptions(
+            END, case["n_beams"], case["max_new_tokens"], PLUS if case["composite"] else None,
+            case["lookahead"], case["searches"],
+        )  # fmt: skip
+        model, trie = model_of(name, seed), names.trie
+        requests = prompts_of(case["prompt_seed"], case["batch"])
+        reference = ReferenceDecoder(copy_of(name, seed), trie, options, case["batch"])
+        expected = reference.generate(requests)
+        decoder = PackedDecoder(model, trie, options, case["arena_tokens"])
+        found = finish(decoder, requests)
+        compare(copy_of(name, seed), names, options, requests, expected, found, counts)
+        request, beams = requests[-1], found[-1]
+        check_beams(copy_of(name, seed), names, request, beams, options.n_beams)
+
+    check()
+    assert counts.prompts >= 80
+
+
+def test_what_the_random_cases_covered() -> None:
+    """Near-ties are the exception, and composite answers were among the cases."""
+    together = [counts for counts in COUNTS.values() if counts.prompts]
+    if len(together) < len(MODELS):
+        pytest.skip("needs the cases of all architectures, run before in the same process")
+    prompts = sum(counts.prompts for counts in together)
+    print(f"{prompts} prompts, {sum(counts.near_ties for counts in together)} near-ties")
+    assert prompts >= 320
+    assert sum(counts.near_ties for counts in together) <= prompts // 100
+    assert sum(counts.composite for counts in together) >= 20
+
+
+def documents_of(seed: int, number: int, mentions: int) -> list[list[Request]]:
+    """Documents whose prompts share long beginnings: a context with moving marks, then memory."""
+    random = np.random.default_rng(seed)
+    documents = []
+    for key in range(number):
+        context = random.integers(0, 90, int(random.integers(5, 40))).tolist()
+        memory: list[int] = []
+        requests = []
+        for _ in range(mentions):
+            at = int(random.integers(0, len(context) + 1))
+            prompt = [*context[:at], 93, *context[at:], 94, *memory, CLOSE]
+            requests.append(Request(key, prompt, "AB"[int(random.integers(2))]))
+            memory += random.integers(0, 90, int(random.integers(1, 6))).tolist()
+        documents.append(requests)
+    return documents
+
+
+def link_all(decoder: PackedDecoder, documents: Sequence[Sequence[Request]], at_once: int) -> Any:
+    """Each document's prompts in order, `at_once` documents under way."""
+    waiting = list(range(len(documents)))
+    answers: dict[int, list[list[Beam]]] = {number: [] for number in waiting}
+    flying = 0
+    while waiting or flying:
+        while waiting and flying < at_once:
+            decoder.submit(documents[waiting.pop(0)][0])
+            flying += 1
+        for key, beams in decoder.step():
+            assert isinstance(key, int)
+            answers[key].append(beams)
+            if len(answers[key]) == len(documents[key]):
+                decoder.release(key)
+                flying -= 1
+            else:
+                decoder.submit(documents[key][len(answers[key])])
+    return answers
+
+
+SOME_NAMES = Names(
+    {
+        "A": [(1,), (1, 2), (1, 2, 3), (4, 5, 6, 7), (4, 5, 8), (9,), (2, 2, 2, 2, 2)],
+        "B": [(3, 1), (3, 2, 2), (7,), (10, 11, 1, 2, 3)],
+    }
+)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_prompts_of_one_document_reuse_what_they_share(name: str) -> None:
+    options = SearchOptions(END, 5)
+    documents = documents_of(7, 6, 5)
+    expected = [
+        beams
+        for requests in documents
+        for beams in ReferenceDecoder(copy_of(name), SOME_NAMES.trie, options).generate(requests)
+    ]
+    requests = [request for document in documents for request in document]
+    for at_once, arena_tokens in ((1, 0), (4, 0), (16, 0), (1, 512), (4, 384), (16, 4096)):
+        decoder = PackedDecoder(model_of(name), SOME_NAMES.trie, options, arena_tokens)
+        answers = link_all(decoder, documents, at_once)
+        found = [beams for number in range(len(documents)) for beams in answers[number]]
+        counts = Differences()
+        compare(copy_of(name), SOME_NAMES, options, requests, expected, found, counts)
+        assert counts.near_ties == 0
+        stats = decoder.stats
+        assert stats.reused_tokens > 0
+        assert stats.prefill_tokens + stats.reused_tokens == sum(
+            len(request.prompt_ids) for request in requests
+        )
+        assert stats.mentions == len(requests)
+
+
+def test_a_released_document_lends_its_heading_and_no_memory_to_the_next() -> None:
+    """Documents of one size follow each other in one slot; another size takes a new one."""
+    options = SearchOptions(END, 5)
+    requests = [
+        Request(0, [7, 8, 9, 1, 2, CLOSE], "A"),
+        Request(1, [7, 8, 9, 5, CLOSE], "B"),
+        Request(2, [7, 8, 9, *(80 * [4]), *(80 * [6]), CLOSE], "A"),
+        Request(3, [7, 8, 9, 5, 6, CLOSE], "A"),
+    ]
+    expected = ReferenceDecoder(copy_of("llama"), SOME_NAMES.trie, options).generate(requests)
+    decoder = PackedDecoder(model_of("llama"), SOME_NAMES.trie, options)
+    found, reused = [], []
+    for request in requests:
+        found += finish(decoder, [request])
+        reused.append(decoder.stats.reused_tokens)
+        decoder.release(request.key)
+    compare(copy_of("llama"), SOME_NAMES, options, requests, expected, found, Differences())
+    assert reused == [0, 3, 3, 3]
+
+
+def test_a_prompt_that_is_the_one_before_or_shorter() -> None:
+    """The cache is cut back: the same prompt again, its beginning, and one that differs at once."""
+    long = [*range(40), CLOSE]
+    prompts = [long, long, [*range(10), CLOSE], long[:5], [50, *range(30), CLOSE], [CLOSE], long]
+    options = SearchOptions(END, 5)
+    decoder = PackedDecoder(model_of("llama"), SOME_NAMES.trie, options)
+    found = [finish(decoder, [Request("d", prompt, "A")])[0] for prompt in prompts]
+    requests = [Request(number, prompt, "A") for number, prompt in enumerate(prompts)]
+    expected = ReferenceDecoder(copy_of("llama"), SOME_NAMES.trie, options).generate(requests)
+    compare(
+        copy_of("llama"), SOME_NAMES, options, requests, expected, found, Differences()
+    )  # fmt: skip
+    assert decoder.stats.reused_tokens == 40 + 10 + 4 + 0 + 0 + 0
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral_sliding"])
+def test_a_prompt_longer_than_a_chunk(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long prompts are fed in pieces, beside documents whose searches are under way."""
+    for attribute in ("_CHUNK", "CHUNK"):
+        monkeypatch.setattr(f"longbel_cli.model.decoders.packed.{attribute}", 16, raising=False)
+    random = np.random.default_rng(3)
+    requests = [
+        Request(number, [*random.integers(0, 90, size).tolist(), CLOSE], "A")
+        for number, size in enumerate((100, 3, 16, 15, 47))
+    ]
+    options = SearchOptions(END, 4)
+    expected = ReferenceDecoder(copy_of(name), SOME_NAMES.trie, options).generate(requests)
+    for arena_tokens in (0, 1024):
+        decoder = PackedDecoder(model_of(name), SOME_NAMES.trie, options, arena_tokens)
+        found = finish(decoder, requests)
+        compare(copy_of(name), SOME_NAMES, options, requests, expected, found, Differences())
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral_sliding"])
+@pytest.mark.parametrize("arena_tokens", [0, 512, 2048])
+def test_long_names(name: str, arena_tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search trees deeper than a sliding window, which outgrow their slots as they are fed."""
+    monkeypatch.setattr("longbel_cli.model.decoders.packed._SPARE_PER_BEAM", 0)
+    moved: list[int] = []
+    reserve = KeyValueCache.reserve
+
+    def noting(self: KeyValueCache, slot: Slot, places: int) -> None:
+        moved.extend([places] * (places > slot.capacity))
+        reserve(self, slot, places)
+
+    monkeypatch.setattr(KeyValueCache, "reserve", noting)
+    random = np.random.default_rng(0)
+    names = Names(
+        {
+            group: sorted(
+                {tuple(random.integers(0, 60, random.integers(9, 20)).tolist()) for _ in range(30)}
+            )
+            for group in "AB"
+        }
+    )
+    requests = [
+        Request(number, [*random.integers(0, 90, size).tolist(), CLOSE], "AB"[number % 2])
+        for number, size in enumerate((110, 120, 125, 7, 126, 200, 127, 250))
+    ]
+    options = SearchOptions(END, 5, lookahead=4)
+    expected = ReferenceDecoder(copy_of(name), names.trie, options).generate(requests)
+    decoder = PackedDecoder(model_of(name), names.trie, options, arena_tokens)
+    counts = Differences()
+    compare(
+        copy_of(name), names, options, requests, expected, finish(decoder, requests), counts
+    )  # fmt: skip
+    assert counts.near_ties == 0 and len(moved) >= 4
+
+
+@pytest.mark.parametrize("arena_tokens", [0, 1024])
+def test_what_another_document_left_does_no_harm(arena_tokens: int) -> None:
+    """Not even where its numbers overflowed."""
+    options = SearchOptions(END, 5)
+    requests = prompts_of(9, 4)
+    expected = finish(PackedDecoder(model_of("llama"), SOME_NAMES.trie, options), requests)
+    decoder = PackedDecoder(model_of("llama"), SOME_NAMES.trie, options, arena_tokens)
+    finish(decoder, requests)
+    for request in requests:
+        slot = decoder._slots[request.key]
+        with torch.inference_mode():
+            slot.values[:, :, len(slot.ids) :] = torch.nan
+        decoder.release(request.key)
+    again = finish(decoder, [replace(request, key=request.key + 10) for request in requests])
+    assert [[beam.rows for beam in beams] for beams in again] == [
+        [beam.rows for beam in beams] for beams in expected
+    ]
+    assert all(0 < beam.score <= 1 for beams in again for beam in beams)
+
+
+@pytest.mark.parametrize(("children", "n_beams"), [(600, 5), (600, 1), (511, 20), (30_000, 5)])
+def test_wide_roots(children: int, n_beams: int) -> None:
+    random = np.random.default_rng(children)
+    first = random.permutation(np.arange(100, 100 + children)).tolist()
+    names = Names({"A": [(token, int(token) % 50) for token in first], "B": [(3,), (4, 5)]})
+    model = on_device("llama", vocab_size=100 + children, seed=1)
+    options = SearchOptions(END, n_beams)
+    requests = [
+        Request(number, [*random.integers(0, 90, 12).tolist(), CLOSE], group)
+        for number, group in enumerate("ABA")
+    ]
+    trie = names.trie
+    expected = ReferenceDecoder(model, trie, options).generate(requests)
+    found = finish(PackedDecoder(model, trie, options), requests)
+    compare(model, names, options, requests, expected, found, Differences())
+    tables = names.all
+    for request, beams in zip(requests, found, strict=True):
+        for beam in beams[:2]:
+            answer = (*tables[beam.rows[0]], END)
+            value = recomputed(model, request.prompt_ids, answer)
+            assert beam.logprob == pytest.approx(value, abs=2e-4)
+
+
+def test_a_wide_node_at_which_a_name_ends() -> None:
+    """The end is among its best moves, so one more than K of the others is needed to go on."""
+    names = Names({"A": [(5,), *((5, token) for token in range(100, 700))], "B": [(3,)]})
+    model = on_device("llama", vocab_size=700, seed=4)
+    prompt = [5, 6, 7, CLOSE]
+    with torch.inference_mode():
+        hidden = model.model(torch.tensor([[*prompt, 5]], device=DEVICE)).last_hidden_state[0, -1]
+        model.lm_head.weight[END] = hidden / hidden.norm() ** 2 * 12  # a logit of 12
+    options = SearchOptions(END, 3)
+    expected = ReferenceDecoder(model, names.trie, options).generate([Request(0, prompt, "A")])
+    found = finish(
+        PackedDecoder(model, names.trie, options), [Request(0, prompt, "A")]
+    )  # fmt: skip
+    assert found[0][0].rows == (0,) and len(found[0]) == 3
+    compare(model, names, options, [Request(0, prompt, "A")], expected, found, Differences())
+
+
+def test_wide_nodes_of_equal_moves() -> None:
+    """Where the cut falls between equals, the smaller tokens stay, as on the host."""
+    names = Names({"A": [(token,) for token in range(100, 700)], "B": [(3,)]})
+    model = on_device("llama", vocab_size=700, seed=4)
+    with torch.inference_mode():
+        model.lm_head.weight[103:690] = model.lm_head.weight[102]
+        model.lm_head.weight[102] *= 0.5
+    requests = [Request(0, [5, 6, 7, CLOSE], "A")]
+    (beams,) = finish(PackedDecoder(model, names.trie, SearchOptions(END, 20)), requests)
+    rows = [beam.rows[0] for beam in beams]
+    equal = [row for row in rows if 3 <= row < 590]
+    assert len(equal) >= 10 and sorted(equal) == [*range(3, 3 + len(equal))]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_best_of_many_moves_are_those_of_the_host(dtype: torch.dtype) -> None:
+    """In bfloat16 most numbers have equals; tokens decide, whatever their order."""
+    random = np.random.default_rng(0)
+    decoder = PackedDecoder(model_of("llama"), SOME_NAMES.trie, SearchOptions(END, 5))
+    tokens = np.sort(random.permutation(100_000)[:900])
+    logprobs = (torch.randn(40, 900, generator=torch.Generator().manual_seed(0)) * 3 - 4).to(dtype)
+    logprobs[:5] = 0.0
+    logprobs = logprobs.float().to(DEVICE)
+    found = decoder._best_of(logprobs, torch.from_numpy(tokens).to(DEVICE))
+    for row, (values, chosen) in zip(logprobs.cpu().numpy(), found, strict=True):
+        best = best_moves(row, tokens, 10)
+        assert values.tolist() == row[best].tolist()
+        # Equal ones within the ten may stand in any order: the search sorts them.
+        assert sorted(chosen.tolist()) == sorted(best.tolist())
+        assert row[chosen].tolist() == values.tolist()
+
+
+def test_wide_nodes_inside_composite_answers() -> None:
+    """A wide root is met again after the composite mark."""
+    names = Names({"A": [(token,) for token in range(100, 700)], "B": [(3,)]})
+    model = on_device("llama", vocab_size=700, seed=4)
+    options = SearchOptions(END, 5, 4, PLUS)
+    requests = [Request(0, [5, 6, 7, CLOSE], "A"), Request(1, [8, CLOSE], "B")]
+    expected = ReferenceDecoder(model, names.trie, options).generate(requests)
+    found = finish(PackedDecoder(model, names.trie, options), requests)
+    compare(model, names, options, requests, expected, found, Differences())
+
+
+def test_bfloat16_agrees_where_the_choice_is_clear() -> None:
+    """Top-1 of both decoders in bfloat16 is that of float32 wherever its margin is clear."""
+    options = SearchOptions(END, 5)
+    requests = prompts_of(5, 40)
+    exact = finish(PackedDecoder(model_of("llama"), SOME_NAMES.trie, options), requests)
+    model = on_device("llama", dtype="bfloat16")
+    packed = finish(PackedDecoder(model, SOME_NAMES.trie, options), requests)
+    reference = ReferenceDecoder(model, SOME_NAMES.trie, options).generate(requests)
+    clear = 0
+    for request, best, one, other in zip(requests, exact, packed, reference, strict=True):
+        for beams in (one, other):
+            assert {SOME_NAMES.group_of(beam.rows[0]) for beam in beams} == {request.semantic_group}
+        if best[0].score > 2 * best[1].score:
+            clear += 1
+            assert one[0].rows == other[0].rows == best[0].rows
+    assert clear >= 10
+
+
+def test_bfloat16_on_other_architectures() -> None:
+    options = SearchOptions(END, 5)
+    requests = prompts_of(6, 8)
+    for name in MODELS:
+        model = on_device(name, dtype="bfloat16")
+        for request, beams in zip(
+            requests,
+            finish(PackedDecoder(model, SOME_NAMES.trie, options), requests),
+            strict=True,
+        ):
+            assert beams
+            assert {SOME_NAMES.group_of(beam.rows[0]) for beam in beams} == {request.semantic_group}
+            assert all(0 < beam.score <= 1 for beam in beams)
+
+
+def test_reset_forgets_what_was_under_way() -> None:
+    options = SearchOptions(END, 5)
+    requests = prompts_of(8, 3)
+    expected = finish(PackedDecoder(model_of("llama"), SOME_NAMES.trie, options), requests)
+    for decoder in (
+        PackedDecoder(model_of("llama"), SOME_NAMES.trie, options),
+        ReferenceDecoder(copy_of("llama"), SOME_NAMES.trie, options),
+    ):
+        for request in prompts_of(9, 3):
+            decoder.submit(request)
+        decoder.step()
+        decoder.submit(Request(77, [1, 2, CLOSE], "A"))
+        decoder.reset()
+        found = finish(decoder, requests)
+        compare(
+            copy_of("llama"), SOME_NAMES, options, requests, expected, found, Differences()
+        )  # fmt: skip
+
+
+def test_the_reference_pins_the_generation_config() -> None:
+    """What a checkpoint's generation_config.json says (Llama 3.1 samples) changes nothing."""
+    options = SearchOptions(END, 3)
+    requests = prompts_of(10, 2)
+    expected = ReferenceDecoder(model_of("llama"), SOME_NAMES.trie, options).generate(requests)
+    model = on_device("llama")
+    config = model.generation_config
+    config.do_sample, config.temperature, config.top_p = True, 5.0, 0.3
+    config.eos_token_id, config.length_penalty, config.early_stopping = [1, 2, 3], 0.0, True
+    config.max_new_tokens, config.repetition_penalty = 1, 3.0
+    for _ in range(2):
+        found = ReferenceDecoder(model, SOME_NAMES.trie, options).generate(requests)
+        assert [[beam.rows for beam in beams] for beams in found] == [
+            [beam.rows for beam in beams] for beams in expected
+        ]
+
+
+REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
+    "soft-capping": ("gemma2", {"head_dim": 8, "attn_logit_softcapping": 50.0}),
+    "attention sinks": (
+        "gpt_oss",
+        {"head_dim": 8, "num_local_experts": 2, "num_experts_per_tok": 1, "sliding_window": 8},
+    ),
+    "ALiBi": ("bloom", {"n_layer": 2, "n_head": 4}),
+    "recurrent layers": ("mamba", {"state_size": 4}),
+    "short convolutions": (
+        "lfm2",
+        {"layer_types": ["conv", "full_attention"], "conv_L_cache": 3, "block_ff_dim": 48},
+    ),
+    "rotary positions that depend on the longest prompt": (
+        "llama",
+        {"rope_parameters": {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_models_that_the_packed_decoder_cannot_run_are_refused(name: str) -> None:
+    """Refused with a sentence, at once or at the first pass: never a wrong answer in silence."""
+    kind, changes = REFUSED[name]
+    model = on_device(kind, attention=None, **changes)
+    with pytest.raises(LongbelError, match="decoder") as raised:
+        decoder = PackedDecoder(model, SOME_NAMES.trie, SearchOptions(END, 5))
+        finish(decoder, prompts_of(1, 3))
+    assert "--decoder reference" in raised.value.hint
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -1,0 +1,101 @@
+"""The batch script, run here with stand-ins for Slurm's commands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kb_builder.errors import LongbelError
+from longbel_cli.runs.slurm import SlurmJob, sbatch_script
+
+LINK = ["my corpus.jsonl", "--out", "preds.jsonl", "--kb", "umls.kb"]
+
+
+def test_an_array_with_all_that_requeueing_needs() -> None:
+    script = sbatch_script(SlurmJob(LINK, tasks=8, memory="64G", partition="gpu"))
+    lines = script.splitlines()
+    assert lines[0] == "#!/bin/bash"
+    for directive in (
+        "--array=1-8", "--ntasks=1", "--gpus-per-task=1", "--signal=USR1@120", "--requeue",
+        "--open-mode=append", "--output=preds.jsonl.%A_%a.log", "--mem=64G", "--partition=gpu",
+        "--time=20:00:00",
+    ):  # fmt: skip
+        assert f"#SBATCH {directive}" in lines
+    assert "export HF_HUB_OFFLINE=1" in lines
+    assert "--wrap='longbel merge preds.jsonl'" in script
+    assert (
+        "srun longbel link 'my corpus.jsonl' --out preds.jsonl --kb umls.kb --shard auto" in script
+    )
+
+
+def test_one_job_needs_no_array_and_no_merge() -> None:
+    script = sbatch_script(SlurmJob(LINK, gpus=0))
+    assert "--array" not in script
+    assert "merge" not in script
+    assert "gpus" not in script
+    assert "#SBATCH --output=preds.jsonl.%j.log" in script
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tasks": 0},
+        {"processes": 0},
+        {"time": "20:00:00\n#SBATCH --nodes=9"},
+        {"partition": "gpu --nodes=9"},
+        {"link_arguments": ["c.jsonl"]},
+        {"link_arguments": ["c.jsonl", "--out", "-"]},
+        {"link_arguments": [*LINK, "--shard", "1/2"]},
+        {"link_arguments": [*LINK, "--shard=auto"]},
+    ],
+)
+def test_what_makes_no_script(options: dict[str, object]) -> None:
+    with pytest.raises(LongbelError) as raised:
+        sbatch_script(SlurmJob(**{"link_arguments": LINK, **options}))  # type: ignore[arg-type]
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(("code", "requeued"), [(0, False), (75, True), (3, False), (5, False)])
+def test_the_script_requeues_after_75_alone(tmp_path: Path, code: int, requeued: bool) -> None:
+    """`srun` and `scontrol` are stand-ins that write down what they were given."""
+    for name, ending in (("srun", code), ("scontrol", 0)):
+        tool = tmp_path / name
+        tool.write_text(f'#!/bin/bash\nprintf "%s\\n" "{name}" "$@" >> calls\nexit {ending}\n')
+        tool.chmod(0o755)
+    (tmp_path / "job.sh").write_text(sbatch_script(SlurmJob(LINK, tasks=2, setup="export DONE=1")))
+    done = subprocess.run(
+        ["bash", "job.sh"],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "4711"},
+    )
+    assert done.returncode == code
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls[:4] == ["srun", "longbel", "link", "my corpus.jsonl"]
+    assert (calls[-3:] == ["scontrol", "requeue", "4711"]) is requeued
+
+
+def test_the_command(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "longbel_cli", "slurm", "--tasks", "3", "--", *LINK],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == sbatch_script(SlurmJob(LINK, tasks=3))
+    assert done.stderr == ""
+
+
+def test_the_command_says_that_the_folder_of_the_logs_must_be_there(tmp_path: Path) -> None:
+    out = tmp_path / "out" / "preds.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-m", "longbel_cli", "slurm", "--", "notes.jsonl", "--out", str(out)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0 and done.stdout.startswith("#!/bin/bash")
+    assert f"make {out.parent} before sbatch" in done.stderr
