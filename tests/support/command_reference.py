@@ -1,4 +1,4 @@
-"""The command help in the README, as `--help` prints it.
+"""The command reference, a page of what `--help` prints.
 
 `python -m tests.support.command_reference` renews it.
 """
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = Path(__file__).parents[2] / "README.md"
+REFERENCE = Path(__file__).parents[2] / "longbel_cli/commands/README.md"
 BLOCK = re.compile(r"<!-- help: ([a-z -]+) -->\n```\n(.*?)```\n", re.DOTALL)
 
 
@@ -34,7 +34,7 @@ def help_text(command: str) -> str:
 
 
 def renewed(text: str) -> str:
-    """The README's text with every help block as it is now."""
+    """The page's text with every help block as it is now."""
 
     def block(match: re.Match[str]) -> str:
         return f"<!-- help: {match[1]} -->\n```\n{help_text(match[1])}```\n"
@@ -43,4 +43,4 @@ def renewed(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")
+    REFERENCE.write_text(renewed(REFERENCE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,185 @@
+"""The pages: the front page is short, links lead somewhere, nothing is said twice."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from longbel_cli import __version__
+from longbel_cli.app import COMMANDS
+from tests.benchmarks import renew
+from tests.support.command_reference import BLOCK, REFERENCE, help_text
+
+ROOT = Path(__file__).parents[1]
+FRONT = ROOT / "README.md"
+FRONT_BYTES = 12_288
+REPEATED_WORDS = 60
+FOLDERS = ("kb_builder", "longbel_cli", "sample_data", "tests")
+PAGES = sorted([*ROOT.glob("*.md"), *(p for name in FOLDERS for p in (ROOT / name).rglob("*.md"))])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+COMMAND_HELP = dict(BLOCK.findall(REFERENCE.read_text(encoding="utf-8")))
+
+FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+INLINE_CODE = re.compile(r"`[^`\n]*`")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
+SOURCE_PATH = re.compile(r"\b(?:kb_builder|longbel_cli|tests|sample_data)/[\w./-]*\w")
+
+
+@cache
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+@cache
+def prose_of(page: Path) -> str:
+    """A page without its blocks of code, in which `#` and brackets mean something else."""
+    return FENCE.sub("", text_of(page))
+
+
+def links(page: Path) -> list[str]:
+    """The targets of a page's links inside the repository, as written."""
+    targets = LINK.findall(INLINE_CODE.sub("", prose_of(page)))
+    return [target for target in targets if not re.match(r"https?:", target)]
+
+
+def slug(title: str) -> str:
+    """The anchor that the host gives to a heading."""
+    return re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
+
+
+@cache
+def sections(page: Path) -> dict[str, str]:
+    """The text under each heading, with the headings below it, by anchor."""
+    text = FENCE.sub(lambda block: block[0].replace("\n#", "\n\x00"), text_of(page))
+    headings = list(HEADING.finditer(text))
+    found: dict[str, str] = {}
+    for index, heading in enumerate(headings):
+        level = len(heading[1])
+        ends = (later.start() for later in headings[index + 1 :] if len(later[1]) <= level)
+        found[slug(heading[2])] = text[heading.start() : next(ends, len(text))].replace("\x00", "#")
+    return found
+
+
+def resolved(page: Path, target: str) -> tuple[Path, str]:
+    """The file and the anchor that a link leads to."""
+    path, _, anchor = target.partition("#")
+    return (page.parent / path).resolve() if path else page, anchor
+
+
+def leads_somewhere(page: Path, target: str) -> bool:
+    path, anchor = resolved(page, target)
+    inside = path.is_relative_to(ROOT) and path.exists() and not target.startswith("/")
+    return inside and (not anchor or anchor in sections(path))
+
+
+def words(page: Path) -> list[str]:
+    return re.findall(r"[^\W_]+", text_of(page).lower())
+
+
+def landings(steps: int) -> Iterator[str]:
+    """What a reader sees who follows so many links from the front page at most."""
+    seen, front = {(FRONT, "")}, [FRONT]
+    yield text_of(FRONT)
+    for _ in range(steps):
+        reached = {resolved(page, target) for page in front for target in links(page)} - seen
+        seen |= reached
+        front = sorted({page for page, _ in reached if page.suffix == ".md"})
+        for page, anchor in sorted(reached):
+            if page.suffix == ".md":
+                yield sections(page)[anchor] if anchor else text_of(page)
+
+
+def test_the_front_page_is_short() -> None:
+    assert len(FRONT.read_bytes()) <= FRONT_BYTES
+
+
+def test_every_room_has_a_page() -> None:
+    rooms = [path.parent for path in (ROOT / "longbel_cli").glob("*/__init__.py")]
+    assert [room.name for room in rooms if not (room / "README.md").exists()] == []
+    assert (ROOT / "kb_builder/README.md").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    assert [target for target in links(page) if not leads_somewhere(page, target)] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_anchors_of_a_page_are_unique(name: str) -> None:
+    anchors = [slug(title) for _, title in HEADING.findall(prose_of(ROOT / name))]
+    if name != "CHANGELOG.md":  # each version has its Added and Fixed; nothing links to them
+        assert sorted(anchors) == sorted(set(anchors))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "CHANGELOG.md"])
+def test_files_of_the_repository_that_a_page_names_exist(name: str) -> None:
+    named = set(SOURCE_PATH.findall(text_of(ROOT / name)))
+    sources = {path for path in named if path.endswith((".py", ".md", ".toml"))}
+    assert sorted(path for path in sources if not (ROOT / path).exists()) == []
+
+
+def test_nothing_is_said_twice() -> None:
+    said: dict[tuple[str, ...], Path] = {}
+    twice = []
+    for page in PAGES:
+        all_words = words(page)
+        for start in range(len(all_words) - REPEATED_WORDS + 1):
+            run = tuple(all_words[start : start + REPEATED_WORDS])
+            if said.setdefault(run, page) != page:
+                twice.append((str(said[run]), str(page), " ".join(run[:8])))
+                break
+    assert twice == []
+
+
+@pytest.mark.parametrize(
+    ("sought", "words_there"),
+    [
+        ("the columns of a table of names", r"`code`, `name`(?: and|,) `group`"),
+        ("exit code 5", r"\| 5 \| done, but"),
+        ("how to add a corpus format", r"^#+ A corpus format\n"),
+        ("what memory gains", r"^#+ What document memory gains\n"),
+        ("the Slurm script", r"#SBATCH --requeue"),
+        ("which files hold patient text", r"`preds\.jsonl\.run/input-\*\.jsonl`"),
+    ],
+)
+def test_two_steps_from_the_front_page_lead_to(sought: str, words_there: str) -> None:
+    assert any(re.search(words_there, text, re.MULTILINE) for text in landings(2)), sought
+
+
+def test_the_sample_score_is_that_of_the_bundled_knowledge_base() -> None:
+    signature = re.search(r"^R@1,5\|kb:(\w+)\|.*\|v:(\S+)$", text_of(FRONT), re.MULTILINE)
+    assert signature is not None
+    card = json.loads((ROOT / "sample_data/kb/kb.json").read_text(encoding="utf-8"))
+    assert signature.groups() == (card["signature"], __version__)
+
+
+def test_every_command_has_its_help() -> None:
+    names = {name for name, _, _ in COMMANDS} | {"longbel", "kb info", "kb search"}
+    assert set(COMMAND_HELP) == names
+
+
+@pytest.mark.skipif(
+    tuple(map(int, version("typer").split(".")[:2])) < (0, 29), reason="made by a newer typer"
+)
+@pytest.mark.parametrize("command", sorted(COMMAND_HELP))
+def test_help_is_as_printed(command: str) -> None:
+    """Word for word; older versions of typer put some words in another way."""
+    assert COMMAND_HELP[command].split() == help_text(command).split(), (
+        "Run: python -m tests.support.command_reference"
+    )
+
+
+def test_benchmark_tables_are_linked() -> None:
+    page = ROOT / "tests/benchmarks/README.md"
+    linked = {resolved(page, target)[0] for target in links(page)}
+    tables = set(renew.RESULTS.glob("*.md"))
+    assert {renew.RESULTS / f"{name}.md" for name in renew.COMMANDS} <= tables
+    assert tables <= linked
