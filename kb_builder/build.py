@@ -24,8 +24,8 @@ from kb_builder.errors import LongbelError
 from kb_builder.files import Draft
 from kb_builder.progress import Progress, silent
 from kb_builder.rules.columns import distinct, pairs, used
-from kb_builder.rules.disambiguate import Names, disambiguate
-from kb_builder.rules.pairs import RULES
+from kb_builder.rules.disambiguate import disambiguate
+from kb_builder.rules.pairs import RULES, Names
 from kb_builder.sources import read_terms
 from kb_builder.sources.selection import BadRows, Quarantined, selection_of
 from kb_builder.store.knowledge_base import FORMAT_VERSION, KnowledgeBase

@@ -1,4 +1,4 @@
-"""What a source hands over: a whole terminology in columns, before any rule is applied to it.
+"""Names of concepts: one as a record, and a whole terminology in columns as a source hands it over.
 
 Concepts are numbered by their codes in code-point order, so that the smallest number is the
 smallest code. Knows no file format.
@@ -15,6 +15,16 @@ import pyarrow as pa
 from kb_builder.semantics import SEMANTIC_TYPES, group_of_tui
 
 NOT_A_TITLE = 127
+
+
+class Term(NamedTuple):
+    """One name of one concept within one semantic group."""
+
+    concept_id: str
+    name: str
+    semantic_group: str
+    language: str | None
+    preferred: bool
 
 
 class Titles(NamedTuple):

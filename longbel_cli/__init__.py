@@ -7,20 +7,21 @@ for prediction in linker.link(documents, beams=5): ...
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-__version__ = "0.1.0"
-__all__ = ["Linker", "display_saliency_map"]
+from longbel_cli.version import __version__
+
+# Public name: its module. Loaded on first use, since the command line's help must not wait.
+_PUBLIC = {
+    "Linker": "longbel_cli.explaining.notebook",
+    "display_saliency_map": "longbel_cli.explaining.notebook",
+}
+
+__all__ = ["Linker", "__version__", "display_saliency_map"]
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded on first use: the command line's help must not wait for them.
-    if name == "Linker":
-        from longbel_cli.linking.linker import Linker
-
-        return Linker
-    if name == "display_saliency_map":
-        from longbel_cli.explaining.html import display_saliency_map
-
-        return display_saliency_map
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
+
+NO_CODE = "NO_CODE"
+"""The gold of a mention for which the annotators found no concept."""
+
+
+def is_no_code(gold: str) -> bool:
+    """Whether the annotators found no concept for the mention, or for a part of it."""
+    return NO_CODE in gold
 
 
 class Span(NamedTuple):
@@ -164,3 +172,13 @@ class Prediction:
         if self.review is not None:
             line["review"] = self.review
         return line
+
+
+def mark_review(prediction: Prediction, min_score: float) -> Prediction:
+    """Set `review`: whether the answer scores under `min_score`, or there is none.
+
+    The score is compared as it is written, with 6 decimals, since thresholds come from files.
+    """
+    top = prediction.answer
+    sure = top is not None and round(top.score, 6) >= min_score
+    return replace(prediction, review=not sure)

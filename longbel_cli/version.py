@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from longbel_cli import __version__
+__version__ = "0.1.0"
 
 
 def package_version(package: str) -> str:

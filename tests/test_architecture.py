@@ -21,7 +21,7 @@ PRINTERS = (
     "longbel_cli/app.py",
     "longbel_cli/progress.py",
     "longbel_cli/runs/signals.py",  # the last word of a process that does not stop in time
-    "longbel_cli/explaining/html.py",  # shows an explanation to whoever calls it from Python
+    "longbel_cli/explaining/notebook.py",  # shows an explanation to whoever calls it from Python
 )
 EXITERS = ("longbel_cli/commands/", "longbel_cli/app.py", "longbel_cli/runs/signals.py")
 HEAVY = ("torch", "transformers", "accelerate")

@@ -23,28 +23,18 @@ from kb_builder.rules.columns import (
     used,
 )
 from kb_builder.rules.normalise import tidy_column
-from kb_builder.rules.pairs import NOBODY, RULE_NUMBER, Audit, AuditRows, Claims, claims_of, joined
+from kb_builder.rules.pairs import (
+    NOBODY,
+    RULE_NUMBER,
+    AuditRows,
+    Claims,
+    Names,
+    claims_of,
+    joined,
+)
+from kb_builder.rules.qualify import qualified
 from kb_builder.rules.titles import best_titles
 from kb_builder.terms import Terms, Titles
-
-
-@dataclass
-class Names:
-    """The names of a knowledge base, sorted by group and name, and how they came about."""
-
-    strings: pa.LargeStringArray  # distinct texts in code-point order
-    kept: Claims
-    preferred: np.ndarray  # bool[n]
-    title: np.ndarray  # int32[n_concepts], index into strings, -1 without
-    claimants: np.ndarray  # bool[n_concepts]: had at least one claim
-    audit: Audit
-    counts: dict[str, int]
-
-    def nameless(self) -> np.ndarray:
-        """Concepts that claimed names and are left without any."""
-        has_name = np.zeros(len(self.title), dtype=bool)
-        has_name[self.kept.concept] = True
-        return np.flatnonzero(self.claimants & ~has_name)
 
 
 @dataclass(frozen=True)
@@ -82,8 +72,6 @@ def disambiguate(terms: Terms, qualify: bool = False) -> Names:
         counts=counts,
     )
     if qualify:
-        from kb_builder.rules.qualify import qualified
-
         names = qualified(names, claims, terms, audit)
     return names
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from kb_builder.rules.columns import pairs, starts_of_runs
 from kb_builder.terms import Terms
@@ -151,3 +152,22 @@ def _in_every_group(terms: Terms, name: np.ndarray) -> Claims:
     within = np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)
     group = groups[first[terms.concept[row]] + within].astype(np.int32)
     return Claims(group, name[row], terms.concept[row], terms.language[row])
+
+
+@dataclass
+class Names:
+    """The names of a knowledge base, sorted by group and name, and how they came about."""
+
+    strings: pa.LargeStringArray  # distinct texts in code-point order
+    kept: Claims
+    preferred: np.ndarray  # bool[n]
+    title: np.ndarray  # int32[n_concepts], index into strings, -1 without
+    claimants: np.ndarray  # bool[n_concepts]: had at least one claim
+    audit: Audit
+    counts: dict[str, int]
+
+    def nameless(self) -> np.ndarray:
+        """Concepts that claimed names and are left without any."""
+        has_name = np.zeros(len(self.title), dtype=bool)
+        has_name[self.kept.concept] = True
+        return np.flatnonzero(self.claimants & ~has_name)

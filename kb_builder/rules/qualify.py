@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kb_builder.rules.columns import pairs, sorted_texts
-from kb_builder.rules.disambiguate import Names
-from kb_builder.rules.pairs import AuditRows, Claims, joined
+from kb_builder.rules.pairs import AuditRows, Claims, Names, joined
 from kb_builder.terms import ConceptTypes, Terms
 
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +17,10 @@ from kb_builder.errors import LongbelError
 
 if TYPE_CHECKING:
     from kb_builder.store.knowledge_base import KnowledgeBase
-    from longbel_cli.linking.job import CorpusReader, JobOptions, Outcome
+    from longbel_cli.linking.job import JobOptions, Outcome
     from longbel_cli.linking.linker import Linker
-    from longbel_cli.linking.protocols import EntityLinker
+    from longbel_cli.linking.protocols import EntityLinker, MakePageWriter
+    from longbel_cli.linking.reading import CorpusReader
     from longbel_cli.runs.run import StopSignals
 
 QUARANTINED = 5
@@ -138,8 +140,9 @@ def link(
     """
     from longbel_cli.corpora.resolve import load_type_map
     from longbel_cli.linking.baselines import BASELINES, BaselineOptions, open_baseline
-    from longbel_cli.linking.job import CorpusOptions, CorpusReader, JobOptions
+    from longbel_cli.linking.job import JobOptions
     from longbel_cli.linking.linker import Linker, LinkOptions
+    from longbel_cli.linking.reading import CorpusOptions, CorpusReader
     from longbel_cli.runs.run import StopSignals, parse_duration, shard_of, spool
 
     tell = _teller(quiet)
@@ -242,8 +245,8 @@ def _teller(quiet: bool) -> Tell:
 def _check_choices(on_error: str, unknown_group: str, dtype: str, linker: str) -> None:
     from longbel_cli.corpora.resolve import UNKNOWN
     from longbel_cli.linking.baselines import BASELINES
-    from longbel_cli.linking.job import ON_ERROR
     from longbel_cli.linking.linker import NAME
+    from longbel_cli.linking.reading import ON_ERROR
 
     for flag, value, choices in (
         ("--on-error", on_error, ON_ERROR),
@@ -351,7 +354,8 @@ def _run(
         _make_way(outs, reader, options, tell)
     finished, told, quarantined = True, True, 0
     for linker, own in zip(linkers, each, strict=True):
-        outcome = LinkJob(linker, reader, own).run(sys.argv[1:], stop, tell)
+        job = LinkJob(linker, reader, own, _page_writer(linker, own.saliency))
+        outcome = job.run(sys.argv[1:], stop, tell)
         _tell_outcome(outcome, own.out, tell)
         finished, told = finished and outcome.finished, told and outcome.already
         quarantined = max(quarantined, outcome.quarantined)
@@ -406,8 +410,8 @@ def _is_fusion_now(outs: Sequence[Path], fused: Path) -> bool:
 
 def _systems(fused: Path) -> list[dict[str, Any]]:
     """What a fusion's record says of the files that were fused."""
+    from longbel_cli.runs.facts import fusion_record_path
     from longbel_cli.runs.files import read_json
-    from longbel_cli.scoring.signature import fusion_record_path
 
     record = read_json(fusion_record_path(fused)) or {}
     systems: list[dict[str, Any]] = record.get("fusion", {}).get("systems", [])
@@ -416,7 +420,7 @@ def _systems(fused: Path) -> list[dict[str, Any]]:
 
 def _fuse(outs: list[Path], options: JobOptions, tell: Tell) -> None:
     from longbel_cli.linking.fused_file import fuse_files
-    from longbel_cli.scoring.signature import fusion_record_path
+    from longbel_cli.runs.facts import fusion_record_path
 
     if not any(out.stat().st_size for out in outs):
         options.out.write_bytes(b"")
@@ -435,9 +439,21 @@ def _fuse(outs: list[Path], options: JobOptions, tell: Tell) -> None:
 def _to_stdout(linker: EntityLinker, reader: CorpusReader, options: JobOptions, tell: Tell) -> int:
     from longbel_cli.linking.job import link_to_stream
 
-    outcome = link_to_stream(linker, reader, options, print, lambda p: tell(p.message))
+    pages = _page_writer(linker, options.saliency)
+    outcome = link_to_stream(linker, reader, options, print, lambda p: tell(p.message), pages)
     _tell_outcome(outcome, options.out, tell)
     return outcome.quarantined
+
+
+def _page_writer(linker: EntityLinker, folder: Path | None) -> MakePageWriter | None:
+    """What makes the writer of saliency pages, where they are asked for."""
+    from longbel_cli.explaining.replay import page_writer
+    from longbel_cli.linking.linker import Linker
+
+    if folder is None:
+        return None
+    assert isinstance(linker, Linker)  # no other linker takes --saliency
+    return partial(page_writer, linker, folder)
 
 
 def _tell_outcome(outcome: Outcome, out: Path, tell: Tell) -> None:

@@ -10,8 +10,7 @@ from typing import Any
 from longbel_cli.corpora import Corpus
 from longbel_cli.corpora.records import OnProblem, Problem
 from longbel_cli.corpora.resolve import TypeResolver
-from longbel_cli.scoring.gold import is_no_code
-from longbel_cli.types import Document
+from longbel_cli.types import Document, is_no_code
 
 HasCode = Callable[[str], bool]
 

@@ -134,9 +134,3 @@ class Explanation:
             ],
             "attributions": [attribution.to_json() for attribution in self.attributions],
         }
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from longbel_cli.explaining.html import html_fragment
-
-        return html_fragment(self)

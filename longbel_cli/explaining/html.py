@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -214,24 +213,6 @@ def html_fragment(explanation: Explanation) -> str:
         ],
         blocks=blocks,
     )
-
-
-def display_saliency_map(explanation: Explanation) -> None:
-    """Show an explanation where one is: as HTML in a notebook, else as ANSI on stdout."""
-    if _in_notebook():
-        from IPython.display import HTML, display
-
-        display(HTML(html_fragment(explanation)))
-    else:
-        from longbel_cli.explaining.terminal import ansi
-
-        print(ansi(explanation, colour=sys.stdout.isatty()))
-
-
-def _in_notebook() -> bool:
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell is not None and shell.__class__.__name__ == "ZMQInteractiveShell"
 
 
 def _fragment_block(explanation: Explanation, attribution: Attribution) -> dict[str, Any]:

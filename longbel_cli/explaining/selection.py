@@ -15,12 +15,11 @@ from typing import Any
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import Corpus, ignore
 from longbel_cli.linking.linker import NAME, Linker, LinkOptions
+from longbel_cli.runs.facts import fusion_record_path
 from longbel_cli.runs.files import read_json
 from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.layout import Layout
-from longbel_cli.scoring.gold import is_no_code
-from longbel_cli.scoring.signature import fusion_record_path
-from longbel_cli.types import Document, Prediction
+from longbel_cli.types import Document, Prediction, is_no_code
 
 
 @dataclass(frozen=True)

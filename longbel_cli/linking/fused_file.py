@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.predictions import PredictionFile, distinct_names, read_predictions
+from longbel_cli.corpora.prediction_file import PredictionFile, distinct_names
+from longbel_cli.corpora.predictions import read_predictions
 from longbel_cli.linking.fusion import Fused, FusionOptions, fuse
 from longbel_cli.runs.drafts import draft_of
+from longbel_cli.runs.facts import KEYS, UNKNOWN, RunFacts, fusion_record_path, run_facts
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.run import set_run_aside
-from longbel_cli.scoring.signature import KEYS, UNKNOWN, RunFacts, fusion_record_path, run_facts
+from longbel_cli.types import mark_review
 from longbel_cli.version import package_version
 
 
@@ -87,8 +89,6 @@ def fuse_files(
 def _marked(fused: Iterable[Fused], min_score: float | None) -> Iterator[Fused]:
     for one in fused:
         if min_score is not None:
-            from longbel_cli.scoring.calibration import mark_review
-
             one = replace(one, prediction=mark_review(one.prediction, min_score))
         yield one
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.predictions import normalized_code
+from longbel_cli.corpora.prediction_file import normalized_code
 from longbel_cli.types import Candidate, Prediction, score_json
 
 RANK_CONSTANT = 60

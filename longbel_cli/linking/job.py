@@ -7,132 +7,34 @@ others. Loads no model before the first window is linked.
 from __future__ import annotations
 
 import json
-import math
 import os
-import resource
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from kb_builder.errors import LongbelError
-from longbel_cli.corpora import Corpus, Problem, fail, ignore
-from longbel_cli.corpora.resolve import TypeResolver, resolve_types
+from longbel_cli.corpora import Problem
+from longbel_cli.linking.checks import at_least_one, can_be_made, finite
 from longbel_cli.linking.prompt_file import PromptFile
-from longbel_cli.linking.protocols import EntityLinker, OnPrompt, PageWriter, WindowEngine
+from longbel_cli.linking.protocols import (
+    EntityLinker,
+    MakePageWriter,
+    OnPrompt,
+    PageWriter,
+    WindowEngine,
+)
+from longbel_cli.linking.reading import CorpusReader
+from longbel_cli.linking.statistics import Outcome, statistics, write_statistics
 from longbel_cli.progress import Progress
-from longbel_cli.runs.corpus_source import corpus_source, input_files
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.run import Auto, Bounds, Run, RunConfiguration, Shard, StopSignals, open_run
-from longbel_cli.runs.windows import Source, Start, Window, windows
-from longbel_cli.types import Document, Prediction
-
-ON_ERROR = ("fail", "quarantine")
+from longbel_cli.runs.windows import Start, Window, windows
+from longbel_cli.types import Prediction, mark_review
 
 Commit = Callable[[Window, list[str], dict[str, Any]], None]
 """Takes a window, its lines, and a note of how it was linked."""
-
-
-def _at_least_one(flag: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise LongbelError(f"{flag} {value}: must be at least 1", exit_code=2)
-
-
-def _finite(flag: str, value: float | None) -> None:
-    # NaN differs from itself: a run that has it on record could never be gone on with.
-    if value is not None and not math.isfinite(value):
-        raise LongbelError(f"{flag} {value}: must be a finite number", exit_code=2)
-
-
-def _can_be_made(flag: str, path: Path | None) -> None:
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        wrong = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise LongbelError(f"{flag} {path}: {wrong}", "Name a file in a folder.", exit_code=2)
-
-
-@dataclass(frozen=True)
-class CorpusOptions:
-    """How to read a corpus; what cannot be read is quarantined, or ends the run (`fail`)."""
-
-    paths: tuple[Path, ...]
-    format: str = "auto"
-    type_map: Mapping[str, str] = field(default_factory=dict)
-    on_error: str = "quarantine"
-    unknown_group: str = "error"
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        _at_least_one("--limit", self.limit)
-
-
-@dataclass
-class Survey:
-    """What a first read of the corpus found."""
-
-    documents: int = 0
-    mentions: int = 0
-    by_group: dict[str, int] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-
-
-class CorpusReader:
-    """A corpus whose mentions carry the knowledge base's groups, read from the start or a place."""
-
-    def __init__(
-        self,
-        options: CorpusOptions,
-        groups: Sequence[str],
-        on_warning: Callable[[Problem], None] = ignore,
-    ) -> None:
-        self.options = options
-        self.surveyed: Survey | None = None
-        self._on_warning = on_warning
-        self._resolver = TypeResolver(groups, options.type_map)
-        self._corpus = Corpus(options.paths, options.format, on_warning)
-
-    def survey(self, check: Callable[[], None] = lambda: None) -> Survey:
-        """Read everything once; LongbelError lists every type without a group, with its count.
-        `check` is called at each document and may raise."""
-        survey = Survey()
-        types: dict[str, int] = {}
-        on_problem = fail if self.options.on_error == "fail" else survey.problems.append
-        for _, document in self._corpus.read(on_problem, on_warning=self._on_warning):
-            check()
-            survey.documents += 1
-            survey.mentions += len(document.mentions)
-            for mention in document.mentions:
-                types[mention.entity_type] = types.get(mention.entity_type, 0) + 1
-            if survey.documents == self.options.limit:
-                break
-        if self.options.unknown_group == "error":
-            self._resolver.require(types)
-        for name, count in types.items():
-            group = self._resolver.group(name) or name
-            survey.by_group[group] = survey.by_group.get(group, 0) + count
-        self.surveyed = survey
-        return survey
-
-    def documents(self) -> Iterator[Document]:
-        """All documents that can be read, mentions resolved; what is left out is not told."""
-        for _, document in islice(self._corpus.read(ignore), self.options.limit):
-            yield self._resolved(document, ignore)
-
-    @property
-    def files(self) -> list[Path]:
-        """Every file of the corpus."""
-        return input_files(self._corpus)
-
-    def source(self) -> Source:
-        """As a run reads it."""
-        also = fail if self.options.on_error == "fail" else ignore
-        return corpus_source(self._corpus, self._resolved, also)
-
-    def _resolved(self, document: Document, tell: Callable[[Problem], None]) -> Document:
-        return next(resolve_types([document], self._resolver, self.options.unknown_group, tell))
 
 
 @dataclass(frozen=True)
@@ -153,12 +55,12 @@ class JobOptions:
     quiet: bool = False
 
     def __post_init__(self) -> None:
-        _at_least_one("--window", self.window_documents)
-        _at_least_one("--window-mentions", self.window_mentions)
-        _at_least_one("--threads", self.threads)
-        _finite("--min-score", self.min_score)
-        _can_be_made("--prompts", self.prompts)
-        _can_be_made("--stats", self.stats)
+        at_least_one("--window", self.window_documents)
+        at_least_one("--window-mentions", self.window_mentions)
+        at_least_one("--threads", self.threads)
+        finite("--min-score", self.min_score)
+        can_be_made("--prompts", self.prompts)
+        can_be_made("--stats", self.stats)
 
     def in_format(self, name: str) -> JobOptions:
         """The options of one format's run of an ensemble, whose files are its own.
@@ -197,26 +99,19 @@ def _labelled(path: Path | None, label: str) -> Path | None:
     return None if path is None else path.with_suffix(f".{label}{path.suffix}")
 
 
-@dataclass
-class Outcome:
-    """How a job ended: `already` says that an earlier process finished it, `finished` is False
-    while other shards' windows are missing. `quarantined` is of the whole run."""
-
-    already: bool = False
-    finished: bool = False
-    windows: int = 0
-    mentions: int = 0
-    quarantined: int = 0
-    shortened: int = 0
-    seconds: float = 0.0
-    stats: dict[str, Any] | None = None
-
-
 class LinkJob:
-    """Links a corpus into a run. The linker's engine is made only if something is left to do."""
+    """Links a corpus into a run. The linker's engine is made only if something is left to do, and
+    so is the writer of pages, which is given each window before it is committed."""
 
-    def __init__(self, linker: EntityLinker, reader: CorpusReader, options: JobOptions) -> None:
+    def __init__(
+        self,
+        linker: EntityLinker,
+        reader: CorpusReader,
+        options: JobOptions,
+        make_page_writer: MakePageWriter | None = None,
+    ) -> None:
         self._linker, self._reader, self._options = linker, reader, options
+        self._make_page_writer = make_page_writer
 
     def configuration(self, command: Sequence[str]) -> RunConfiguration:
         """All that can change predictions, and what else is worth keeping."""
@@ -284,7 +179,7 @@ class LinkJob:
             make_engine,
             commit,
             self._options,
-            pages=page_writer(self._linker, self._options),
+            pages=None if self._make_page_writer is None else self._make_page_writer(),
             go_on=bool(run.records),
             mentions=run.mentions_left,
             check=stop.check,
@@ -368,54 +263,8 @@ def survey_if_new(
 def prediction_line(prediction: Prediction, min_score: float | None) -> str:
     """A line of preds.jsonl; with `min_score`, `review` says whether a person should look."""
     if min_score is not None:
-        from longbel_cli.scoring.calibration import mark_review
-
         prediction = mark_review(prediction, min_score)
     return json.dumps(prediction.to_json(), ensure_ascii=False)
-
-
-def page_writer(linker: EntityLinker, options: JobOptions) -> PageWriter | None:
-    """A function that writes the saliency pages of a window, where they were asked for."""
-    return None if options.saliency is None else linker.page_writer(options.saliency)
-
-
-def statistics(stats: Any, outcome: Outcome) -> dict[str, Any]:
-    """The object of `--stats`; model loading is left out."""
-    tokens = stats.prefill_tokens + stats.tree_tokens
-    model, trie = stats.seconds_model, stats.seconds_trie
-    return {
-        "mentions": outcome.mentions,
-        "seconds_total": round(outcome.seconds, 3),
-        "mentions_per_second": round(outcome.mentions / max(outcome.seconds, 1e-9), 3),
-        "prefill_tokens": stats.prefill_tokens,
-        "reused_tokens": stats.reused_tokens,
-        "tree_tokens": stats.tree_tokens,
-        "forwards": stats.forwards,
-        "decode_forwards_per_mention": round(stats.decode_forwards / max(stats.mentions, 1), 3),
-        "forced_token_share": round(stats.forced_tokens / max(stats.tree_tokens, 1), 4),
-        "padding_share": round(stats.padding_tokens / max(tokens, 1), 4),
-        "peak_memory_bytes": peak_memory(),
-        "shortened_documents": outcome.shortened,
-        "seconds": {
-            "model": round(model, 3),
-            "trie": round(trie, 3),
-            "host": round(max(outcome.seconds - model - trie, 0.0), 3),
-        },
-    }
-
-
-def write_statistics(stats: Mapping[str, Any] | None, path: Path | None) -> None:
-    """The file of `--stats`, where one was asked for and something was linked."""
-    if path is not None and stats is not None:
-        path.write_text(json.dumps(stats, indent=2) + "\n", encoding="utf-8")
-
-
-def peak_memory() -> int:
-    """Bytes: of the CUDA device where one is used, else of this process."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def default_threads() -> int:
@@ -429,9 +278,13 @@ def default_threads() -> int:
 
 
 def link_to_stream(
-    linker: EntityLinker, reader: CorpusReader, options: JobOptions, write: Callable[[str], None],
+    linker: EntityLinker,
+    reader: CorpusReader,
+    options: JobOptions,
+    write: Callable[[str], None],
     on_problem: Callable[[Problem], None],
-) -> Outcome:  # fmt: skip
+    make_page_writer: MakePageWriter | None = None,
+) -> Outcome:
     """Link without a run: lines go to `write` window by window and cannot be resumed.
 
     The corpus is read in full first, so that what it lacks is told before the model loads.
@@ -453,7 +306,7 @@ def link_to_stream(
         lambda on_prompt: linker.engine(on_prompt=on_prompt),
         commit,
         options,
-        pages=page_writer(linker, options),
+        pages=None if make_page_writer is None else make_page_writer(),
         mentions=survey.mentions,
     )
     write_statistics(outcome.stats, options.stats)

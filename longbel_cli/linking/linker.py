@@ -8,18 +8,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from kb_builder.errors import LongbelError
 from kb_builder.store.knowledge_base import KnowledgeBase
-from longbel_cli.corpora.bigbio import documents_of
 from longbel_cli.linking.engine import LinkingEngine, max_prompt_tokens
 from longbel_cli.linking.prompted import PromptedLinker
-from longbel_cli.linking.protocols import PageWriter
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.model.decoders import MAX_NEW_TOKENS
 from longbel_cli.prompting.formats import COMPOSITE, Prompt, prompt_format
@@ -85,7 +83,7 @@ def check_batch_tokens(tokens: int | None) -> None:
 
 
 class Linker(PromptedLinker[Checkpoint, LinkOptions]):
-    """Links documents: `Linker.load(model, kb)`, then `link` or `sample`."""
+    """Links documents: `Linker.load(model, kb)`, then `link`."""
 
     name = NAME
 
@@ -100,21 +98,21 @@ class Linker(PromptedLinker[Checkpoint, LinkOptions]):
         self._weights: list[PreTrainedModel] = []  # shared between formats; empty until needed
 
     @classmethod
-    def load(cls, model: str | Path, kb: str | Path | None = None, **options: Any) -> Linker:
+    def load(cls, model: str | Path, kb: str | Path | None = None, **options: Any) -> Self:
         """A linker from a model folder or hub id and a KB directory (None: the names that a
         published checkpoint brings along). `options` are those of LinkOptions."""
         return cls.open(model, kb, LinkOptions(**options))
 
     @classmethod
-    def open(cls, model: str | Path, kb: str | Path | None, options: LinkOptions) -> Linker:
+    def open(cls, model: str | Path, kb: str | Path | None, options: LinkOptions) -> Self:
         """As `load`, with options that are made already."""
         checkpoint = Checkpoint.open(model)
         return cls(checkpoint, open_knowledge_base(kb, checkpoint), options)
 
-    def in_format(self, context_format: str) -> Linker:
+    def in_format(self, context_format: str) -> Self:
         """The same model and names with another prompt format; weights are shared, once loaded."""
         options = replace(self.options, context_format=context_format)
-        other = Linker(self.checkpoint, self.knowledge_base, options)
+        other = type(self)(self.checkpoint, self.knowledge_base, options)
         other._weights = self._weights
         return other
 
@@ -156,12 +154,6 @@ class Linker(PromptedLinker[Checkpoint, LinkOptions]):
     def found(self) -> dict[str, Any]:
         """The device and number type that the model turns out to have (loads it)."""
         return super().found() | {"dtype": str(self.model.dtype).removeprefix("torch.")}
-
-    def page_writer(self, folder: Path) -> PageWriter:
-        """A function that writes the saliency pages of a window to `folder`."""
-        from longbel_cli.explaining.replay import page_writer
-
-        return page_writer(self, folder)
 
     @cached_property
     def trie(self) -> Any:
@@ -207,39 +199,6 @@ class Linker(PromptedLinker[Checkpoint, LinkOptions]):
                 yield from self._engines[number].link_window(window)
                 window = []
         yield from self._engines[number].link_window(window)
-
-    def sample(
-        self,
-        bigbio_pages: Sequence[dict[str, Any]],
-        num_beams: int | None = None,
-        with_saliency_maps: bool = False,
-    ) -> Any:
-        """Rows as the published model card shows them: one a mention and beam, best first.
-
-        With `with_saliency_maps`, a pair: the rows, and an explanation of each mention's top beam
-        (`display_saliency_map` shows one).
-        """
-        documents = list(documents_of(bigbio_pages))
-        predictions = list(self.link(documents, num_beams))
-        rows = [
-            {
-                "document_id": prediction.document_id,
-                "mention_id": prediction.mention_id,
-                "mention": prediction.mention,
-                "semantic_group": prediction.semantic_group,
-                "rank": candidate.rank,
-                "pred_concept_name": candidate.concept_name,
-                "pred_concept_code": candidate.concept_code,
-                "beam_score": candidate.score,
-            }
-            for prediction in predictions
-            for candidate in prediction.candidates
-        ]
-        if not with_saliency_maps:
-            return rows
-        from longbel_cli.explaining.replay import saliency_maps
-
-        return rows, list(saliency_maps(self)(documents, predictions))
 
 
 def open_knowledge_base(kb: str | Path | None, checkpoint: Checkpoint) -> KnowledgeBase:

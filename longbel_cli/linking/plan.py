@@ -9,8 +9,9 @@ import time
 from dataclasses import dataclass
 from itertools import islice
 
-from longbel_cli.linking.job import CorpusReader, JobOptions, default_threads
+from longbel_cli.linking.job import JobOptions, default_threads
 from longbel_cli.linking.protocols import EntityLinker, Needs
+from longbel_cli.linking.reading import CorpusReader
 from longbel_cli.progress import duration_text
 from longbel_cli.runs.windows import Start, windows
 from longbel_cli.types import Document

@@ -18,6 +18,8 @@ from longbel_cli.types import Document, Mention, Prediction
 
 OnPrompt = Callable[[Document, Mention, Prompt], None]
 PageWriter = Callable[[Sequence[Document], Sequence[Prediction]], None]
+"""Writes the pages of a window's documents."""
+MakePageWriter = Callable[[], PageWriter]
 
 
 class WindowEngine(Protocol):
@@ -81,9 +83,6 @@ class EntityLinker(Protocol):
         on_prompt: OnPrompt | None = None,
     ) -> WindowEngine:
         """An engine; loads what it needs."""
-
-    def page_writer(self, folder: Path) -> PageWriter:
-        """A function that writes the saliency pages of a window."""
 
     def needs(self, documents: Sequence[Document]) -> Needs:
         """What these documents take; may load the model."""

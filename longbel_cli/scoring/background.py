@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.predictions import normalized_code
+from longbel_cli.corpora.prediction_file import normalized_code
 from longbel_cli.scoring.gold import ScoredMention
 from longbel_cli.scoring.partitions import KbFacts, TrainingFacts, as_kb_name, folded
 from longbel_cli.types import Document

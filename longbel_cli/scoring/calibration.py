@@ -7,7 +7,7 @@ is left out of the calibration, and below any threshold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,6 @@ from longbel_cli.scoring.bootstrap import (
     resampled_ratios,
 )
 from longbel_cli.scoring.metrics import Evaluated
-from longbel_cli.types import Prediction
 
 N_BINS = 10
 CURVE_POINTS = 200
@@ -229,13 +228,3 @@ def _review_samples(
             accepted = _accepted(weights, by_score.right, ends, target)
             samples.append(1 - accepted / weights.sum(axis=1))
     return np.concatenate(samples)
-
-
-def mark_review(prediction: Prediction, min_score: float) -> Prediction:
-    """Set `review`: whether the answer scores under `min_score`, or there is none.
-
-    The score is compared as it is written, with 6 decimals, since thresholds come from files.
-    """
-    top = prediction.answer
-    sure = top is not None and round(top.score, 6) >= min_score
-    return replace(prediction, review=not sure)

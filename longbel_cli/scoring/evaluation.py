@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.predictions import PredictionFile, distinct_names, read_predictions
+from longbel_cli.corpora.prediction_file import PredictionFile, distinct_names
+from longbel_cli.corpora.predictions import read_predictions
+from longbel_cli.runs.facts import UNKNOWN, RunFacts, run_facts, short
+from longbel_cli.scoring.alignment import align
 from longbel_cli.scoring.background import kb_facts, training_facts
 from longbel_cli.scoring.calibration import (
     Calibration,
@@ -24,17 +27,11 @@ from longbel_cli.scoring.calibration import (
     triage,
 )
 from longbel_cli.scoring.comparison import Difference, compare
-from longbel_cli.scoring.gold import (
-    Joined,
-    align,
-    gold_inside,
-    gold_of_corpus,
-    gold_of_predictions,
-    join,
-)
+from longbel_cli.scoring.gold import Joined, gold_inside, gold_of_corpus, gold_of_predictions
+from longbel_cli.scoring.joining import join
 from longbel_cli.scoring.metrics import Score, ScoreOptions, intervals_json, score
 from longbel_cli.scoring.partitions import Background
-from longbel_cli.scoring.signature import UNKNOWN, RunFacts, gold_hash, run_facts, short, signature
+from longbel_cli.scoring.signature import gold_hash, signature
 from longbel_cli.types import Document
 from longbel_cli.version import package_version
 

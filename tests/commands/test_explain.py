@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from kb_builder.errors import LongbelError
 from longbel_cli.app import app
 from longbel_cli.commands.explain import _tell
+from longbel_cli.explaining.html import html_fragment
 from longbel_cli.explaining.replay import page_writer, saliency_maps
 from longbel_cli.explaining.selection import Choice
 from longbel_cli.linking.linker import Linker, LinkOptions
@@ -356,7 +357,7 @@ def test_pages_while_linking(linked, tmp_path):
     assert list(linker.link(documents)) == first
     maps = list(saliency_maps(linker)(documents, predictions))
     assert [one.mention.id for one in maps] == ["T1", "T2", "T3", "T4"]
-    assert "<details open>" in maps[0]._repr_html_()
+    assert "<details open>" in html_fragment(maps[0])
 
 
 def test_a_mention_of_no_group_is_explained_by_the_names_of_all(linked, tmp_path):

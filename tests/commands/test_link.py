@@ -614,7 +614,7 @@ def test_a_window_stopped_and_gone_on_with(
 ) -> None:
     """A run that dies in its second window ends as one that nothing disturbed. So do its prompts,
     but for those of a window that was committed just before."""
-    from longbel_cli.linking import job
+    from longbel_cli.commands import link
     from longbel_cli.linking.engine import LinkingEngine
     from longbel_cli.linking.prompt_file import PromptFile
     from longbel_cli.runs.run import Run
@@ -634,7 +634,7 @@ def test_a_window_stopped_and_gone_on_with(
     with monkeypatch.context() as patched:
         if place == "pages":
             undisturbed: Any = lambda documents, predictions: None  # noqa: E731
-            patched.setattr(job, "page_writer", lambda linker, options: dies)
+            patched.setattr(link, "_page_writer", lambda linker, folder: lambda: dies)
         else:
             owner: Any = {"linking": LinkingEngine, "commit": Run, "prompts": PromptFile}[place]
             name = {"linking": "link_window", "commit": "commit", "prompts": "write"}[place]
@@ -654,8 +654,8 @@ def test_a_window_stopped_and_gone_on_with(
 def test_a_signal_before_anything_is_linked(
     longbel: Longbel, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from longbel_cli.linking.job import CorpusReader
     from longbel_cli.linking.linker import Linker
+    from longbel_cli.linking.reading import CorpusReader
 
     for owner, name in ((Linker, "open"), (CorpusReader, "survey")):
         undisturbed = getattr(owner, name)

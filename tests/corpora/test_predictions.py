@@ -14,12 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.predictions import (
-    distinct_names,
-    normalized_code,
-    prediction_of_line,
-    read_predictions,
-)
+from longbel_cli.corpora.prediction_file import distinct_names, normalized_code
+from longbel_cli.corpora.predictions import prediction_of_line, read_predictions
 from longbel_cli.types import Candidate, Prediction, Span
 
 LINE: dict[str, Any] = {

@@ -22,7 +22,6 @@ from longbel_cli.explaining.aggregation import (
 from longbel_cli.explaining.case import Case
 from longbel_cli.explaining.explanation import Explanation, MemoryEntry, Weight
 from longbel_cli.explaining.html import (
-    display_saliency_map,
     html_fragment,
     html_page,
     page_data,
@@ -30,6 +29,7 @@ from longbel_cli.explaining.html import (
     signed_levels,
     strength_levels,
 )
+from longbel_cli.explaining.notebook import display_saliency_map
 from longbel_cli.explaining.shading import visible
 from longbel_cli.explaining.terminal import ansi
 from longbel_cli.pages import TEMPLATES, write_page
@@ -159,7 +159,6 @@ def test_controls_and_overrides_are_spelled_out():
 
 def test_the_fragment_escapes_everything():
     fragment = html_fragment(explanation_of(hostile_case()))
-    assert explanation_of(hostile_case())._repr_html_() == fragment
     assert "<script" not in fragment and "<img" not in fragment and "<b>" not in fragment
     shown = html.unescape(re.sub(r"<[^>]+>", "", fragment))
     assert visible(HOSTILE) in shown

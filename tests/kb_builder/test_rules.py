@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
-from kb_builder.rules.disambiguate import Names, disambiguate
+from kb_builder.rules.disambiguate import disambiguate
 from kb_builder.rules.normalise import tidy, tidy_column
-from kb_builder.rules.pairs import RULES
+from kb_builder.rules.pairs import RULES, Names
 from kb_builder.semantics import PRESETS
 from kb_builder.sources import read_terms
 from kb_builder.sources.selection import BadRows, selection_of

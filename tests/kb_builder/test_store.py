@@ -22,10 +22,10 @@ from kb_builder.errors import LongbelError
 from kb_builder.files import Draft
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.store.lookup import look_up
-from kb_builder.trie.files import cache_folder, locked
+from kb_builder.store.tries import cache_folder, locked
+from kb_builder.terms import Term
 from kb_builder.trie.tokenization import AnswerTokenizer, tokenizer_hash
 from kb_builder.trie.trie import END, Trie
-from kb_builder.types import Term
 from tests.benchmarks.kb_tokenizers import save_model_folder, trained
 from tests.support.kb_cases import build, conso_row, sty_row, write_release
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
-from kb_builder.trie.files import load_trie, save_trie
+from kb_builder.store.tries import load_trie, save_trie
 from kb_builder.trie.tokenization import AnswerTokenizer
 from kb_builder.trie.trie import END, TokenRuns, Trie, build_trie
 from tests.benchmarks.kb_tokenizers import trained

@@ -16,7 +16,7 @@ from kb_builder.errors import LongbelError
 from longbel_cli.corpora.predictions import read_predictions
 from longbel_cli.linking.fused_file import fuse_files
 from longbel_cli.linking.fusion import Fused, FusionOptions, Source, fuse, fuse_mention
-from longbel_cli.scoring.signature import run_facts
+from longbel_cli.runs.facts import run_facts
 from longbel_cli.types import Candidate
 from tests.support.score_cases import prediction, write_predictions
 

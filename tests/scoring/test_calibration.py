@@ -10,13 +10,13 @@ import pytest
 from longbel_cli.scoring.calibration import (
     Point,
     calibration,
-    mark_review,
     risk_coverage,
     thinned,
     top_scores,
     triage,
 )
 from longbel_cli.scoring.metrics import Evaluated, evaluate
+from longbel_cli.types import mark_review
 from tests.support.score_cases import joined, mention, prediction
 
 NAN = math.nan

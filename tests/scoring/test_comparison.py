@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.predictions import PredictionFile
+from longbel_cli.corpora.prediction_file import PredictionFile
+from longbel_cli.scoring.alignment import align
 from longbel_cli.scoring.comparison import compare
-from longbel_cli.scoring.gold import Joined, align, gold_inside
+from longbel_cli.scoring.gold import Joined, gold_inside
 from longbel_cli.scoring.metrics import Evaluated, ScoreOptions, evaluate, mention_metrics
 from tests.support.score_cases import joined, mention, prediction
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from longbel_cli.scoring.signature import RunFacts, gold_hash, run_facts, signature
+from longbel_cli.runs.facts import RunFacts, run_facts
+from longbel_cli.scoring.signature import gold_hash, signature
 from tests.support.score_cases import mention
 
 FACTS = RunFacts("kb1", "m1", "5", "hybrid_long", "0.1.0")

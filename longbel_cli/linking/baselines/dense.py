@@ -20,7 +20,7 @@ import numpy as np
 
 from kb_builder.errors import LongbelError
 from kb_builder.store.knowledge_base import KnowledgeBase, cache_folder
-from kb_builder.trie.files import locked
+from kb_builder.store.tries import locked
 from longbel_cli.linking.baselines.folder import PublishedModel
 from longbel_cli.linking.baselines.ranking import Hit, Ranker, best_names, merged
 from longbel_cli.model.devices import device_type, pin_threads, weight_bytes

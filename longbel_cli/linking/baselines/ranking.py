@@ -17,7 +17,7 @@ from kb_builder.errors import LongbelError
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.text import clean
 from longbel_cli.linking.engine import Shortening
-from longbel_cli.linking.protocols import Needs, OnPrompt, PageWriter
+from longbel_cli.linking.protocols import Needs, OnPrompt
 from longbel_cli.model.decoders import DecodeStats
 from longbel_cli.types import Candidate, Document, Mention, Prediction
 
@@ -83,9 +83,6 @@ class Ranker(ABC):
         if on_prompt is not None:
             raise LongbelError(f"the linker {self.name} writes no prompts", exit_code=2)
         return RankingEngine(self, beams or self.beams)
-
-    def page_writer(self, folder: Path) -> PageWriter:
-        raise LongbelError(f"the linker {self.name} has no saliency to show", exit_code=2)
 
     def needs(self, documents: Sequence[Document]) -> Needs:
         """Builds the index of the groups that the documents have."""

@@ -8,7 +8,6 @@ code, say) is what the model's generation config tells.
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kb_builder.errors import LongbelError
@@ -16,7 +15,6 @@ from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.trie.tokenization import ANSWER_PREFIX, plain_text_tokenizer
 from longbel_cli.linking.baselines.folder import PublishedModel
 from longbel_cli.linking.prompted import PromptedLinker, PromptingOptions
-from longbel_cli.linking.protocols import PageWriter
 from longbel_cli.model.decoders import MAX_NEW_TOKENS
 from longbel_cli.prompting.formats import (
     CLOSE,
@@ -154,9 +152,6 @@ class Seq2SeqLinker(PromptedLinker[PublishedModel, PromptingOptions]):
         )
         pad_id = options.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         return Seq2SeqDecoder(self.model, self.trie, options, self._loaded.start, pad_id)
-
-    def page_writer(self, folder: Path) -> PageWriter:
-        raise LongbelError(f"the linker {self.name} has no saliency to show", exit_code=2)
 
 
 def answering(tokenizer: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kb_builder.store.knowledge_base import KnowledgeBase
-from kb_builder.types import Term
+from kb_builder.terms import Term
 
 
 class Name(NamedTuple):

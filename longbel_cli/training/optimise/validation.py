@@ -19,13 +19,12 @@ from kb_builder.errors import LongbelError
 from kb_builder.store.knowledge_base import KnowledgeBase
 from longbel_cli.linking.linker import Linker, LinkOptions
 from longbel_cli.model.checkpoint import Checkpoint
-from longbel_cli.scoring.gold import NO_CODE
 from longbel_cli.training.data.corpus import gold_documents
 from longbel_cli.training.journal import Journal
 from longbel_cli.training.optimise.processes import Processes
 from longbel_cli.training.optimise.state import BestWeights
 from longbel_cli.training.options import TrainOptions, Watch
-from longbel_cli.types import Document, Mention, Prediction
+from longbel_cli.types import NO_CODE, Document, Mention, Prediction
 
 # Prompt tokens in flight: the same on every machine, and little beside a training.
 _TOKENS_IN_FLIGHT = 8_192

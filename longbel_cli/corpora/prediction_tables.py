@@ -1,0 +1,203 @@
+"""Reads the prediction tables of the published code: a header, then a line a candidate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from kb_builder.errors import LongbelError
+from longbel_cli.corpora.prediction_file import (
+    PredictionFile,
+    duplicate_notes,
+    normalized_code,
+    score_of,
+)
+from longbel_cli.corpora.stored import Line
+from longbel_cli.types import Candidate, Prediction, Span
+
+# column of ours -> its names in the published tables, the first present one counts
+COLUMNS = {
+    "document": ("doc_id", "document_id", "filename", "pmid"),
+    "mention_id": ("mention_id", "ann_id", "mark"),
+    "group": ("semantic_group", "label"),
+    "gold": ("gold_concept_code", "code"),
+    "predicted": ("pred_concept_code", "Predicted_code", "Predicted_CUI"),
+    "name": ("pred_concept_name", "Prediction"),
+    "text": ("mention", "span", "text"),
+    "start": ("start_span",),
+    "end": ("end_span",),
+    "rank": ("rank",),
+    "beam_score": ("beam_score", "Prediction_beam_score"),
+    "score": ("score", "Prediction_score"),
+}
+REQUIRED = ("predicted", "group")
+
+
+class _Row(NamedTuple):
+    document: str
+    mention_id: str
+    group: str
+    gold: str
+    predicted: str
+    name: str
+    text: str
+    span: Span | None
+    rank: int
+    score: float
+
+
+def read_table(path: Path, lines: Sequence[Line]) -> PredictionFile:
+    """The predictions of a table, from its lines."""
+    rows = _fields(path, lines)
+    _, header = next(rows)
+    columns = _columns(path, header)
+    has_documents, has_ids = "document" in columns, "mention_id" in columns
+    mentions: dict[tuple[object, ...], list[_Row]] = {}
+    ranks: dict[tuple[object, ...], _Row] = {}
+    duplicates, differing = 0, 0
+    for number, fields in rows:
+        if len(fields) != len(header):
+            raise LongbelError(
+                f"{path}:{number}: {len(fields)} fields where the header has {len(header)}",
+                "Fields are separated by tabs; a field cannot hold a tab or a line break.",
+            )
+        row = _row(fields, columns, f"{path}:{number}")
+        mention: tuple[object, ...]
+        if row.mention_id:
+            mention = (row.document, row.mention_id)
+        elif row.span is not None:
+            mention = (row.document, row.span, row.group)
+        elif row.rank > 1:
+            raise LongbelError(
+                f"{path}:{number}: rank {row.rank} of an unknown mention",
+                "A table of several candidates a mention needs mention ids "
+                f"({', '.join(COLUMNS['mention_id'])}) or spans (start_span, end_span).",
+            )
+        else:
+            mention = (row.document, number)
+        if (*mention, row.rank) in ranks:
+            duplicates += 1
+            differing += ranks[(*mention, row.rank)] != row
+            continue
+        ranks[(*mention, row.rank)] = row
+        mentions.setdefault(mention, []).append(row)
+    if not mentions:
+        raise LongbelError(f"{path}: a header and no rows", "Was the run stopped at its start?")
+    notes = list(duplicate_notes(path, "row", duplicates, differing))
+    nameless = sum(not group[0].mention_id for group in mentions.values())
+    if has_ids and nameless:
+        notes.append(
+            f"{path}: {nameless} mention(s) without an id: told apart by spans, or row by row"
+        )
+    if not has_documents:
+        notes.append(
+            f"{path}: has no document column ({', '.join(COLUMNS['document'])}): each mention is "
+            "resampled on its own, and the interval is narrower than one over documents"
+        )
+    prefix = _free_prefix({group[0].mention_id for group in mentions.values()})
+    predictions = tuple(
+        _table_prediction(group, f"{prefix}{number}", has_documents)
+        for number, group in enumerate(mentions.values(), start=1)
+    )
+    return PredictionFile(path, predictions, tuple(notes), has_documents, has_ids, nameless)
+
+
+def _free_prefix(ids: set[str]) -> str:
+    """How made-up mention ids begin, so that none is one of the table's own."""
+    prefix = "row"
+    while any(own.startswith(prefix) for own in ids):
+        prefix += "_"
+    return prefix
+
+
+def _fields(path: Path, lines: Sequence[Line]) -> Iterator[tuple[int, list[str]]]:
+    """Line number and fields of each line; quotes are ordinary characters."""
+    for _, number, data in lines:
+        try:
+            text = data.removesuffix(b"\r").decode()
+        except UnicodeDecodeError as error:
+            raise LongbelError(f"{path}:{number}: not UTF-8 (byte {error.start + 1})") from error
+        yield number, [_unquoted(field) for field in text.split("\t")]
+
+
+def _unquoted(field: str) -> str:
+    # A writer that quotes where it must doubles the quotes inside; anything else is the text.
+    if len(field) >= 2 and field[0] == field[-1] == '"':
+        inner = field[1:-1]
+        if '"' not in inner.replace('""', "") and inner:
+            return inner.replace('""', '"')
+    return field
+
+
+def _columns(path: Path, header: list[str]) -> dict[str, int]:
+    columns: dict[str, int] = {}
+    for ours, theirs in COLUMNS.items():
+        found = next((name for name in theirs if name in header), None)
+        if found is not None:
+            columns[ours] = header.index(found)
+    lacking = [name for name in REQUIRED if name not in columns]
+    if lacking:
+        wanted = "; ".join(" or ".join(COLUMNS[name]) for name in lacking)
+        raise LongbelError(
+            f"{path}:1: neither JSON lines nor a prediction table: no column {wanted}",
+            "A table starts with a header line and is separated by tabs.",
+        )
+    return columns
+
+
+def _row(fields: list[str], columns: dict[str, int], place: str) -> _Row:
+    def field(name: str) -> str:
+        return fields[columns[name]].strip() if name in columns else ""
+
+    try:
+        beam_score = score_of(field("beam_score"))
+        start, end = field("start"), field("end")
+        return _Row(
+            document=field("document"),
+            mention_id=field("mention_id"),
+            group=field("group"),
+            gold=normalized_code(field("gold")),
+            predicted=normalized_code(field("predicted")),
+            name=field("name"),
+            text=field("text"),
+            span=Span(_integer(start), _integer(end)) if start and end else None,
+            rank=_rank_of(field("rank")),
+            # One beam alone has no beam score: the table then says NaN.
+            score=score_of(field("score")) if math.isnan(beam_score) else beam_score,
+        )
+    except ValueError as error:
+        raise LongbelError(f"{place}: rank, score or span is no such number") from error
+
+
+def _rank_of(text: str) -> int:
+    rank = _integer(text) if text else 1
+    if rank < 1:
+        raise ValueError(text)
+    return rank
+
+
+def _integer(text: str) -> int:
+    number = float(text)
+    if not number.is_integer() or number < 0:
+        raise ValueError(text)
+    return int(number)
+
+
+def _table_prediction(rows: list[_Row], made_up_id: str, has_documents: bool) -> Prediction:
+    first = rows[0]
+    mention_id = first.mention_id or made_up_id
+    return Prediction(
+        document_id=first.document if has_documents else mention_id,
+        mention_id=mention_id,
+        mention=first.text,
+        semantic_group=first.group,
+        spans=() if first.span is None else (first.span,),
+        candidates=tuple(
+            Candidate(row.rank, row.predicted, row.name, row.score)
+            for row in sorted(rows, key=lambda row: row.rank)
+            if row.predicted
+        ),
+        gold_concept_code=first.gold or None,
+    )

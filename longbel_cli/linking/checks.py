@@ -1,0 +1,28 @@
+"""Checks of single options, each refused with its flag and a sentence (exit code 2)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from kb_builder.errors import LongbelError
+
+
+def at_least_one(flag: str, value: int | None) -> None:
+    """LongbelError where a count is below 1; None is no count."""
+    if value is not None and value < 1:
+        raise LongbelError(f"{flag} {value}: must be at least 1", exit_code=2)
+
+
+def finite(flag: str, value: float | None) -> None:
+    """LongbelError for infinities and NaN, which differs from itself: a run that has it on record
+    could never be resumed."""
+    if value is not None and not math.isfinite(value):
+        raise LongbelError(f"{flag} {value}: must be a finite number", exit_code=2)
+
+
+def can_be_made(flag: str, path: Path | None) -> None:
+    """LongbelError where no file can have that path."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        wrong = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise LongbelError(f"{flag} {path}: {wrong}", "Name a file in a folder.", exit_code=2)

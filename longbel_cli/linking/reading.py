@@ -1,0 +1,98 @@
+"""The corpus of a link job: read from the start or a place, with the knowledge base's groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from longbel_cli.corpora import Corpus, Problem, fail, ignore
+from longbel_cli.corpora.resolve import TypeResolver, resolve_types
+from longbel_cli.linking.checks import at_least_one
+from longbel_cli.runs.corpus_source import corpus_source, input_files
+from longbel_cli.runs.windows import Source
+from longbel_cli.types import Document
+
+ON_ERROR = ("fail", "quarantine")
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """How to read a corpus; what cannot be read is quarantined, or ends the run (`fail`)."""
+
+    paths: tuple[Path, ...]
+    format: str = "auto"
+    type_map: Mapping[str, str] = field(default_factory=dict)
+    on_error: str = "quarantine"
+    unknown_group: str = "error"
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        at_least_one("--limit", self.limit)
+
+
+@dataclass
+class Survey:
+    """What a first read of the corpus found."""
+
+    documents: int = 0
+    mentions: int = 0
+    by_group: dict[str, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+class CorpusReader:
+    """A corpus whose mentions carry the knowledge base's groups, read from the start or a place."""
+
+    def __init__(
+        self,
+        options: CorpusOptions,
+        groups: Sequence[str],
+        on_warning: Callable[[Problem], None] = ignore,
+    ) -> None:
+        self.options = options
+        self.surveyed: Survey | None = None
+        self._on_warning = on_warning
+        self._resolver = TypeResolver(groups, options.type_map)
+        self._corpus = Corpus(options.paths, options.format, on_warning)
+
+    def survey(self, check: Callable[[], None] = lambda: None) -> Survey:
+        """Read everything once; LongbelError lists every type without a group, with its count.
+        `check` is called at each document and may raise."""
+        survey = Survey()
+        types: dict[str, int] = {}
+        on_problem = fail if self.options.on_error == "fail" else survey.problems.append
+        for _, document in self._corpus.read(on_problem, on_warning=self._on_warning):
+            check()
+            survey.documents += 1
+            survey.mentions += len(document.mentions)
+            for mention in document.mentions:
+                types[mention.entity_type] = types.get(mention.entity_type, 0) + 1
+            if survey.documents == self.options.limit:
+                break
+        if self.options.unknown_group == "error":
+            self._resolver.require(types)
+        for name, count in types.items():
+            group = self._resolver.group(name) or name
+            survey.by_group[group] = survey.by_group.get(group, 0) + count
+        self.surveyed = survey
+        return survey
+
+    def documents(self) -> Iterator[Document]:
+        """All documents that can be read, mentions resolved; what is left out is not told."""
+        for _, document in islice(self._corpus.read(ignore), self.options.limit):
+            yield self._resolved(document, ignore)
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file of the corpus."""
+        return input_files(self._corpus)
+
+    def source(self) -> Source:
+        """As a run reads it."""
+        also = fail if self.options.on_error == "fail" else ignore
+        return corpus_source(self._corpus, self._resolved, also)
+
+    def _resolved(self, document: Document, tell: Callable[[Problem], None]) -> Document:
+        return next(resolve_types([document], self._resolver, self.options.unknown_group, tell))

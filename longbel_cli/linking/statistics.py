@@ -1,0 +1,65 @@
+"""How a job ended, and what `link --stats` writes: speed, counts and memory of one process."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Outcome:
+    """How a job ended: `already` says that an earlier process finished it, `finished` is False
+    while other shards' windows are missing. `quarantined` is of the whole run."""
+
+    already: bool = False
+    finished: bool = False
+    windows: int = 0
+    mentions: int = 0
+    quarantined: int = 0
+    shortened: int = 0
+    seconds: float = 0.0
+    stats: dict[str, Any] | None = None
+
+
+def statistics(stats: Any, outcome: Outcome) -> dict[str, Any]:
+    """The object of `--stats`; model loading is left out."""
+    tokens = stats.prefill_tokens + stats.tree_tokens
+    model, trie = stats.seconds_model, stats.seconds_trie
+    return {
+        "mentions": outcome.mentions,
+        "seconds_total": round(outcome.seconds, 3),
+        "mentions_per_second": round(outcome.mentions / max(outcome.seconds, 1e-9), 3),
+        "prefill_tokens": stats.prefill_tokens,
+        "reused_tokens": stats.reused_tokens,
+        "tree_tokens": stats.tree_tokens,
+        "forwards": stats.forwards,
+        "decode_forwards_per_mention": round(stats.decode_forwards / max(stats.mentions, 1), 3),
+        "forced_token_share": round(stats.forced_tokens / max(stats.tree_tokens, 1), 4),
+        "padding_share": round(stats.padding_tokens / max(tokens, 1), 4),
+        "peak_memory_bytes": peak_memory(),
+        "shortened_documents": outcome.shortened,
+        "seconds": {
+            "model": round(model, 3),
+            "trie": round(trie, 3),
+            "host": round(max(outcome.seconds - model - trie, 0.0), 3),
+        },
+    }
+
+
+def write_statistics(stats: Mapping[str, Any] | None, path: Path | None) -> None:
+    """The file of `--stats`, where one was asked for and something was linked."""
+    if path is not None and stats is not None:
+        path.write_text(json.dumps(stats, indent=2) + "\n", encoding="utf-8")
+
+
+def peak_memory() -> int:
+    """Bytes: of the CUDA device where one is used, else of this process."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
