@@ -2,3 +2,7 @@
 
 Knows nothing of models, documents or the command line: no torch, transformers or typer here.
 """
+
+import logging
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())

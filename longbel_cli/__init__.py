@@ -8,6 +8,7 @@ for prediction in linker.link(documents, beams=5): ...
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import Any
 
 from longbel_cli.version import __version__
@@ -19,6 +20,8 @@ _PUBLIC = {
 }
 
 __all__ = ["Linker", "__version__", "display_saliency_map"]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from kb_builder.errors import LongbelError
+from longbel_cli.commands.notes import notes_on_stderr
 
 # name on the command line, module in longbel_cli.commands, function in it
 COMMANDS = (
@@ -52,6 +53,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _global_options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -62,7 +64,7 @@ def _global_options(
         ),
     ] = False,
 ) -> None:
-    pass
+    context.with_resource(notes_on_stderr())
 
 
 for _name, _module, _function in COMMANDS:

@@ -1,10 +1,21 @@
-"""How far a long command is: a bar on a terminal, a line now and then in a log. On stderr."""
+"""How far a long command is: a bar on a terminal, a line every half minute in a log file.
+
+Shown where notes are: nothing with `--quiet`, nor from Python unless logging is set up for INFO.
+The one module that knows tqdm.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+log = logging.getLogger(__name__)
 
 _LOG_SECONDS = 30.0
 
@@ -21,42 +32,87 @@ def duration_text(seconds: float) -> str:
     return f"{days} d {hours_left} h" if days else f"{hours} h {minutes} min"
 
 
-class Progress:
-    """Counts units of work; a context manager. `total` may be unknown."""
+def write_line(text: str) -> None:
+    """Write a line to stderr, above the bars that are shown there."""
+    if "tqdm" not in sys.modules:
+        print(text, file=sys.stderr, flush=True)
+        return
+    from tqdm import tqdm
 
-    def __init__(self, task: str, unit: str, quiet: bool = False, total: int | None = None) -> None:
-        self._task, self._unit, self._quiet, self._total = task, unit, quiet, total
-        self._done = 0
-        self._bar = None
-        self._started = self._told = time.monotonic()
-        if not quiet and sys.stderr.isatty():
+    tqdm.write(text, file=sys.stderr)
+
+
+class Progress:
+    """Counts the units of a task, of `total` where that is known; a context manager.
+
+    Without `unit` (in the singular) a line in a log file gives the share that is done.
+    """
+
+    def __init__(self, task: str, unit: str = "", total: int | None = None) -> None:
+        self._command, self._unit = task, unit
+        self._bar: tqdm | None = None
+        self._logged = time.monotonic()
+        self._start(task, total)
+
+    def _start(self, task: str, total: int | None) -> None:
+        self._task, self._total, self._done = task, total, 0
+        self._started = time.monotonic()
+        self._close()
+        if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, desc=task, unit=unit, file=sys.stderr)
+            unit, scale = self._unit, not self._unit
+            self._bar = tqdm(desc=task, total=total, unit=unit, unit_scale=scale, file=sys.stderr)
+
+    def begin(self, task: str, total: int | None = None) -> None:
+        """Go on to another task; a log file names it at once."""
+        self._start(task, total)
+        if self._bar is None:
+            log.info("%s", task)
+
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        """Be at `done` of a stage, a new one where the name is new: what `build_kb` calls."""
+        task = f"{self._command}: {name}"
+        if task != self._task:
+            self._start(task, total)
+        self.reach(done)
 
     def advance(self, units: int = 1) -> None:
         """Count `units` more."""
-        self._done += units
+        self.reach(self._done + units)
+
+    def reach(self, done: int, figures: str = "") -> None:
+        """Be at `done` units; `figures` are shown too, in a log file in place of units."""
+        self._done = done
         if self._bar is not None:
-            self._bar.update(units)
-        elif not self._quiet and time.monotonic() - self._told >= _LOG_SECONDS:
-            self._tell()
+            if figures:
+                self._bar.set_postfix_str(figures, refresh=False)
+            self._bar.update(done - self._bar.n)
+            return
+        now = time.monotonic()
+        if now - self._logged >= _LOG_SECONDS:
+            self._logged = now
+            log.info("%s", self._task + (f": {figures}" if figures else self._counts(now)))
 
-    def _tell(self) -> None:
-        self._told = time.monotonic()
-        seconds = self._told - self._started
-        of = f" of {self._total}" if self._total is not None else ""
+    def _counts(self, now: float) -> str:
+        if not self._unit:
+            return f", {self._done / self._total:.0%}" if self._total else ""
+        seconds = now - self._started
         rate = self._done / seconds if seconds else 0.0
-        left = ""
-        if self._total is not None and rate:
-            left = f", about {duration_text(max(self._total - self._done, 0) / rate)} left"
-        print(
-            f"longbel {self._task}: {self._done}{of} {self._unit}s, {rate:.2f}/s{left}",
-            file=sys.stderr,
-            flush=True,
-        )
+        of, left = "", ""
+        if self._total is not None:
+            of = f" of {self._total}"
+            if rate:
+                left = f", about {duration_text(max(self._total - self._done, 0) / rate)} left"
+        return f": {self._done}{of} {self._unit}s, {rate:.2f}/s{left}"
 
-    def __enter__(self) -> Progress:
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.leave = self._bar.n > 0  # of a task that never began nothing is kept
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -65,5 +121,4 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._close()

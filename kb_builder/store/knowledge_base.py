@@ -34,7 +34,7 @@ FORMAT_VERSION = 1
 _DESCRIPTION = ("source", "options", "signature", "licence", "counts", "groups", "languages")
 _DESCRIPTION_OF_GROUP = ("name", "names", "concepts", "languages")
 MAX_ANSWER_TOKENS = 128
-_LOG = logging.getLogger("longbel")
+log = logging.getLogger(__name__)
 
 
 class KnowledgeBase:
@@ -214,17 +214,17 @@ class KnowledgeBase:
 
         folder = next((one for one in self._trie_folders() if is_writable(one)), None)
         if folder is None:
-            _LOG.warning("no trie for this tokenizer, and no place to keep one: building it anew")
+            log.warning("no trie for this tokenizer, and no place to keep one: building it anew")
             return self._build_trie(AnswerTokenizer(tokenizer))
         with locked(folder / f".{digest}.lock"):
             trie = load_trie(folder, digest, self.signature)  # another process may have built it
             if trie is None:
-                _LOG.info("building the trie of %d names for this tokenizer, once", self.n_names)
+                log.info("building the trie of %d names for this tokenizer, once", self.n_names)
                 built = self._build_trie(AnswerTokenizer(tokenizer))
                 if folder == self.path / "tries" and not self._is_in_place():
                     return built  # replaced meanwhile: it is no trie of the new one's names
                 save_trie(built, folder, digest, self.signature)
-                _LOG.info("kept the trie in %s", folder)
+                log.info("kept the trie in %s", folder)
                 trie = load_trie(folder, digest, self.signature)
         assert trie is not None
         return trie

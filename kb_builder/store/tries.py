@@ -21,7 +21,7 @@ from kb_builder.trie.trie import Trie
 
 TRIE_FORMAT_VERSION = 1
 _DELETE = "Delete the file; the trie is built again when it is needed."
-_LOG = logging.getLogger("longbel")
+log = logging.getLogger(__name__)
 
 
 def save_trie(trie: Trie, folder: Path, digest: str, signature: str) -> None:
@@ -133,5 +133,5 @@ def locked(path: Path) -> Iterator[None]:
 
             fcntl.flock(file, fcntl.LOCK_EX)
         except (ImportError, OSError):
-            _LOG.debug("no file lock on %s", path)
+            log.debug("no file lock on %s", path)
         yield

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
+from longbel_cli.commands.notes import set_quiet
+from longbel_cli.progress import Progress
 
+if TYPE_CHECKING:
     from kb_builder.build import BuildReport
 
-_LOG_SECONDS = 30.0
 _SHOWN = 5
 
 
@@ -103,8 +101,9 @@ def build_kb(
     signal.signal(signal.SIGTERM, _interrupt)
     if dry_run and not quiet:
         print_parts(plan_table({"source": source.name, "out": str(out), **options.deciding()}))
-    with _Told(quiet) as told:
-        report = build(options, told.progress)
+    set_quiet(quiet)
+    with Progress("build-kb") as progress:
+        report = build(options, progress.stage)
     if not quiet:
         print_parts(*build_summary(report))
     _warn(report)
@@ -129,48 +128,6 @@ def _warn(report: BuildReport) -> None:
         typer.echo(f"  {row.file}:{row.line}: {row.reason}", err=True)
     if len(report.quarantined) > _SHOWN:
         typer.echo("  more in quarantine.jsonl", err=True)
-
-
-class _Told:
-    """Progress on stderr: a bar per step on a terminal, else a line now and then."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._stage = ""
-        self._bar: tqdm | None = None
-        self._told = time.monotonic()
-
-    def __enter__(self) -> _Told:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def progress(self, stage: str, done: int, of: int | None) -> None:
-        """A step is at `done`, of `of` where that is known."""
-        if self._quiet:
-            return
-        if not sys.stderr.isatty():
-            self._line(stage, done, of)
-            return
-        from tqdm import tqdm
-
-        if stage != self._stage or self._bar is None:
-            self.__exit__()
-            self._stage = stage
-            self._bar = tqdm(total=of, desc=stage, unit="", unit_scale=True, file=sys.stderr)
-        self._bar.update(done - self._bar.n)
-
-    def _line(self, stage: str, done: int, of: int | None) -> None:
-        now = time.monotonic()
-        if now - self._told < _LOG_SECONDS and stage == self._stage:
-            return
-        if now - self._told >= _LOG_SECONDS:
-            share = f", {done / of:.0%}" if of else ""
-            typer.echo(f"longbel build-kb: {stage}{share}", err=True)
-            self._told = now
-        self._stage = stage
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from kb_builder.errors import LongbelError
+from longbel_cli.commands.notes import set_quiet
+
+log = logging.getLogger(__name__)
 
 # Scores are recorded with 6 decimals; a difference beyond this is not rounding.
 _SCORE_TOLERANCE = 0.01
@@ -99,6 +103,7 @@ def explain(
 
     The page, like the predictions, holds text of the documents.
     """
+    set_quiet(quiet)
     _check_output(out, ansi, json_)
     from longbel_cli.corpora.predictions import read_predictions
     from longbel_cli.explaining.selection import Choice, LinkedRun, Sources, explanations
@@ -119,7 +124,7 @@ def explain(
     run = LinkedRun.open(predictions, sources)
     explainer = Explainer(run.linker.checkpoint, run.linker.model, options)
     made: list[Any] = []
-    with Progress("explain", "mention", quiet, total=len(chosen)) as progress:
+    with Progress("explain", "mention", len(chosen)) as progress:
         for explanation in explanations(run, linked, chosen, explainer.explain):
             progress.advance()
             if not explanation.attributions:
@@ -133,8 +138,7 @@ def explain(
         )
     if out is not None:
         _write(made, out)
-    if not quiet:
-        _tell(made, len(chosen), out)
+    log_outcome(made, len(chosen), out)
 
 
 def _check_output(out: Path | None, ansi: bool, json_: bool) -> None:
@@ -176,15 +180,16 @@ def _write(made: list[Any], out: Path) -> None:
         write_page(page, out)
 
 
-def _tell(made: list[Any], chosen: int, out: Path | None) -> None:
+def log_outcome(made: list[Any], chosen: int, out: Path | None) -> None:
+    """Log how many mentions were explained, and whether their scores are those of the run."""
     where = "" if out is None or str(out) == "-" else f": {out}"
-    print(f"longbel: {len(made)} of {chosen} mentions explained{where}", file=sys.stderr)
+    log.info("%d of %d mentions explained%s", len(made), chosen, where)
     moved = _moved(made)
     if moved > _SCORE_TOLERANCE:
-        print(
-            f"longbel: scores are up to {moved:.3f} away from the recorded ones: the run used "
-            "another device or dtype, or other prompts",
-            file=sys.stderr,
+        log.warning(
+            "scores are up to %.3f away from the recorded ones: the run used another device or "
+            "dtype, or other prompts",
+            moved,
         )
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from longbel_cli.commands.notes import set_quiet
+
+log = logging.getLogger(__name__)
 
 
 def fuse(
@@ -31,10 +36,7 @@ def fuse(
     """Reciprocal rank fusion: score = sum of weight / (60 + rank), candidates by code."""
     from longbel_cli.linking.fused_file import fuse_files
 
-    def say(note: str) -> None:
-        if not quiet:
-            typer.echo(f"longbel: {note}", err=True)
-
+    set_quiet(quiet)
     fuse_files(
         predictions,
         out,
@@ -43,7 +45,7 @@ def fuse(
         limit=limit,
         allow_missing=allow_missing,
         overwrite=overwrite,
-        say=say,
+        say=log.info,
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kb_builder.errors import LongbelError
+from longbel_cli.commands.notes import set_quiet
 
 if TYPE_CHECKING:
     from kb_builder.store.knowledge_base import KnowledgeBase
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from longbel_cli.linking.protocols import EntityLinker, MakePageWriter
     from longbel_cli.linking.reading import CorpusReader
     from longbel_cli.runs.run import StopSignals
+
+log = logging.getLogger(__name__)
 
 QUARANTINED = 5
 # Flags that not every linker takes, by the names of their parameters.
@@ -145,14 +148,15 @@ def link(
     from longbel_cli.linking.reading import CorpusOptions, CorpusReader
     from longbel_cli.runs.run import StopSignals, parse_duration, shard_of, spool
 
-    tell = _teller(quiet)
+    set_quiet(quiet)
+    tell = log.info
     _check_choices(on_error, unknown_group, dtype, linker)
     _check_flags(context, linker)
     seconds = None if time_limit is None else parse_duration(time_limit)
     to_stdout = str(out) == "-"
     job_options = JobOptions(
         out, shard_of(shard), window, window_mentions, restart, overwrite, min_score,
-        prompts, stats, saliency, threads, quiet,
+        prompts, stats, saliency, threads,
     )  # fmt: skip
     if to_stdout:
         _check_stdout(ensemble, job_options, seconds)
@@ -229,17 +233,6 @@ def _print_plans(
         if len(linkers) > 1:
             print(f"{one.settings()['context_format']}:")
         print("\n".join(plan_lines(plan(one, reader, options))))
-
-
-def _teller(quiet: bool) -> Tell:
-    logging.basicConfig(format="longbel: %(message)s", level=logging.WARNING)
-    logging.getLogger("longbel").setLevel(logging.WARNING if quiet else logging.INFO)
-
-    def tell(message: str) -> None:
-        if not quiet:
-            print(f"longbel: {message}", file=sys.stderr, flush=True)
-
-    return tell
 
 
 def _check_choices(on_error: str, unknown_group: str, dtype: str, linker: str) -> None:

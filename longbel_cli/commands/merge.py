@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from longbel_cli.commands.notes import set_quiet
+
+log = logging.getLogger(__name__)
 
 
 def merge(
@@ -23,19 +28,15 @@ def merge(
 
     from longbel_cli.runs.run import merge_run
 
+    set_quiet(quiet)
     finished = merge_run(out)
     if json_output:
         typer.echo(json.dumps(asdict(finished)))
-    elif not quiet:
-        typer.echo(
-            f"longbel: {out}: {finished.lines:,} predictions of {finished.documents:,} documents, "
-            f"{finished.windows:,} windows, sha256 {finished.sha256}",
-            err=True,
+    else:
+        log.info(
+            f"{out}: {finished.lines:,} predictions of {finished.documents:,} documents, "
+            f"{finished.windows:,} windows, sha256 {finished.sha256}"
         )
     if finished.quarantined:
-        if not quiet:
-            typer.echo(
-                f"longbel: {finished.quarantined:,} quarantined, see {out}.run/errors.jsonl",
-                err=True,
-            )
+        log.warning(f"{finished.quarantined:,} quarantined, see {out}.run/errors.jsonl")
         raise typer.Exit(5)

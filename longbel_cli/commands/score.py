@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from longbel_cli.commands.notes import set_quiet
+
 if TYPE_CHECKING:
     from longbel_cli.scoring.evaluation import Evaluation, ScoreRequest
     from longbel_cli.scoring.tables import Table
+
+log = logging.getLogger(__name__)
 
 
 def score(
@@ -76,6 +81,7 @@ def score(
     from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files
     from longbel_cli.scoring.metrics import ScoreOptions
 
+    set_quiet(quiet)
     request = ScoreRequest(
         predictions=predictions,
         others=tuple(paired or ()),
@@ -91,7 +97,7 @@ def score(
         from longbel_cli.pages import check_page_path
 
         check_page_path(report)
-    evaluation = evaluate_files(request, _silent if quiet else _say)
+    evaluation = evaluate_files(request, log.info)
     if report is not None:
         from longbel_cli.scoring.report import write_report
 
@@ -117,14 +123,6 @@ def _footer(evaluation: Evaluation, form: str) -> list[str]:
     if form == "csv":
         return [evaluation.signature]
     return [counts_line(evaluation.first.score), confidence_line(evaluation), evaluation.signature]
-
-
-def _say(note: str) -> None:
-    typer.echo(f"longbel: {note}", err=True)
-
-
-def _silent(note: str) -> None:
-    pass
 
 
 def _ks(text: str) -> tuple[int, ...]:

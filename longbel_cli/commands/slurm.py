@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+log = logging.getLogger(__name__)
 
 
 def slurm(
@@ -56,4 +59,4 @@ def slurm(
     typer.echo(sbatch_script(job), nl=False)
     folder = Path(job.out).parent
     if not folder.exists():
-        typer.echo(f"longbel: make {folder} before sbatch: Slurm writes its logs there", err=True)
+        log.warning(f"make {folder} before sbatch: Slurm writes its logs there")

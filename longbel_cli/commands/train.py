@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from longbel_cli.training.optimise.loop import Step
+from longbel_cli.commands.notes import set_quiet
 
-_LOG_SECONDS = 30.0
+log = logging.getLogger(__name__)
+
 _LEFT_OUT = 5
 
 
@@ -220,16 +218,15 @@ def train(
     from longbel_cli.runs.signals import STOPPED
     from longbel_cli.sample_paths import sample
     from longbel_cli.training.folder import RunFolder
+    from longbel_cli.training.step_progress import StepProgress
     from longbel_cli.training.train import Computing, Outcome, TrainOptions, Watch
     from longbel_cli.training.train import train as run_training
 
-    logging.basicConfig(format="longbel: %(message)s", level=logging.WARNING)
     # Of several processes the first one speaks.
-    quiet = quiet or os.environ.get("RANK", "0") != "0"
-    tell = _silent if quiet else _say
+    set_quiet(quiet or os.environ.get("RANK", "0") != "0")
     if kb is None:
         kb = sample("kb")
-        tell("no --kb: using the bundled sample knowledge base")
+        log.info("no --kb: using the bundled sample knowledge base")
     if learning_rate is None:
         learning_rate = 1e-3 if fresh is not None else 2e-4 if lora else 3e-5
     if memory is None:
@@ -256,80 +253,19 @@ def train(
 
         torch.set_num_threads(threads)
     limit = None if time_limit is None else parse_duration(time_limit)
-    with StopSignals(limit) as stop, _Teller(quiet) as teller:
-        watch = Watch(teller.step, teller.stage, tell, lambda: stop.requested, quiet)
+    with StopSignals(limit) as stop, StepProgress() as progress:
+        watch = Watch(progress.on_step, progress.on_stage, log.info, lambda: stop.requested)
         outcome = run_training(options, out, computing, watch, restart, overwrite)
         if outcome is Outcome.STOPPED:
             stop.check()
             raise Stopped("another process of this training was asked to", STOPPED)
     if outcome is Outcome.ALREADY_FINISHED:
-        tell(f"{out}: already finished, nothing to do")
+        log.info(f"{out}: already finished, nothing to do")
         return
-    tell(f"{out}: finished; losses in {RunFolder.of(out).final.log}")
+    log.info(f"{out}: finished; losses in {RunFolder.of(out).final.log}")
     if outcome is Outcome.FINISHED_IN_PART:
         raise typer.Exit(_LEFT_OUT)
 
 
-class _Teller:
-    """A bar on a terminal, a line every half minute elsewhere."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._bar = None
-        self._losses: list[float] = []
-        self._tokens = 0
-        self._seconds = 0.0
-        self._told = time.monotonic()
-        self._stage = "train"
-
-    def __enter__(self) -> _Teller:
-        if not self._quiet and sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=1000, desc="train", unit="‰", file=sys.stderr)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def stage(self, name: str) -> None:
-        """Say which of several trainings begins; its steps are told under its name."""
-        self._stage = name
-        self._losses, self._tokens, self._seconds = [], 0, 0.0
-        if self._bar is not None:
-            self._bar.reset()
-            self._bar.set_description(name)
-        elif not self._quiet:
-            _say(name)
-
-    def step(self, step: Step) -> None:
-        self._losses.append(step.loss)
-        self._tokens += step.tokens
-        self._seconds += step.seconds
-        if self._bar is not None:
-            self._bar.update(round(1000 * step.progress) - self._bar.n)
-            self._bar.set_postfix(step=step.number, loss=f"{self._mean():.3f}", refresh=False)
-            self._losses = self._losses[-50:]
-        elif not self._quiet and time.monotonic() - self._told >= _LOG_SECONDS:
-            self._told = time.monotonic()
-            _say(
-                f"{self._stage}: step {step.number}, {step.progress:.1%}, loss {self._mean():.3f}, "
-                f"{self._tokens / self._seconds:.0f} tokens/s"
-            )
-            self._losses, self._tokens, self._seconds = [], 0, 0.0
-
-    def _mean(self) -> float:
-        return sum(self._losses) / len(self._losses)
-
-
 def _listed(names: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in names.split(",")) if names else ()
-
-
-def _say(note: str) -> None:
-    print(f"longbel: {note}", file=sys.stderr, flush=True)
-
-
-def _silent(note: str) -> None:
-    pass

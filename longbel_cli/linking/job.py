@@ -52,7 +52,6 @@ class JobOptions:
     stats: Path | None = None
     saliency: Path | None = None
     threads: int | None = None
-    quiet: bool = False
 
     def __post_init__(self) -> None:
         at_least_one("--window", self.window_documents)
@@ -205,7 +204,7 @@ def link_windows(
     outcome, engine = Outcome(), None
     with ExitStack() as stack:
         prompts = _prompt_file(options.own_prompts, go_on, stack)
-        progress = stack.enter_context(Progress("link", "mention", options.quiet, mentions))
+        progress = stack.enter_context(Progress("link", "mention", mentions))
 
         def on_step(finished: int) -> None:
             progress.advance(finished)

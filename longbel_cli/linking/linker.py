@@ -27,7 +27,7 @@ from longbel_cli.types import Document, Prediction
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-log = logging.getLogger("longbel")
+log = logging.getLogger(__name__)
 
 NAME = "longbel"
 DEFAULT_FORMAT = "hybrid_long"

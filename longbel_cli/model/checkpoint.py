@@ -33,7 +33,7 @@ from longbel_cli.types import Span
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-log = logging.getLogger("longbel")
+log = logging.getLogger(__name__)
 
 _REQUIRED_MARKS = (OPEN, CLOSE, GROUP_OPEN, GROUP_CLOSE)
 # Brackets stand in no cleaned text, so this is in none.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kb_builder.errors import LongbelError
 
-log = logging.getLogger("longbel")
+log = logging.getLogger(__name__)
 
 # The first pair that is set counts: torchrun and accelerate, then MPI, then srun, which each of
 # them may have been started by.

@@ -185,15 +185,13 @@ class Watch:
     """Who hears of a training, and who may ask it to stop.
 
     `on_step` hears of each step, `on_stage` which of several trainings runs, `tell` the rest.
-    `check` raises LongbelError where the training may not go on. Unless `quiet`, the runs that
-    predict folds show their progress.
+    `check` raises LongbelError where the training may not go on.
     """
 
     on_step: Callable[[Step], None] = _ignore
     on_stage: Callable[[str], None] = _ignore
     tell: Callable[[str], None] = _ignore
     should_stop: Callable[[], bool] = lambda: False
-    quiet: bool = True
     check: Callable[[], None] = lambda: None
 
     def checking(self, check: Callable[[], None]) -> Watch:

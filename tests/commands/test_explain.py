@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from kb_builder.errors import LongbelError
 from longbel_cli.app import app
-from longbel_cli.commands.explain import _tell
+from longbel_cli.commands.explain import log_outcome
 from longbel_cli.explaining.html import html_fragment
 from longbel_cli.explaining.replay import page_writer, saliency_maps
 from longbel_cli.explaining.selection import Choice
@@ -181,15 +181,16 @@ def test_a_page_with_every_method(linked, tmp_path):
         (0.9, math.nan, None),
     ],
 )
-def test_scores_other_than_the_recorded_ones_are_told(explained, recorded, told, capsys):
+def test_scores_other_than_the_recorded_ones_are_told(explained, recorded, told, caplog):
     explanation = explanation_of(make_case())
     (first, second) = explanation.prediction.candidates
     prediction = replace(
         explanation.prediction, candidates=(first._replace(score=recorded), second)
     )
     maps = tuple(replace(one, score=explained) for one in explanation.attributions)
-    _tell([replace(explanation, prediction=prediction, attributions=maps)], 1, None)
-    said = capsys.readouterr().err
+    with caplog.at_level("INFO", "longbel_cli"):
+        log_outcome([replace(explanation, prediction=prediction, attributions=maps)], 1, None)
+    said = caplog.text
     assert "1 of 1 mentions explained" in said
     assert ("away from" in said) == (told is not None) and (told or "") in said
 

@@ -24,7 +24,7 @@ from longbel_cli.runs.configuration import difference
 from longbel_cli.runs.signals import Stopped, StopSignals
 
 LINK = LinkOptions(language="en", device="cpu", dtype="float32", max_batch_tokens=512)
-JOB = JobOptions(Path("p.jsonl"), window_documents=1, threads=1, quiet=True)
+JOB = JobOptions(Path("p.jsonl"), window_documents=1, threads=1)
 
 
 @pytest.fixture
@@ -158,9 +158,9 @@ def test_progress_knows_what_is_left(
     totals: list[int | None] = []
 
     class Told(Progress):
-        def __init__(self, task: str, unit: str, quiet: bool, total: int | None) -> None:
+        def __init__(self, task: str, unit: str, total: int | None) -> None:
             totals.append(total)
-            super().__init__(task, unit, quiet, total)
+            super().__init__(task, unit, total)
 
         def advance(self, units: int = 1) -> None:
             self.told = getattr(self, "told", 0) + units

@@ -472,7 +472,7 @@ def test_code_and_pickles_beside_the_weights_are_never_run(
     module = f"import os\nos.mkdir({str(sprung)!r})\nclass LongBEL: pass\n"
     (folder / "modeling_longbel.py").write_text(module)
     edit_config(folder, auto_map={"AutoModelForCausalLM": "modeling_longbel.LongBEL"}, lang="fr")
-    with caplog.at_level("INFO", logger="longbel"):
+    with caplog.at_level("INFO", logger="longbel_cli"):
         checkpoint = Checkpoint.open(folder)
     model = checkpoint.load_model("cpu")
     assert type(model).__name__ == "LlamaForCausalLM"

@@ -29,7 +29,7 @@ from longbel_cli.progress import Progress
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-log = logging.getLogger("longbel")
+log = logging.getLogger(__name__)
 
 POOLINGS = ("cls", "mean")
 _TEXTS_PER_PASS = 128
@@ -172,8 +172,8 @@ class DenseRanker(Ranker):
             file.truncate(len(header) + chunks * chunk_bytes if chunks else 0)
             if not chunks:
                 file.write(header)
-            done, quiet = chunks * _ROWS_PER_CHUNK, not log.isEnabledFor(logging.INFO)
-            with Progress("vectors", "name", quiet, len(rows) - done) as progress:
+            done = chunks * _ROWS_PER_CHUNK
+            with Progress("vectors", "name", len(rows) - done) as progress:
                 for start in range(done, len(rows), _ROWS_PER_CHUNK):
                     chunk = np.arange(start, min(start + _ROWS_PER_CHUNK, len(rows))) + rows.start
                     file.write(self.encode(self.knowledge_base.names_of(chunk)).tobytes())

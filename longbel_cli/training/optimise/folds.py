@@ -125,7 +125,6 @@ def _predict(
         _WINDOW,
         overwrite=True,  # what was begun on another kind of machine is begun anew
         threads=torch.get_num_threads(),  # as they are: training goes on with them
-        quiet=setting.watch.quiet,
     )
     reader = FoldReader([one.document for one in held_out], setting)
     stopped = False
