@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-SAMPLE = ROOT / "sample_data"
+from tests.support.paths import ROOT, SAMPLE
 
 # Any attempt to reach out ends the process at once, whatever would catch an exception.
 FORBIDDEN = """

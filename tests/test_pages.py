@@ -15,8 +15,8 @@ from longbel_cli import __version__
 from longbel_cli.app import COMMANDS
 from tests.benchmarks import renew
 from tests.support.command_reference import BLOCK, REFERENCE, help_text
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 FRONT = ROOT / "README.md"
 FRONT_BYTES = 12_288
 REPEATED_WORDS = 60

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from kb_builder.semantics import SEMANTIC_TYPES
+from tests.support.paths import SAMPLE
 
 ATOMS_PER_CONCEPT = 3.3
 # Language, share of atoms.
@@ -37,7 +38,7 @@ _ENDING_TEXT = """
     itis osis oma emia pathy algia ectomy ase ine ol ide ate um us ic al ary ous ity tion ment ia
 """
 _SYLLABLES, _ENDINGS = _SYLLABLE_TEXT.split(), _ENDING_TEXT.split()
-_SAMPLE = Path(__file__).resolve().parents[2] / "sample_data" / "release"
+_RELEASE = SAMPLE / "release"
 _ACCENTED = {"a": "á", "e": "é", "i": "í", "o": "ó", "u": "ú"}
 
 
@@ -47,7 +48,7 @@ class Words:
     def __init__(self, n_made_up: int, seed: int) -> None:
         draw = np.random.default_rng(seed)
         used = []
-        with (_SAMPLE / "MRCONSO.RRF").open(encoding="utf-8", newline="\n") as rows:
+        with (_RELEASE / "MRCONSO.RRF").open(encoding="utf-8", newline="\n") as rows:
             for row in rows:
                 fields = row.split("|")
                 if fields[1] == "ENG":

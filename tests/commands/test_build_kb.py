@@ -16,8 +16,7 @@ from kb_builder.store.knowledge_base import KnowledgeBase
 from tests.benchmarks.kb_generate import generate
 from tests.benchmarks.kb_tokenizers import save_model_folder, trained
 from tests.support.kb_cases import conso_row, sty_row, write_release
-
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 
 @pytest.fixture

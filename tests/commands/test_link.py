@@ -22,8 +22,8 @@ import pytest
 
 from longbel_cli.app import main
 from longbel_cli.corpora.predictions import prediction_of_line
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 KEYS = [
     "document_id", "mention_id", "mention", "semantic_group", "spans", "pred_concept_code",
     "pred_concept_name", "beam_score", "beams",

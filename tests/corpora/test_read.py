@@ -22,9 +22,10 @@ from longbel_cli.corpora.bigbio import documents_of
 from longbel_cli.corpora.seen import SeenIds
 from longbel_cli.types import Document
 from tests.corpora.nasty.cases import BIOC_PAGE, FEVER, bioc_document, entity, lines, page, parquet
+from tests.support.paths import SHARED
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "corpora"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared corpora are not here")
+CORPORA = SHARED / "corpora"
+needs_shared = pytest.mark.skipif(not CORPORA.is_dir(), reason="the shared corpora are not here")
 
 
 def titled(document_id: str) -> str:
@@ -368,7 +369,7 @@ def offsets(documents: Sequence[Document]) -> dict[str, list[tuple[object, ...]]
     ],
 )
 def test_real_corpora_have_no_offset_violation(path: str, documents: int, mentions: int) -> None:
-    found = list(read_corpus([SHARED / path], on_problem=fail, on_warning=fail))
+    found = list(read_corpus([CORPORA / path], on_problem=fail, on_warning=fail))
     assert len(found) == documents
     assert sum(len(document.mentions) for document in found) == mentions
 
@@ -379,9 +380,9 @@ def test_real_corpora_have_no_offset_violation(path: str, documents: int, mentio
 def test_pubtator_says_what_bigbio_says(corpus: str, split: str) -> None:
     """The two were converted by others: text, offsets, types and codes agree to the last one."""
     told: list[Problem] = []
-    bigbio = list(read_corpus([SHARED / corpus / f"{split}.jsonl.gz"]))
+    bigbio = list(read_corpus([CORPORA / corpus / f"{split}.jsonl.gz"]))
     pubtator = list(
-        read_corpus([SHARED / corpus / f"{split}.PubTator.txt.gz"], on_problem=told.append)
+        read_corpus([CORPORA / corpus / f"{split}.PubTator.txt.gz"], on_problem=told.append)
     )
     assert offsets(pubtator) == offsets(bigbio)
     assert {d.id: d.text for d in pubtator} == {d.id: d.text for d in bigbio}
@@ -406,13 +407,13 @@ def test_brat_says_what_bigbio_says(
     """All agree but the codes whose notes are no CUI as published (`C00027921`, `C0557.36`),
     which are kept here as they stand and were cut or dropped in the conversion to BigBio."""
     if corpus == "quaero_medline":
-        with tarfile.open(SHARED / corpus / f"brat_{split}.tar.gz") as archive:
+        with tarfile.open(CORPORA / corpus / f"brat_{split}.tar.gz") as archive:
             archive.extractall(tmp_path, filter="data")
         folder = tmp_path / "MEDLINE" / split
     else:
-        folder = SHARED / corpus / "brat" / split
+        folder = CORPORA / corpus / "brat" / split
     brat = offsets(list(read_corpus([folder], on_warning=fail)))
-    bigbio = offsets(list(read_corpus([SHARED / corpus / f"{split}.jsonl.gz"])))
+    bigbio = offsets(list(read_corpus([CORPORA / corpus / f"{split}.jsonl.gz"])))
     assert brat.keys() == bigbio.keys()
     odd = [
         (one, other)

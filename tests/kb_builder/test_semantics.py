@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from kb_builder.semantics import (
@@ -14,6 +12,7 @@ from kb_builder.semantics import (
     group_of_tui,
     resolve_group,
 )
+from tests.support.paths import SHARED
 
 UMLS = ("Chemicals & Drugs", "Disorders", "Procedures")
 OWN = ("ENFERMEDAD", "PROCEDIMIENTO")
@@ -76,7 +75,7 @@ def test_the_presets_are_the_published_ones() -> None:
 
 
 def test_the_table_is_the_published_one() -> None:
-    published = Path(__file__).parents[2].parent / "shared" / "data" / "SemGroups.txt"
+    published = SHARED / "SemGroups.txt"
     if not published.is_file():
         pytest.skip("the published table is not at hand")
     rows = {tuple(line.split("|")) for line in published.read_text().splitlines() if line}

@@ -16,9 +16,7 @@ from longbel_cli.linking.baselines import BaselineOptions, open_baseline
 from longbel_cli.linking.baselines.exact import ExactRanker
 from longbel_cli.linking.baselines.ranking import RankingEngine
 from tests.support.baseline_cases import Longbel, document, read, small_kb, write_corpus
-
-ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "sample_data"
+from tests.support.paths import ROOT, SAMPLE
 
 
 @pytest.fixture(scope="module")

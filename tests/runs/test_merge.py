@@ -20,6 +20,7 @@ from longbel_cli.runs.publish import publish
 from longbel_cli.runs.run import merge_run
 from longbel_cli.runs.shards import Shard
 from longbel_cli.runs.status import read_status, status_text
+from tests.support.paths import ROOT
 from tests.support.run_driver import Driver, RecordedFiles, Reference
 
 pytest_plugins = ("tests.support.run_fixtures",)
@@ -181,7 +182,7 @@ def longbel(*arguments: object) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "longbel_cli", *map(str, arguments)],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
 
 

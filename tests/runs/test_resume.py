@@ -17,6 +17,7 @@ from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.ledger import read_ledger
 from longbel_cli.runs.run import merge_run
 from longbel_cli.runs.shards import Shard
+from tests.support.paths import ROOT
 from tests.support.run_driver import Driver, Reference, write_corpus
 
 pytest_plugins = ("tests.support.run_fixtures",)
@@ -180,7 +181,7 @@ def test_real_launchers(
         reference.corpus,
         out,
     ]
-    subprocess.run([*command, "--shard", "auto"], cwd=Path(__file__).parents[2], check=True)
+    subprocess.run([*command, "--shard", "auto"], cwd=ROOT, check=True)
     assert len(list((folder / "out.jsonl.run").glob("ledger*.jsonl"))) == processes
     merge_run(out)
     assert reference.is_at(out)

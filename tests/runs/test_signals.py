@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from kb_builder.errors import LongbelError
 from longbel_cli.runs.signals import Stopped, StopSignals, parse_duration
+from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_step_that_never_asks_is_left_by_force(number: signal.Signals, code: i
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

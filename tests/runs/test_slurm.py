@@ -10,6 +10,7 @@ import pytest
 
 from kb_builder.errors import LongbelError
 from longbel_cli.runs.slurm import SlurmJob, sbatch_script
+from tests.support.paths import ROOT
 
 LINK = ["my corpus.jsonl", "--out", "preds.jsonl", "--kb", "umls.kb"]
 
@@ -82,7 +83,7 @@ def test_the_command(tmp_path: Path) -> None:
         [sys.executable, "-m", "longbel_cli", "slurm", "--tasks", "3", "--", *LINK],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == sbatch_script(SlurmJob(LINK, tasks=3))
@@ -95,7 +96,7 @@ def test_the_command_says_that_the_folder_of_the_logs_must_be_there(tmp_path: Pa
         [sys.executable, "-m", "longbel_cli", "slurm", "--", "notes.jsonl", "--out", str(out)],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
     assert done.returncode == 0 and done.stdout.startswith("#!/bin/bash")
     assert f"make {out.parent} before sbatch" in done.stderr

@@ -20,10 +20,10 @@ from types import ModuleType
 import pytest
 
 from kb_builder.semantics import SEMANTIC_TYPES
+from tests.support.paths import SAMPLE
 
-SAMPLE_DATA = Path(__file__).parents[2] / "sample_data"
-CORPUS = SAMPLE_DATA / "corpus"
-RELEASE = SAMPLE_DATA / "release"
+CORPUS = SAMPLE / "corpus"
+RELEASE = SAMPLE / "release"
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def test_shows_one_name_with_different_concepts_in_different_documents() -> None
 
 @cache
 def make_corpus() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_corpus", SAMPLE_DATA / "make_corpus.py")
+    spec = importlib.util.spec_from_file_location("make_corpus", SAMPLE / "make_corpus.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -261,7 +261,7 @@ def test_a_broken_mark_is_refused(marked: str) -> None:
 def test_the_committed_corpus_is_what_the_script_makes(tmp_path: Path) -> None:
     module = make_corpus()
     release = module.read_release(RELEASE)
-    count, problems = module.make_corpus(SAMPLE_DATA / "corpus_source", release, tmp_path)
+    count, problems = module.make_corpus(SAMPLE / "corpus_source", release, tmp_path)
     assert problems == []
     assert count == len(documents())
     made = {p.relative_to(tmp_path): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
@@ -272,7 +272,7 @@ def test_the_committed_corpus_is_what_the_script_makes(tmp_path: Path) -> None:
 def test_a_label_that_is_no_concept_is_reported_with_its_file(tmp_path: Path) -> None:
     module = make_corpus()
     source = tmp_path / "source"
-    shutil.copytree(SAMPLE_DATA / "corpus_source" / "brat" / "en", source / "brat" / "en")
+    shutil.copytree(SAMPLE / "corpus_source" / "brat" / "en", source / "brat" / "en")
     broken = source / "brat" / "en" / "neurology_relapse.txt"
     broken.write_text("a [thing|DISO|No Such Disease]", encoding="utf-8")
     _, problems = module.make_corpus(source, module.read_release(RELEASE), tmp_path / "out")

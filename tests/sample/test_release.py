@@ -16,8 +16,8 @@ from types import ModuleType
 import pytest
 
 from kb_builder.semantics import SEMANTIC_TYPES
+from tests.support.paths import SAMPLE
 
-SAMPLE = Path(__file__).parents[2] / "sample_data"
 MRCONSO_WIDTH = 18
 MRSTY_WIDTH = 6
 

@@ -9,9 +9,10 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-REFERENCE = Path(__file__).parents[2] / "longbel_cli/commands/README.md"
+from tests.support.paths import ROOT
+
+REFERENCE = ROOT / "longbel_cli/commands/README.md"
 BLOCK = re.compile(r"<!-- help: ([a-z -]+) -->\n```\n(.*?)```\n", re.DOTALL)
 
 

@@ -41,6 +41,7 @@ from longbel_cli.runs.run import (
 )
 from longbel_cli.runs.windows import OnProblem, Position
 from longbel_cli.types import Document, Mention, Passage, Span
+from tests.support.paths import ROOT
 
 
 class FailingFiles(Files):
@@ -296,7 +297,7 @@ class Driver:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
         )
 
     def start(self, *argv: object, **environment: str) -> int:

@@ -21,10 +21,10 @@ from longbel_cli.training.optimise.loop import Schedule, Trainer
 from longbel_cli.training.optimise.processes import Processes, joined
 from longbel_cli.training.options import plain
 from longbel_cli.training.train import Computing, TrainOptions, train
+from tests.support.paths import ROOT
 from tests.support.tiny import tiny_model
 from tests.support.train_cases import WITH_MEMORY, log_lines, nano_options, write_corpus
 
-ROOT = Path(__file__).parents[2]
 LENGTHS = (3, 4, 4, 6, 9, 11, 12)
 
 
