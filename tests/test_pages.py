@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from kb_builder.sources.tables import COLUMNS
 from longbel_cli import __version__
-from longbel_cli.app import COMMANDS
+from longbel_cli.app import COMMANDS, app
+from longbel_cli.corpora import READERS, WRITERS
+from longbel_cli.explaining.explanation import METHODS
+from longbel_cli.linking.baselines import BASELINES
+from longbel_cli.prompting.formats import PROMPT_FORMATS
+from longbel_cli.scoring.partitions import PARTITIONS
 from tests.benchmarks import renew
 from tests.support.command_reference import BLOCK, REFERENCE, help_text
 from tests.support.paths import ROOT
@@ -26,6 +36,7 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 COMMAND_HELP = dict(BLOCK.findall(REFERENCE.read_text(encoding="utf-8")))
 
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INLINE_CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
@@ -124,6 +135,65 @@ def test_files_of_the_repository_that_a_page_names_exist(name: str) -> None:
     named = set(SOURCE_PATH.findall(text_of(ROOT / name)))
     sources = {path for path in named if path.endswith((".py", ".md", ".toml"))}
     assert sorted(path for path in sources if not (ROOT / path).exists()) == []
+
+
+ROOM_PAGES = [name for name in NAMES if re.match(r"(kb_builder|longbel_cli/\w+)/README", name)]
+
+
+@pytest.mark.parametrize("name", ROOM_PAGES)
+def test_modules_that_a_room_lists_exist(name: str) -> None:
+    """In the first column of `The modules`: `job.py`, `decoders/search.py`, `rules/`."""
+    listed = sections(ROOT / name).get("the-modules", "")
+    first_cells = re.findall(r"^\| (`[^|]*) \|", listed, re.MULTILINE)
+    modules = [module for cell in first_cells for module in re.findall(r"`([^`]+)`", cell)]
+    folder = (ROOT / name).parent
+    assert [module for module in modules if not (folder / module).exists()] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_python_examples_import_exists(name: str) -> None:
+    for block in PYTHON.findall(text_of(ROOT / name)):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom):
+                module = importlib.import_module(str(node.module))
+                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "section", "rows"),
+    [
+        ("longbel_cli/prompting/README.md", "formats", PROMPT_FORMATS),
+        ("longbel_cli/corpora/README.md", "formats", READERS),
+        ("longbel_cli/corpora/README.md", "formats-that-are-written", WRITERS),
+        ("longbel_cli/linking/README.md", "baselines", BASELINES),
+        ("longbel_cli/scoring/README.md", "partitions", PARTITIONS),
+        ("longbel_cli/explaining/README.md", "methods", METHODS),
+    ],
+)
+def test_a_table_names_every_row_of_its_source(
+    page: str, section: str, rows: Iterable[str]
+) -> None:
+    named = set(re.findall(r"^\| `([^`]+)`", sections(ROOT / page)[section], re.MULTILINE))
+    assert set(rows) <= named
+
+
+def test_the_columns_of_a_table_of_names_are_those_that_are_read() -> None:
+    section = sections(ROOT / "kb_builder/README.md")["a-table-of-names"]
+    named = {
+        tuple(re.findall(r"`([^`]+)`", columns))
+        for columns in re.findall(r"^\| (`[^|]* \| [^|]*) \|", section, re.MULTILINE)
+    }
+    assert named == set(COLUMNS.values())
+
+
+def test_the_slurm_script_is_the_one_that_is_printed() -> None:
+    section = sections(ROOT / "longbel_cli/runs/README.md")["slurm"]
+    command = re.search(r"^ {4}(longbel slurm (?s:.*?)) > link\.sbatch$", section, re.MULTILINE)
+    script = re.search(r"^```bash\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    assert command is not None
+    assert script is not None
+    printed = CliRunner().invoke(app, shlex.split(command[1].replace("\\\n", ""))[1:])
+    assert printed.stdout.strip() == script[1].strip()
 
 
 def test_nothing_is_said_twice() -> None:
