@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from longbel_cli.commands.notes import set_quiet
-
-log = logging.getLogger(__name__)
 
 
 def fuse(
@@ -45,7 +42,6 @@ def fuse(
         limit=limit,
         allow_missing=allow_missing,
         overwrite=overwrite,
-        say=log.info,
     )
 
 

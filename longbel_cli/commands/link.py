@@ -348,7 +348,7 @@ def _run(
     finished, told, quarantined = True, True, 0
     for linker, own in zip(linkers, each, strict=True):
         job = LinkJob(linker, reader, own, _page_writer(linker, own.saliency))
-        outcome = job.run(sys.argv[1:], stop, tell)
+        outcome = job.run(sys.argv[1:], stop)
         _tell_outcome(outcome, own.out, tell)
         finished, told = finished and outcome.finished, told and outcome.already
         quarantined = max(quarantined, outcome.quarantined)
@@ -375,7 +375,7 @@ def _make_way(outs: Sequence[Path], reader: CorpusReader, options: JobOptions, t
             exit_code=4,
         )
     if options.restart or run.exists():  # else `score` would take the run for the fusion's
-        set_run_aside(options.out, reader.files, tell)
+        set_run_aside(options.out, reader.files)
 
 
 def _is_fusion_of(outs: Sequence[Path], fused: Path) -> bool:
@@ -425,7 +425,6 @@ def _fuse(outs: list[Path], options: JobOptions, tell: Tell) -> None:
         options.out,
         min_score=options.min_score,
         overwrite=options.overwrite or _is_fusion_of(outs, options.out),
-        say=tell,
     )
 
 

@@ -53,6 +53,7 @@ __all__ = [
     "WRITERS",
     "Corpus",
     "CorpusFile",
+    "OnProblem",
     "Position",
     "Problem",
     "Read",

@@ -7,8 +7,9 @@ file can say what it is a score of.
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from longbel_cli.runs.run import set_run_aside
 from longbel_cli.types import mark_review
 from longbel_cli.version import package_version
 
+log = logging.getLogger(__name__)
+
 
 def fuse_files(
     paths: Sequence[Path],
@@ -35,7 +38,6 @@ def fuse_files(
     allow_missing: bool = False,
     min_score: float | None = None,
     overwrite: bool = False,
-    say: Callable[[str], None],
 ) -> int:
     """Write the fusion of `paths` to `out`; returns the number of mentions. See `fusion.fuse`.
 
@@ -65,7 +67,7 @@ def fuse_files(
     files = [read_predictions(path) for path in paths]
     for file in files:
         for note in file.notes:
-            say(note)
+            log.warning("%s", note)
         if not file.has_documents or file.nameless:
             raise LongbelError(
                 f"{file.path}: fusion needs document and mention ids, the table lacks some",
@@ -79,10 +81,10 @@ def fuse_files(
             text = json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
             beside.write_text(text + "\n", encoding="utf-8")
             if run.exists():  # last: what is refused, or read from the run, leaves it in place
-                set_run_aside(out, notify=say)
+                set_run_aside(out)
     except OSError as error:
         raise LongbelError(f"{out}: cannot be written ({error.strerror})") from error
-    say(f"fused {len(files)} predictions of {count} mentions into {out}")
+    log.info("fused %d predictions of %d mentions into %s", len(files), count, out)
     return count
 
 

@@ -137,9 +137,7 @@ class LinkJob:
         bounds = self._options.bounds(reader.limit)
         return RunConfiguration(results, self._reader.files, free, bounds, command)
 
-    def run(
-        self, command: Sequence[str], stop: StopSignals, notify: Callable[[str], None]
-    ) -> Outcome:
+    def run(self, command: Sequence[str], stop: StopSignals) -> Outcome:
         """Link what is left of the corpus; raises Stopped when `stop` says so."""
         options = self._options
         configuration = self.configuration(command)
@@ -149,7 +147,6 @@ class LinkJob:
             options.shard,
             options.restart,
             options.overwrite,
-            notify=notify,
         ) as run:
             stop.release = run.abandon
             if run.finished is not None:

@@ -8,11 +8,11 @@ which one process alone can do. Old numbers stay, so that a name is never used t
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +20,8 @@ from pathlib import Path
 
 from kb_builder.errors import LongbelError
 from longbel_cli.runs.files import Files, read_json, unique_name
+
+log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
@@ -132,14 +134,13 @@ def acquire(
     stream: str,
     files: Files,
     stale_seconds: float = STALE_SECONDS,
-    notify: Callable[[str], None] = lambda message: None,
 ) -> Claim:
     """Claim a stream for this process; LongbelError (exit 4) names the living one that has it."""
     files.make_folder(folder)
     claimant = this_process(stream)
     while True:
         number, holder = newest_claim(folder, stream)
-        if holder is not None and is_alive(folder, holder, number, stale_seconds, notify):
+        if holder is not None and is_alive(folder, holder, number, stale_seconds):
             raise refusal(holder)
         content = json.dumps(asdict(claimant)).encode()
         if files.create_file(claim_path(folder, stream, number + 1), content):
@@ -178,7 +179,6 @@ def is_alive(
     holder: Claimant,
     number: int,
     stale_seconds: float = STALE_SECONDS,
-    notify: Callable[[str], None] = lambda message: None,
 ) -> bool:
     """Whether the holder of a claim still runs: asked of the system, or seen by its heartbeat.
 
@@ -197,7 +197,7 @@ def is_alive(
         if _clock_of(folder) - first >= stale_seconds:
             return False
         if not waited_for:
-            notify(f"watching whether {holder} is alive (at most {stale_seconds:.0f} s)")
+            log.info("watching whether %s is alive (at most %.0f s)", holder, stale_seconds)
             waited_for = True
         time.sleep(min(1.0, stale_seconds / 10))
     if now is None:

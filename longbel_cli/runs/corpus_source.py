@@ -10,53 +10,48 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora import Corpus, Position, Problem
+from longbel_cli.corpora import Corpus, OnProblem, Position, Problem, ignore
 from longbel_cli.runs import windows
 from longbel_cli.types import Document
 
-Tell = Callable[[Problem], None]
-Prepare = Callable[[Document, Tell], Document]
+Prepare = Callable[[Document, OnProblem], Document]
 
 
-def _as_read(document: Document, tell: Tell) -> Document:
+def _as_read(document: Document, on_problem: OnProblem) -> Document:
     return document
 
 
-def _unheard(problem: Problem) -> None:
-    """Problems go to errors.jsonl all the same."""
-
-
 def corpus_source(
-    corpus: Corpus, prepare: Prepare = _as_read, also_tell: Tell = _unheard
+    corpus: Corpus, prepare: Prepare = _as_read, on_problem: OnProblem = ignore
 ) -> windows.Source:
     """The source of a run's windows.
 
-    `prepare` changes a document before it is counted (resolves types), telling what it leaves
-    out. `also_tell` hears of everything left out, beside errors.jsonl; it may raise.
+    `prepare` changes a document before it is counted (resolves types) and passes on what it leaves
+    out. `on_problem` is called with all that is left out, before it is quarantined; it may raise.
     """
     # Ids are watched by the windows, which know those of an earlier start; the reader, told that
     # no document is repeated, need not read what lies before the start.
     corpus.duplicates = set()
 
     def read(
-        start: windows.Position, on_problem: windows.OnProblem
+        start: windows.Position, quarantine: windows.Quarantine
     ) -> Iterator[tuple[Any, Document]]:
         begin = Position(0) if start is None else Position(*start)
         past = start is None
 
-        def tell(problem: Problem) -> None:
+        def leave_out(problem: Problem) -> None:
             if past:
-                also_tell(problem)
-                on_problem(problem.to_json())
+                on_problem(problem)
+                quarantine(problem.to_json())
 
         found = False
-        for position, document in corpus.read(tell, start=begin):
+        for position, document in corpus.read(leave_out, start=begin):
             if not past:
                 _expect(position, begin, corpus)
                 past = True
                 continue
             found = True
-            yield list(position), prepare(document, tell)
+            yield list(position), prepare(document, leave_out)
         if start is None and not found:
             raise LongbelError(
                 f"{', '.join(corpus.paths)}: no document can be read",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from longbel_cli.runs.shard_run import Run
 from longbel_cli.runs.shards import Shard
 from longbel_cli.version import package_version
 
-Notify = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,7 +41,6 @@ class Opening:
     configuration: RunConfiguration
     shard: Shard
     files: Files
-    notify: Notify
     stale_seconds: float
 
     def already_finished(self) -> Run | None:
@@ -89,7 +89,7 @@ class Opening:
             self._forget_finished()
             return aside
         if self.layout.finished.exists() and not self.layout.out.exists():
-            self.notify(f"{self.layout.out} is gone since the run finished; linking again")
+            log.warning("%s is gone since the run finished; linking again", self.layout.out)
             self._forget_finished()
         return False
 
@@ -103,7 +103,7 @@ class Opening:
     def _restart(self) -> bool:
         kept = read_json(self.layout.configuration)  # of whatever format
         if kept is not None and repeats_restart(kept.get("launch"), self.shard):
-            self.notify("--restart: done before by this same job; going on")
+            log.info("--restart: done before by this same job; going on")
             return False
         return self.set_aside()
 
@@ -120,7 +120,7 @@ class Opening:
                 self.files.move(path, self.layout.folder / path.name)
         self.files.move(self.layout.folder, aside)
         self._bring_inputs_back(aside)
-        self.notify(f"the earlier run is kept in {aside}")
+        log.info("the earlier run is kept in %s", aside)
         return True
 
     def _free_name(self) -> Path:
@@ -186,15 +186,13 @@ class Opening:
                 continue
             number, holder = claims.newest_claim(self.layout.claims, stream)
             if holder is not None and claims.is_alive(
-                self.layout.claims, holder, number, self.stale_seconds, self.notify
+                self.layout.claims, holder, number, self.stale_seconds
             ):
                 raise claims.refusal(holder)
 
     def claim(self) -> claims.Claim:
         """The claim on this shard's stream; no process of another shard count may be alive."""
-        claim = claims.acquire(
-            self.layout.claims, self.shard.name, self.files, self.stale_seconds, self.notify
-        )
+        claim = claims.acquire(self.layout.claims, self.shard.name, self.files, self.stale_seconds)
         try:
             self._refuse_living(self.shard.name, self.shard.count)
         except BaseException:

@@ -36,7 +36,7 @@ from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.kept import Kept
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.lock import setup_lock
-from longbel_cli.runs.opening import Notify, Opening
+from longbel_cli.runs.opening import Opening
 from longbel_cli.runs.publish import Finished, complete, finished_run, publish
 from longbel_cli.runs.shard_run import Run
 from longbel_cli.runs.shards import Shard, shard_of
@@ -64,10 +64,6 @@ __all__ = [
 ]
 
 
-def _silent(message: str) -> None:
-    """Notices of a run that nobody wants to hear."""
-
-
 def open_run(
     out: Path,
     configuration: RunConfiguration,
@@ -75,7 +71,6 @@ def open_run(
     restart: bool = False,
     overwrite: bool = False,
     files: Files | None = None,
-    notify: Notify = _silent,
     stale_seconds: float = claims.STALE_SECONDS,
 ) -> Run:
     """Begin the run whose result is `out`, or go on with it; a finished one has `finished` set.
@@ -85,7 +80,7 @@ def open_run(
     replaces one of another configuration, and such a file.
     """
     layout = Layout(Path(out))
-    opening = Opening(layout, configuration, shard, files or Files(), notify, stale_seconds)
+    opening = Opening(layout, configuration, shard, files or Files(), stale_seconds)
     try:
         return _open(opening, restart, overwrite)
     except OSError as error:
@@ -112,12 +107,12 @@ def _open(opening: Opening, restart: bool, overwrite: bool) -> Run:
         raise
 
 
-def set_run_aside(out: Path, inputs: Sequence[Path] = (), notify: Notify = _silent) -> None:
+def set_run_aside(out: Path, inputs: Sequence[Path] = ()) -> None:
     """Keep a run and its result elsewhere (`OUT.run.1`), so that something else can take its place;
     LongbelError where a living process writes it. Those of `inputs` that lie in its folder stay."""
     configuration = RunConfiguration({}, inputs)
     layout, files = Layout(out), Files()
-    opening = Opening(layout, configuration, Shard(), files, notify, claims.STALE_SECONDS)
+    opening = Opening(layout, configuration, Shard(), files, claims.STALE_SECONDS)
     with setup_lock(layout, files):
         opening.set_aside()
 

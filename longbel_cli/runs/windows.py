@@ -15,18 +15,18 @@ from longbel_cli.types import Document
 Position = Any
 """Where reading goes on: any JSON value that the reader understands; None is the beginning."""
 
-OnProblem = Callable[[Mapping[str, Any]], None]
+Quarantine = Callable[[Mapping[str, Any]], None]
 
 
 class Source(Protocol):
     """Reads a corpus from `start`, a position it gave earlier: what follows that document.
 
     Each document comes with the position from which reading goes on after it; what had to be
-    quarantined on the way goes to `on_problem` as a JSON object.
+    quarantined on the way goes to `quarantine` as a JSON object.
     """
 
     def __call__(
-        self, start: Position, on_problem: OnProblem
+        self, start: Position, quarantine: Quarantine
     ) -> Iterator[tuple[Position, Document]]: ...
 
 

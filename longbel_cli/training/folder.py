@@ -101,13 +101,13 @@ class RunFolder:
         return self.path / "claims"
 
     @contextmanager
-    def held(self, notify: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+    def held(self) -> Iterator[Callable[[], None]]:
         """While the block runs, no other process trains here; LongbelError (exit code 4) where one
         does. What it left there may be another training's by now.
 
         Yields a check that raises LongbelError once another process has taken this one for dead.
         """
-        claim = acquire(self._claims, "training", Files(), notify=notify)
+        claim = acquire(self._claims, "training", Files())
         try:
             yield claim.check
         finally:

@@ -71,7 +71,7 @@ def train(
         processes.wait()  # all have looked at what is there, and found all that they need
         if not processes.first:
             return _train(material, device, identity, folder, computing, processes, watch)
-        with folder.held(watch.tell) as check:
+        with folder.held() as check:
             watch = watch.checking(check)
             folder.refuse_foreign(identity, restart, overwrite)  # another may have been here
             folder.claim(identity, restart)

@@ -218,8 +218,7 @@ def test_a_fused_file_reads_back_with_its_sources(tmp_path: Path) -> None:
         facts = {"kb": kb, "model": name, "beams": 5, "context_format": context}
         (run / "run.json").write_text(json.dumps({"configuration": facts}))
     out = tmp_path / "fused.jsonl"
-    notes: list[str] = []
-    assert fuse_files([one, two], out, say=notes.append) == 1
+    assert fuse_files([one, two], out) == 1
     (line,) = [json.loads(text) for text in out.read_text().splitlines()]
     assert line["pred_concept_code"] == "Y"
     assert line["beams"][0]["sources"] == [
@@ -239,7 +238,7 @@ def test_what_is_fused_may_come_on_standard_input(
     one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(one.read_bytes())))
     out = tmp_path / "fused.jsonl"
-    assert fuse_files([one, Path("-")], out, say=lambda note: None) == 1
+    assert fuse_files([one, Path("-")], out) == 1
     record = json.loads((tmp_path / "fused.jsonl.fusion.json").read_text())
     hashes = [system["sha256"] for system in record["fusion"]["systems"]]
     assert hashes == [hashlib.sha256(one.read_bytes()).hexdigest()] * 2
@@ -249,7 +248,7 @@ def test_the_data_of_an_unfinished_run_are_left_alone(tmp_path: Path) -> None:
     one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
     growing = tmp_path / "fused.jsonl.part"
     growing.write_text("linked so far")
-    fuse_files([one, one], tmp_path / "fused.jsonl", say=lambda note: None)
+    fuse_files([one, one], tmp_path / "fused.jsonl")
     assert growing.read_text() == "linked so far"
 
 
@@ -258,14 +257,16 @@ def test_an_existing_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
     out = tmp_path / "fused.jsonl"
     out.write_text("mine")
     with pytest.raises(LongbelError, match="exists") as caught:
-        fuse_files([one, one], out, say=print)
+        fuse_files([one, one], out)
     assert caught.value.exit_code == 4
     assert out.read_text() == "mine"
-    fuse_files([one, one], out, overwrite=True, say=lambda note: None)
+    fuse_files([one, one], out, overwrite=True)
     assert "document_id" in out.read_text()
 
 
-def test_a_run_under_the_name_is_kept_aside(tmp_path: Path) -> None:
+def test_a_run_under_the_name_is_kept_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """What it says of itself is not said of the fusion; a refused fusion leaves it alone."""
     out = write_predictions(tmp_path / "out.jsonl", prediction("a:0", "X"))
     two = write_predictions(tmp_path / "two.jsonl", prediction("a:0", "Y"))
@@ -275,13 +276,13 @@ def test_a_run_under_the_name_is_kept_aside(tmp_path: Path) -> None:
     (run / "run.json").write_text(json.dumps({"configuration": {"linker": "tfidf"}}))
     before = out.read_bytes()
     with pytest.raises(LongbelError, match="do not cover the same mentions"):
-        fuse_files([out, other], out, overwrite=True, say=lambda note: None)
+        fuse_files([out, other], out, overwrite=True)
     assert out.read_bytes() == before and run_facts(out).linker == "tfidf"
 
-    notes: list[str] = []
-    assert fuse_files([out, two], out, overwrite=True, say=notes.append) == 1
+    with caplog.at_level("INFO", "longbel_cli"):
+        assert fuse_files([out, two], out, overwrite=True) == 1
     assert run_facts(out).linker == "tfidf+unknown"
-    assert not run.exists() and any("out.jsonl.run.1" in note for note in notes)
+    assert not run.exists() and "is kept in" in caplog.text and "out.jsonl.run.1" in caplog.text
     kept = tmp_path / "out.jsonl.run.1"
     assert (kept / "out.jsonl").read_bytes() == before and (kept / "run.json").exists()
 
@@ -292,7 +293,7 @@ def test_a_fusion_does_not_take_the_name_of_an_unfinished_run_unasked(tmp_path: 
     run.mkdir()
     (run / "run.json").write_text("{}")
     with pytest.raises(LongbelError, match="there is a run of that name") as caught:
-        fuse_files([one, one], out, say=print)
+        fuse_files([one, one], out)
     assert caught.value.exit_code == 4
     assert not out.exists() and (run / "run.json").exists()
 
@@ -301,7 +302,7 @@ def test_an_empty_code_is_not_written(tmp_path: Path) -> None:
     empty = write_predictions(tmp_path / "one.jsonl", prediction("a:0", ""))
     other = write_predictions(tmp_path / "two.jsonl", prediction("a:0", "", "X"))
     out = tmp_path / "fused.jsonl"
-    assert fuse_files([empty, other], out, say=lambda note: None) == 1
+    assert fuse_files([empty, other], out) == 1
     (line,) = [json.loads(text) for text in out.read_text().splitlines()]
     assert [beam["pred_concept_code"] for beam in line["beams"]] == ["X"]
     assert codes(fuse_mention([prediction("a:0", " + ", "X"), prediction("a:0", "")], AB)) == ["X"]
@@ -313,7 +314,7 @@ def test_a_table_that_lacks_a_mention_id_is_not_fused(tmp_path: Path) -> None:
         "doc_id\tmention_id\tsemantic_group\tpred_concept_code\nd\tT1\tDISO\tX\nd\t\tDISO\tX\n"
     )
     with pytest.raises(LongbelError, match="fusion needs document and mention ids"):
-        fuse_files([table, table], tmp_path / "fused.jsonl", say=lambda note: None)
+        fuse_files([table, table], tmp_path / "fused.jsonl")
 
 
 def test_a_folder_is_no_place_for_a_fusion(tmp_path: Path) -> None:
@@ -321,7 +322,7 @@ def test_a_folder_is_no_place_for_a_fusion(tmp_path: Path) -> None:
     out = tmp_path / "fused"
     out.mkdir()
     with pytest.raises(LongbelError, match="fused is a folder") as caught:
-        fuse_files([one, one], out, overwrite=True, say=lambda note: None)
+        fuse_files([one, one], out, overwrite=True)
     assert caught.value.exit_code == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fused", "one.jsonl"]
 
@@ -330,12 +331,12 @@ def test_a_refused_fusion_leaves_nothing_under_the_name(tmp_path: Path) -> None:
     one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
     two = write_predictions(tmp_path / "two.jsonl", prediction("b:0", "X"))
     with pytest.raises(LongbelError, match="do not cover the same mentions"):
-        fuse_files([one, two], tmp_path / "fused.jsonl", say=lambda note: None)
+        fuse_files([one, two], tmp_path / "fused.jsonl")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.jsonl", "two.jsonl"]
 
 
 def test_a_fusion_goes_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(LongbelError) as refused:
-        fuse_files([tmp_path / "a", tmp_path / "b"], Path("-"), say=print)
+        fuse_files([tmp_path / "a", tmp_path / "b"], Path("-"))
     assert refused.value.exit_code == 2 and not list(tmp_path.iterdir())

@@ -113,9 +113,9 @@ def test_a_run_goes_on_with_the_budget_it_was_left_with(
     options = replace(JOB, out=tmp_path / "p.jsonl")
     with StopSignals() as stop:
         with pytest.raises(Stopped):
-            job_of(folders, corpus, job=options).run([], stop, lambda message: None)
+            job_of(folders, corpus, job=options).run([], stop)
         assert budgets == [512, 128]
-        job_of(folders, corpus, job=options).run([], stop, lambda message: None)
+        job_of(folders, corpus, job=options).run([], stop)
     assert budgets == [512, 128, *[128] * 9]
 
 
@@ -174,8 +174,8 @@ def test_progress_knows_what_is_left(
     reader.survey()
     with StopSignals() as stop:
         with pytest.raises(Stopped):
-            LinkJob(linker, reader, job).run([], stop, lambda message: None)
-        job_of(folders, corpus, job=job).run([], stop, lambda message: None)
+            LinkJob(linker, reader, job).run([], stop)
+        job_of(folders, corpus, job=job).run([], stop)
     assert totals == [10, 7]
 
 

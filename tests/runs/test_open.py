@@ -30,7 +30,7 @@ from longbel_cli.runs.run import (
     set_run_aside,
     spool,
 )
-from longbel_cli.runs.windows import OnProblem, Position
+from longbel_cli.runs.windows import Position, Quarantine
 from longbel_cli.types import Document
 from tests.support.run_driver import (
     Driver,
@@ -58,8 +58,8 @@ def configuration(corpus: Path, **results: object) -> RunConfiguration:
 def link(run: Run, corpus: Path, windows: int | None = None) -> int:
     """Link up to so many windows; how many there were."""
 
-    def source(start: Position, on_problem: OnProblem) -> Iterator[tuple[Position, Document]]:
-        return read_documents(corpus, start, on_problem)
+    def source(start: Position, quarantine: Quarantine) -> Iterator[tuple[Position, Document]]:
+        return read_documents(corpus, start, quarantine)
 
     done = 0
     for window in run.pending(source):
@@ -162,8 +162,8 @@ def test_a_machine_of_another_kind_is_refused(folder: Path, corpus: Path) -> Non
 def test_the_note_of_the_last_window_is_found_again(folder: Path, corpus: Path) -> None:
     out = folder / "out.jsonl"
 
-    def source(start: Position, on_problem: OnProblem) -> Iterator[tuple[Position, Document]]:
-        return read_documents(corpus, start, on_problem)
+    def source(start: Position, quarantine: Quarantine) -> Iterator[tuple[Position, Document]]:
+        return read_documents(corpus, start, quarantine)
 
     with open_run(out, configuration(corpus)) as run:
         assert run.last_note == {}
@@ -404,8 +404,7 @@ def test_a_run_that_another_process_begins_at_this_moment_is_no_stranger(
 ) -> None:
     """It writes run.json and its windows between two looks at the folder."""
     layout = Layout(folder / "out.jsonl")
-    notices: list[str] = []
-    settings = (configuration(corpus), shard, Files(), notices.append, 60.0)
+    settings = (configuration(corpus), shard, Files(), 60.0)
     first, second = Opening(layout, *settings), Opening(layout, *settings)
     with setup_lock(layout, Files()):
         claim = first.claim()
@@ -604,8 +603,8 @@ def test_the_ledger_knows_how_long_a_window_took(folder: Path, corpus: Path) -> 
     """The ledger records what a window took, so the rate of a run can be told."""
     out = folder / "out.jsonl"
 
-    def source(start: Position, on_problem: OnProblem) -> Iterator[tuple[Position, Document]]:
-        return read_documents(corpus, start, on_problem)
+    def source(start: Position, quarantine: Quarantine) -> Iterator[tuple[Position, Document]]:
+        return read_documents(corpus, start, quarantine)
 
     with open_run(out, configuration(corpus)) as run:
         for window in run.pending(source):

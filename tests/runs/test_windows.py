@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import Corpus
 from longbel_cli.runs.corpus_source import corpus_source, input_files
-from longbel_cli.runs.windows import Bounds, OnProblem, Position, Source, Start, Window, windows
+from longbel_cli.runs.windows import Bounds, Position, Quarantine, Source, Start, Window, windows
 from longbel_cli.types import Document
 from tests.support.run_driver import document_of
 
@@ -22,11 +22,11 @@ from tests.support.run_driver import document_of
 def source_of(entries: list[Any]) -> Source:
     """Documents of (id, mentions); a text instead is a quarantine record of that id."""
 
-    def read(start: Position, on_problem: OnProblem) -> Iterator[tuple[Position, Document]]:
+    def read(start: Position, quarantine: Quarantine) -> Iterator[tuple[Position, Document]]:
         for place in range(start or 0, len(entries)):
             entry = entries[place]
             if isinstance(entry, str):
-                on_problem({"document_id": entry, "whole_document": True})
+                quarantine({"document_id": entry, "whole_document": True})
             else:
                 yield place + 1, document_of({"id": entry[0], "mentions": entry[1]})
 

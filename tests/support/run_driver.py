@@ -39,7 +39,7 @@ from longbel_cli.runs.run import (
     open_run,
     shard_of,
 )
-from longbel_cli.runs.windows import OnProblem, Position
+from longbel_cli.runs.windows import Position, Quarantine
 from longbel_cli.types import Document, Mention, Passage, Span
 from tests.support.paths import ROOT
 
@@ -125,7 +125,7 @@ class RecordedFiles(Files):
 
 
 def read_documents(
-    corpus: Path, start: Position, on_problem: OnProblem
+    corpus: Path, start: Position, quarantine: Quarantine
 ) -> Iterator[tuple[Position, Document]]:
     """Documents of the scripted corpus from a byte offset."""
     with corpus.open("rb") as stream:
@@ -136,7 +136,7 @@ def read_documents(
             try:
                 entry = json.loads(line)
             except ValueError:
-                on_problem({"source": corpus.name, "offset": offset - len(line),
+                quarantine({"source": corpus.name, "offset": offset - len(line),
                             "reason": "not JSON", "whole_document": True})  # fmt: skip
                 continue
             yield offset, document_of(entry)
@@ -194,8 +194,8 @@ class Reference:
 
 
 def link_all(run: Run, corpus: Path, sleep: float, stop: StopSignals) -> None:
-    def source(start: Position, on_problem: OnProblem) -> Iterator[tuple[Position, Document]]:
-        return read_documents(corpus, start, on_problem)
+    def source(start: Position, quarantine: Quarantine) -> Iterator[tuple[Position, Document]]:
+        return read_documents(corpus, start, quarantine)
 
     for window in run.pending(source):
         lines = []
@@ -241,7 +241,6 @@ def main(argv: Sequence[str]) -> int:
                 restart=arguments.restart,
                 overwrite=arguments.overwrite,
                 files=files,
-                notify=lambda notice: print(notice, file=sys.stderr),
             ) as run,
         ):
             if run.finished is None:

@@ -23,7 +23,7 @@ from longbel_cli.linking.reading import CorpusOptions, CorpusReader
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.runs.run import Shard, Stopped, StopSignals, merge_run
 from longbel_cli.runs.signals import STOPPED
-from longbel_cli.runs.windows import OnProblem, Position, Source
+from longbel_cli.runs.windows import Position, Quarantine, Source
 from longbel_cli.training.data.corpus import TrainingCorpus, TrainingDocument
 from longbel_cli.training.data.examples import Names
 from longbel_cli.training.data.predicted import names_of, predictions_for, recall_of
@@ -129,7 +129,7 @@ def _predict(
     reader = FoldReader([one.document for one in held_out], setting)
     stopped = False
     try:
-        LinkJob(linker, reader, job).run([label], _Asked(setting.watch.should_stop), _unheard)
+        LinkJob(linker, reader, job).run([label], _Asked(setting.watch.should_stop))
     except Stopped:
         stopped = True
     if processes.any(stopped, torch.device(device)):  # waits for all
@@ -155,7 +155,7 @@ class FoldReader(CorpusReader):
     def source(self) -> Source:
         """The documents; a position is the number of those read."""
 
-        def read(start: Position, on_problem: OnProblem) -> Iterator[tuple[Position, Document]]:
+        def read(start: Position, quarantine: Quarantine) -> Iterator[tuple[Position, Document]]:
             first = 0 if start is None else int(start)
             yield from enumerate(self._held_out[first:], start=first + 1)
 
@@ -172,10 +172,6 @@ class _Asked(StopSignals):
     def check(self) -> None:
         if self._should_stop():
             raise Stopped("the training was asked to stop", STOPPED)
-
-
-def _unheard(message: str) -> None:
-    """What a fold's run says is told by the training itself."""
 
 
 def _clear(files: TrainingFiles, keep_model: bool) -> None:
