@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,11 +18,10 @@ from longbel_cli.commands.notes import set_quiet
 
 if TYPE_CHECKING:
     from kb_builder.store.knowledge_base import KnowledgeBase
-    from longbel_cli.linking.job import JobOptions, Outcome
+    from longbel_cli.linking.job import JobOptions
     from longbel_cli.linking.linker import Linker
-    from longbel_cli.linking.protocols import EntityLinker, MakePageWriter
+    from longbel_cli.linking.protocols import EntityLinker, PageWriter
     from longbel_cli.linking.reading import CorpusReader
-    from longbel_cli.runs.run import StopSignals
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +142,7 @@ def link(
     """
     from longbel_cli.corpora.resolve import load_type_map
     from longbel_cli.linking.baselines import BASELINES, BaselineOptions, open_baseline
+    from longbel_cli.linking.ensemble import link_corpus
     from longbel_cli.linking.job import JobOptions
     from longbel_cli.linking.linker import Linker, LinkOptions
     from longbel_cli.linking.reading import CorpusOptions, CorpusReader
@@ -205,7 +205,8 @@ def link(
         if to_stdout:
             quarantined = _to_stdout(linkers[0], reader, job_options, tell)
         else:
-            quarantined = _run(linkers, reader, job_options, stop, tell)
+            outcome = link_corpus(linkers, reader, job_options, stop, sys.argv[1:], _pages)
+            quarantined = 0 if outcome.already else outcome.quarantined
     if quarantined:
         raise typer.Exit(QUARANTINED)
 
@@ -312,155 +313,32 @@ def _check_stdout(ensemble: str | None, options: JobOptions, seconds: float | No
 
 def _linkers(linker: Linker, ensemble: str | None, context_format: str | None) -> list[Linker]:
     """One linker, or one for each format of the ensemble; all checked, sharing one model."""
-    if ensemble is None:
-        linkers = [linker]
-    else:
+    from longbel_cli.linking.ensemble import linkers_in_formats
+
+    linkers = [linker]
+    if ensemble is not None:
         if context_format is not None:
             raise LongbelError("--ensemble does not go with --context-format", exit_code=2)
-        formats = [name.strip() for name in ensemble.split(",")]
-        if len(set(formats)) < 2:
-            raise LongbelError("--ensemble needs at least two formats", exit_code=2)
-        linkers = [linker.in_format(name) for name in dict.fromkeys(formats)]
+        linkers = linkers_in_formats(linker, [name.strip() for name in ensemble.split(",")])
     for one in linkers:
         _ = one.split  # a format that needs a language says so before anything is read
     return linkers
 
 
-def _run(
-    linkers: Sequence[EntityLinker],
-    reader: CorpusReader,
-    options: JobOptions,
-    stop: StopSignals,
-    tell: Tell,
-) -> int:
-    """Link into one run, or one for each linker which are then fused; how many were left out, 0
-    where an earlier call has finished all and told so."""
-    from longbel_cli.linking.job import LinkJob, survey_if_new
-
-    stop.check()
-    each = [options]
-    if len(linkers) > 1:
-        each = [options.in_format(linker.settings()["context_format"]) for linker in linkers]
-    outs = [own.out for own in each]
-    survey_if_new(reader, outs, options, tell, stop.check)
-    if len(outs) > 1:
-        _make_way(outs, reader, options, tell)
-    finished, told, quarantined = True, True, 0
-    for linker, own in zip(linkers, each, strict=True):
-        job = LinkJob(linker, reader, own, _page_writer(linker, own.saliency))
-        outcome = job.run(sys.argv[1:], stop)
-        _tell_outcome(outcome, own.out, tell)
-        finished, told = finished and outcome.finished, told and outcome.already
-        quarantined = max(quarantined, outcome.quarantined)
-    if len(outs) > 1 and finished:
-        # An earlier call that was stopped before it fused has told nothing by its exit code.
-        told = told and _is_fusion_now(outs, options.out)
-        _fuse(outs, options, tell)
-    return 0 if told else quarantined
-
-
-def _make_way(outs: Sequence[Path], reader: CorpusReader, options: JobOptions, tell: Tell) -> None:
-    """Refuse, or move aside, what lies where the fusion of `outs` is to be, but for an earlier
-    fusion of them and what `--overwrite` replaces."""
-    from longbel_cli.runs.layout import Layout
-    from longbel_cli.runs.run import set_run_aside
-
-    run = Layout(options.out).configuration
-    if _is_fusion_of(outs, options.out) or not (options.out.exists() or run.exists()):
-        return
-    if not (options.overwrite or options.restart):
-        raise LongbelError(
-            f"{options.out} exists and is no fusion of {', '.join(out.name for out in outs)}",
-            "Choose another --out, or use --overwrite (replaces it) or --restart (keeps it aside).",
-            exit_code=4,
-        )
-    if options.restart or run.exists():  # else `score` would take the run for the fusion's
-        set_run_aside(options.out, reader.files)
-
-
-def _is_fusion_of(outs: Sequence[Path], fused: Path) -> bool:
-    """Whether a file is what `_fuse` makes; so is an empty one, of a corpus without mentions."""
-    from longbel_cli.runs.layout import Layout
-
-    if Layout(fused).configuration.exists() or not fused.exists():
-        return False
-    if not fused.stat().st_size:
-        return True
-    found = [(system["name"], system["weight"]) for system in _systems(fused)]
-    return found == [(out.name, 1.0) for out in outs]
-
-
-def _is_fusion_now(outs: Sequence[Path], fused: Path) -> bool:
-    """Whether a file is what `_fuse` makes of these files as they are now."""
-    from longbel_cli.runs.files import sha256_of
-
-    if not _is_fusion_of(outs, fused):
-        return False
-    if not fused.stat().st_size:
-        return not any(out.stat().st_size for out in outs)
-    return [system["sha256"] for system in _systems(fused)] == [sha256_of(out) for out in outs]
-
-
-def _systems(fused: Path) -> list[dict[str, Any]]:
-    """What a fusion's record says of the files that were fused."""
-    from longbel_cli.runs.facts import fusion_record_path
-    from longbel_cli.runs.files import read_json
-
-    record = read_json(fusion_record_path(fused)) or {}
-    systems: list[dict[str, Any]] = record.get("fusion", {}).get("systems", [])
-    return systems
-
-
-def _fuse(outs: list[Path], options: JobOptions, tell: Tell) -> None:
-    from longbel_cli.linking.fused_file import fuse_files
-    from longbel_cli.runs.facts import fusion_record_path
-
-    if not any(out.stat().st_size for out in outs):
-        options.out.write_bytes(b"")
-        fusion_record_path(options.out).unlink(missing_ok=True)  # of an earlier fusion
-        tell(f"{options.out}: the corpus has no mentions")
-        return
-    fuse_files(
-        outs,
-        options.out,
-        min_score=options.min_score,
-        overwrite=options.overwrite or _is_fusion_of(outs, options.out),
-    )
-
-
 def _to_stdout(linker: EntityLinker, reader: CorpusReader, options: JobOptions, tell: Tell) -> int:
     from longbel_cli.linking.job import link_to_stream
 
-    pages = _page_writer(linker, options.saliency)
+    folder = options.saliency
+    pages = None if folder is None else partial(_pages, linker, folder)
     outcome = link_to_stream(linker, reader, options, print, lambda p: tell(p.message), pages)
-    _tell_outcome(outcome, options.out, tell)
+    outcome.log(options.out)
     return outcome.quarantined
 
 
-def _page_writer(linker: EntityLinker, folder: Path | None) -> MakePageWriter | None:
-    """What makes the writer of saliency pages, where they are asked for."""
+def _pages(linker: EntityLinker, folder: Path) -> PageWriter:
+    """Writes saliency pages to a folder."""
     from longbel_cli.explaining.replay import page_writer
     from longbel_cli.linking.linker import Linker
 
-    if folder is None:
-        return None
     assert isinstance(linker, Linker)  # no other linker takes --saliency
-    return partial(page_writer, linker, folder)
-
-
-def _tell_outcome(outcome: Outcome, out: Path, tell: Tell) -> None:
-    if outcome.already:
-        tell(f"{out}: already finished, nothing to do")
-    elif not outcome.finished:
-        tell(f"this shard is done; `longbel merge {out}` joins them when all are")
-    elif outcome.mentions:
-        rate = outcome.mentions / max(outcome.seconds, 1e-9)
-        tell(f"{outcome.mentions} mentions in {outcome.seconds:.1f} s ({rate:.2f}/s)")
-    if outcome.shortened:
-        tell(
-            f"{outcome.shortened} documents were longer than the context: "
-            "their prompts were shortened (see Limits in the README)"
-        )
-    if outcome.quarantined:
-        place = "" if str(out) == "-" else f", listed in {out}.run/errors.jsonl"
-        tell(f"{outcome.quarantined} documents or mentions left out{place}")
+    return page_writer(linker, folder)

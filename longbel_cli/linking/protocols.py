@@ -86,3 +86,7 @@ class EntityLinker(Protocol):
 
     def needs(self, documents: Sequence[Document]) -> Needs:
         """What these documents take; may load the model."""
+
+
+PagesOf = Callable[[EntityLinker, Path], PageWriter]
+"""Makes the writer of a linker's saliency pages in a folder."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import resource
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -24,6 +27,25 @@ class Outcome:
     shortened: int = 0
     seconds: float = 0.0
     stats: dict[str, Any] | None = None
+
+    def log(self, out: Path) -> None:
+        """Log how the job that writes `out` ended: speed, what was truncated or quarantined."""
+        if self.already:
+            log.info("%s: already finished, nothing to do", out)
+        elif not self.finished:
+            log.info("this shard is done; `longbel merge %s` joins them when all are", out)
+        elif self.mentions:
+            rate = self.mentions / max(self.seconds, 1e-9)
+            log.info("%d mentions in %.1f s (%.2f/s)", self.mentions, self.seconds, rate)
+        if self.shortened:
+            log.info(
+                "%d documents were longer than the context: their prompts were truncated "
+                "(see Limits in the README)",
+                self.shortened,
+            )
+        if self.quarantined:
+            listed = "" if str(out) == "-" else f", listed in {out}.run/errors.jsonl"
+            log.info("%d documents or mentions quarantined%s", self.quarantined, listed)
 
 
 def statistics(stats: Any, outcome: Outcome) -> dict[str, Any]:

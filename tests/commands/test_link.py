@@ -634,7 +634,7 @@ def test_a_window_stopped_and_gone_on_with(
     with monkeypatch.context() as patched:
         if place == "pages":
             undisturbed: Any = lambda documents, predictions: None  # noqa: E731
-            patched.setattr(link, "_page_writer", lambda linker, folder: lambda: dies)
+            patched.setattr(link, "_pages", lambda linker, folder: dies)
         else:
             owner: Any = {"linking": LinkingEngine, "commit": Run, "prompts": PromptFile}[place]
             name = {"linking": "link_window", "commit": "commit", "prompts": "write"}[place]
@@ -875,36 +875,12 @@ def test_a_run_in_the_place_of_a_fusion(longbel: Longbel, corpus: Path, tmp_path
     assert explained.code == 2 and "fused from one.jsonl, p.jsonl" in explained.err
 
 
-def test_an_ensemble_tells_what_was_left_out_when_it_fuses(
-    longbel: Longbel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So does the call that writes the fusion of runs that an earlier one finished."""
-    from longbel_cli.commands import link
-
+def test_an_ensemble_reports_what_is_quarantined_once(longbel: Longbel, tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "c.jsonl", [DOCUMENTS[0], misplaced()])
-    out = tmp_path / "p.jsonl"
-    common = ("link", corpus, "--out", out, *ENSEMBLE)
-
-    def dies(*arguments: Any) -> None:
-        raise KeyboardInterrupt
-
-    def stopped(*more: str) -> None:
-        with monkeypatch.context() as patched:
-            patched.setattr(link, "_fuse", dies)
-            assert longbel(*common, *more).code == 130
-
-    stopped()
-    assert not out.exists() and (tmp_path / "p.hybrid_long.jsonl").exists()
+    common = ("link", corpus, "--out", tmp_path / "p.jsonl", *ENSEMBLE)
     done = longbel(*common)
     assert done.code == 5 and "p.hybrid_medium.jsonl.run/errors.jsonl" in done.err
     assert longbel(*common).code == 0  # already finished
-    out.unlink()
-    assert longbel(*common).code == 5
-    # A fusion of what the parts were before is none of what they are.
-    more = ("--beams", "3", "--overwrite")
-    stopped(*more)
-    assert longbel(*common, *more).code == 5
-    assert longbel(*common, *more).code == 0
 
 
 def test_an_ensemble_over_nothing(longbel: Longbel, tmp_path: Path) -> None:
