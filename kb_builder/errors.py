@@ -1,6 +1,8 @@
-"""The one exception that a user is meant to see."""
+"""The one exception that a user is meant to see, and checks that raise it."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class LongbelError(Exception):
@@ -18,3 +20,16 @@ class LongbelError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+def listed(names: Iterable[str], last: str = "or") -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    *most, end = names
+    return f"{', '.join(most)} {last} {end}" if most else end
+
+
+def check_choice(label: str, value: str, choices: Iterable[str]) -> None:
+    """Raise LongbelError (usage), listing the choices, where `value` is none of them."""
+    names = list(choices)
+    if value not in names:
+        raise LongbelError(f"{label} {value}: choose {listed(names)}", exit_code=2)

@@ -40,8 +40,9 @@ def convert(
 
     BRAT from BRAT keeps every byte and adds N lines. Exit code 5: part of the corpus was left out.
     """
-    from longbel_cli.corpora import WRITERS, Corpus
+    from longbel_cli.corpora import Corpus
     from longbel_cli.corpora.converting import convert as write_converted
+    from longbel_cli.corpora.formats import writers
     from longbel_cli.corpora.prediction_index import PredictionIndex
 
     left_out: list[Problem] = []
@@ -56,7 +57,7 @@ def convert(
     report = write_converted(
         PredictionIndex(preds),
         Corpus(corpus, format, warn).read_whole(leave_out),
-        WRITERS[to.value],
+        writers()[to.value],
         out,
         database,
         warn,

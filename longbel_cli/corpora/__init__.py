@@ -28,9 +28,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora import bigbio, bioc, brat, pubtator
 from longbel_cli.corpora.check import settle
-from longbel_cli.corpora.listing import FORMATS, corpus_files
+from longbel_cli.corpora.formats import CORPUS_FORMATS
+from longbel_cli.corpora.listing import corpus_files
 from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
@@ -44,13 +44,10 @@ from longbel_cli.corpora.records import (
     ignore,
 )
 from longbel_cli.corpora.seen import SeenIds
-from longbel_cli.corpora.writing import Writer
 from longbel_cli.types import Document
 
 __all__ = [
-    "FORMATS",
-    "READERS",
-    "WRITERS",
+    "CORPUS_FORMATS",
     "Corpus",
     "CorpusFile",
     "OnProblem",
@@ -61,20 +58,6 @@ __all__ = [
     "ignore",
     "read_corpus",
 ]
-
-# A reader takes a file and where to start, and yields its documents in order.
-READERS: dict[str, Callable[[CorpusFile, Position], Iterator[Item]]] = {
-    "bigbio": bigbio.read,
-    "brat": brat.read,
-    "pubtator": pubtator.read,
-    "bioc": bioc.read,
-}
-# A writer puts documents and the concepts of their mentions into a folder.
-WRITERS: dict[str, Callable[[Path, str, OnProblem], Writer]] = {
-    "brat": brat.Writer,
-    "bigbio": bigbio.Writer,
-    "pubtator": pubtator.Writer,
-}
 
 
 class Corpus:
@@ -154,7 +137,7 @@ class Corpus:
             last = first
             empty = True
             try:
-                for item in READERS[file.format](file, first):
+                for item in CORPUS_FORMATS[file.format].read(file, first):
                     empty = False
                     last = Position(number, item.offset, item.line or 0)
                     yield last, file, item

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from longbel_cli.corpora import stored
 from longbel_cli.corpora.check import settle
 from longbel_cli.corpora.codes import gold_codes
 from longbel_cli.corpora.json_items import identifier, json_items
@@ -39,6 +40,11 @@ def read(file: CorpusFile, start: Position) -> Iterator[Item]:
         yield from _read_parquet(file.path, start.offset)
     else:
         yield from json_items(file.path, start, ARRAYS, item)
+
+
+def sniff(head: bytes) -> bool:
+    """Whether a file that begins like this may be BigBio's: JSON of any kind."""
+    return head.removeprefix(stored.BOM).lstrip().startswith((b"{", b"["))
 
 
 def is_parquet(path: str) -> bool:

@@ -46,6 +46,13 @@ def read(file: CorpusFile, start: Position) -> Iterator[Item]:
             yield item(value, number, line)
 
 
+def sniff(head: bytes) -> bool:
+    """Whether a file that begins like this is BioC: XML, or JSON with a key of BioC's."""
+    # Inside a text the quotes would be escaped, so these are keys.
+    is_xml = head.removeprefix(stored.BOM).lstrip().startswith(b"<")
+    return is_xml or b'"infons"' in head or b'"PubTator3"' in head
+
+
 def is_json(path: str) -> bool:
     """Whether a BioC file is JSON rather than XML."""
     if path == STDIN:

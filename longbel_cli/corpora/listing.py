@@ -9,18 +9,20 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from kb_builder.errors import LongbelError
-from longbel_cli.corpora import stored
+from kb_builder.errors import LongbelError, listed
+from longbel_cli.corpora.formats import (
+    AUTO,
+    CORPUS_FORMATS,
+    STDIN_FORMAT,
+    check_format,
+    format_by_content,
+    format_by_name,
+)
 from longbel_cli.corpora.records import STDIN, CorpusFile
 
-FORMATS = ("auto", "bigbio", "brat", "pubtator", "bioc")
 # What is told about a file or folder that is no part of the corpus: path, reason.
 Warn = Callable[[str, str], None]
 
-_JSON = (".json", ".jsonl", ".ndjson")
-_PARQUET = (".parquet", ".pq")
-_XML = (".xml", ".bioc")
-_PUBTATOR_HEAD = re.compile(rb"(?:\xef\xbb\xbf)?\s*[^\s|][^\t\n|]*\|[ta]\|")
 # Configuration of BRAT and of a terminal's file manager: no documents, nothing to tell.
 _BRAT_EXTRAS = (".conf", ".config")
 # A text of such a name is no document that lost its annotations.
@@ -33,36 +35,33 @@ def corpus_files(paths: Sequence[Path | str], form: str, warn: Warn) -> list[Cor
     Paths in the order given; below a folder by name, folders among files. Hidden files are left
     out. Raises LongbelError where a path does not exist or its format cannot be told.
     """
-    if form not in FORMATS:
-        raise LongbelError(
-            f"unknown corpus format {form!r}", f"Choose one of {', '.join(FORMATS)}.", exit_code=2
-        )
+    check_format(form)
     if not paths:
         raise LongbelError("no corpus was given", exit_code=2)
     files: dict[CorpusFile, None] = {}
-    listed: list[CorpusFile] = []
+    kept: list[CorpusFile] = []
     for path in paths:
         for file in _files_of(str(path), form, warn):
             # `folder/*` names both files of a BRAT pair: that is one document, given once.
             if file.format == "brat" and file in files:
                 continue
             files[file] = None
-            listed.append(file)
-    if not listed:
+            kept.append(file)
+    if not kept:
         names = ", ".join(str(path) for path in paths)
+        kinds = listed(row.help for row in CORPUS_FORMATS.values())
         raise LongbelError(
-            f"{names}: no corpus file found" + ("" if form == "auto" else f" of format {form}"),
-            "A corpus is a folder or files of BRAT (.txt with .ann), BigBio (.json, .jsonl, "
-            ".parquet), PubTator or BioC; name the format with --format.",
+            f"{names}: no corpus file found" + ("" if form == AUTO else f" of format {form}"),
+            f"A corpus is a folder or files of {kinds}; name the format with --format.",
         )
-    return listed
+    return kept
 
 
 def _files_of(path: str, form: str, warn: Warn) -> Iterator[CorpusFile]:
     if path == STDIN:
-        if form == "brat":
-            raise LongbelError("BRAT cannot be read from standard input", exit_code=2)
-        yield CorpusFile(STDIN, "bigbio" if form == "auto" else form)
+        if form != AUTO and CORPUS_FORMATS[form].pairs:
+            raise LongbelError(f"{form} cannot be read from standard input", exit_code=2)
+        yield CorpusFile(STDIN, STDIN_FORMAT if form == AUTO else form)
         return
     place = Path(path)
     if place.is_dir():
@@ -76,7 +75,7 @@ def _files_of(path: str, form: str, warn: Warn) -> Iterator[CorpusFile]:
     if found is None:
         raise LongbelError(
             f"{path}: the format cannot be told from the file's name or first bytes",
-            f"Name it with --format ({', '.join(FORMATS[1:])}).",
+            f"Name it with --format ({', '.join(CORPUS_FORMATS)}).",
         )
     if found == "brat":
         yield CorpusFile(str(place.with_suffix(".ann")), "brat", place.stem)
@@ -114,7 +113,7 @@ def _walk(
             yield CorpusFile(str(entry.with_suffix(".ann")), "brat", document_id)
         elif found is not None:
             yield CorpusFile(str(entry), found)
-        elif entry.suffix not in _BRAT_EXTRAS and form == "auto":
+        elif entry.suffix not in _BRAT_EXTRAS and form == AUTO:
             warn(str(entry), "it is no corpus file by its name; it is left out")
 
 
@@ -124,20 +123,17 @@ def _format_in_folder(path: Path, form: str, annotated: set[str]) -> str | None:
         found: str | None = "brat"
     elif path.suffix == ".txt" and _ABOUT.match(path.name):
         return None
-    elif path.suffix == ".txt" and form in ("auto", "brat") and annotated:
+    elif path.suffix == ".txt" and form in (AUTO, "brat") and annotated:
         # Among pairs, a text without its annotations is a document that lost them.
-        found = "brat" if not _is_pubtator(path) else "pubtator"
+        found = format_by_name(path) or "brat"
     else:
-        found = _format_by_name(path)
-    if form == "auto" or found == form:
+        found = format_by_name(path)
+    if form == AUTO or found == form:
         return found
     if form == "brat" and path.suffix == ".txt":
         return "brat"
-    # BigBio and BioC share .json: a format that was named decides.
-    name = path.name.lower().removesuffix(".gz")
-    if form in ("bigbio", "bioc") and name.endswith(_JSON):
-        return form
-    return None
+    # Formats share suffixes: one that was named decides.
+    return form if CORPUS_FORMATS[form].has_name(path) else None
 
 
 def _format_of_named(path: Path, form: str) -> str | None:
@@ -147,43 +143,11 @@ def _format_of_named(path: Path, form: str) -> str | None:
     elif path.suffix == ".txt" and path.with_suffix(".ann").exists():
         found = "brat"
     else:
-        found = _format_by_name(path)
-    if form != "auto":
+        found = format_by_name(path)
+    if form != AUTO:
         if form == "brat" and path.suffix not in (".txt", ".ann"):
             return None
         return form
     if found is None and path.suffix == ".txt":
         return "brat"
-    return found or _format_by_content(path)
-
-
-def _format_by_name(path: Path) -> str | None:
-    name = path.name.lower().removesuffix(".gz")
-    if name.endswith(_JSON):
-        return "bioc" if _is_bioc_json(path) else "bigbio"
-    if name.endswith(_PARQUET):
-        return "bigbio"
-    if name.endswith(_XML):
-        return "bioc"
-    if name.endswith(".pubtator") or _is_pubtator(path):
-        return "pubtator"
-    return None
-
-
-def _format_by_content(path: Path) -> str | None:
-    start = stored.head(str(path), 4096).removeprefix(stored.BOM).lstrip()
-    if start.startswith((b"{", b"[")):
-        return "bioc" if _is_bioc_json(path) else "bigbio"
-    if start.startswith(b"<"):
-        return "bioc"
-    return None
-
-
-def _is_bioc_json(path: Path) -> bool:
-    # Inside a text the quotes would be escaped, so this is a key.
-    start = stored.head(str(path))
-    return b'"infons"' in start or b'"PubTator3"' in start
-
-
-def _is_pubtator(path: Path) -> bool:
-    return _PUBTATOR_HEAD.match(stored.head(str(path), 4096)) is not None
+    return found or format_by_content(path)

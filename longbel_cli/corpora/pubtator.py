@@ -30,6 +30,7 @@ from longbel_cli.corpora.writing import Answers, note, one_line
 from longbel_cli.types import Document, Mention, Passage, Span
 
 _TEXT = re.compile(rb"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
+_HEAD = re.compile(rb"(?:\xef\xbb\xbf)?\s*[^\s|][^\t\n|]*\|[ta]\|")
 _OFFSET = re.compile(r"-?[0-9]{1,12}")
 # What stands where a mention has its start, however damaged: a relation has a word there.
 _LIKE_AN_OFFSET = re.compile(rb"\s*(?:[-+. ]*[0-9]|\Z)")
@@ -64,6 +65,11 @@ def read(file: CorpusFile, start: Position) -> Iterator[Item]:
             block.append(line)
     if block:
         yield _item(block)
+
+
+def sniff(head: bytes) -> bool:
+    """Whether a file that begins like this is PubTator."""
+    return _HEAD.match(head) is not None
 
 
 def _starts_anew(found: re.Match[bytes], block: list[Line]) -> bool:

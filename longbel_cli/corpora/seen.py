@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 _BATCH = 1 << 15
 
@@ -32,6 +34,10 @@ class SeenIds:
         return True
 
     def _is_sorted_in(self, value: int) -> bool:
+        if not self._sorted:
+            return False
+        import numpy as np
+
         key = np.uint64(value)
         for values in self._sorted:
             place = int(np.searchsorted(values, key))
@@ -41,6 +47,8 @@ class SeenIds:
 
     def _settle(self) -> None:
         """Move the new ones to an array; arrays of like size are merged, so there are few."""
+        import numpy as np
+
         merged = np.fromiter(self._new, np.uint64, len(self._new))
         self._new.clear()
         while self._sorted and len(self._sorted[-1]) <= len(merged):

@@ -244,11 +244,11 @@ def test_the_default_stops_at_the_first_problem(tmp_path: Path) -> None:
     [
         (["none"], "auto", "none: no such file or folder", 3),
         (["notes.docx"], "auto", "the format cannot be told", 3),
-        (["."], "wav", "unknown corpus format 'wav'", 2),
-        (["."], "parquet", "unknown corpus format 'parquet'", 2),
+        (["."], "wav", "corpus format wav: choose auto, bigbio", 2),
+        (["."], "parquet", "corpus format parquet: choose", 2),
         (["."], "pubtator", "no corpus file found of format pubtator", 3),
         ([], "auto", "no corpus was given", 2),
-        (["-"], "brat", "BRAT cannot be read from standard input", 2),
+        (["-"], "brat", "brat cannot be read from standard input", 2),
     ],
 )
 def test_corpora_that_are_refused(

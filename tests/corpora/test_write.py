@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
 from longbel_cli.app import main
-from longbel_cli.corpora import WRITERS, Corpus, Problem, read_corpus
+from longbel_cli.corpora import Corpus, Problem, read_corpus
+from longbel_cli.corpora.formats import writers
 from longbel_cli.corpora.writing import Answer, answers_of, safe_path
 from longbel_cli.types import Candidate, Document, Prediction, Span
 from tests.corpora.nasty.cases import BRAT_CASES, CASES, Case, code, entity, lines, page, passage
@@ -48,7 +49,7 @@ def rewritten(
     """The corpus written in a format, with its own codes as answers or with none."""
     out.mkdir()
     notes: list[Problem] = []
-    writer = WRITERS[form](out, "UMLS", (notes if told is None else told).append)
+    writer = writers()[form](out, "UMLS", (notes if told is None else told).append)
     for read in Corpus([source]).read_whole(notes.append):
         writer.write(read, gold_answers(read.document) if with_gold else {})
     writer.close()
@@ -107,7 +108,7 @@ def test_brat_keeps_every_line_and_adds_one_for_each_code(
     source = stored({"x.txt": b"Fever", "x.ann": ann}, tmp_path / "corpus")
     out = tmp_path / "out"
     out.mkdir()
-    writer = WRITERS["brat"](out, "UMLS", lambda problem: None)
+    writer = writers()["brat"](out, "UMLS", lambda problem: None)
     for read in Corpus([source]).read_whole():
         writer.write(read, {"T1": (Answer("C9", "a\tname"),)})
     assert (out / "x.ann").read_bytes() == ann + added
@@ -145,7 +146,7 @@ def test_bigbio_keeps_its_other_keys_and_replaces_its_codes(tmp_path: Path) -> N
     source = stored({"c.jsonl": lines(value)}, tmp_path / "corpus")
     out = tmp_path / "out"
     out.mkdir()
-    writer = WRITERS["bigbio"](out, "OPENKB", lambda problem: None)
+    writer = writers()["bigbio"](out, "OPENKB", lambda problem: None)
     for read in Corpus([source]).read_whole(lambda problem: None):
         writer.write(read, {"T1": (Answer("C1", "a"), Answer("C2", "b"))})
     writer.close()
@@ -184,7 +185,7 @@ def test_of_bigbio_entities_with_one_id_only_the_kept_one_is_answered(
     source = stored({"c.jsonl": lines(page(*entities))}, tmp_path / "corpus")
     out = tmp_path / "out"
     out.mkdir()
-    writer = WRITERS["bigbio"](out, "UMLS", lambda problem: None)
+    writer = writers()["bigbio"](out, "UMLS", lambda problem: None)
     for read in Corpus([source]).read_whole(lambda problem: None):
         (mention,) = read.document.mentions
         writer.write(read, {mention.id: (Answer("C1", "a"),)})
@@ -367,7 +368,7 @@ def test_a_link_in_the_folder_leads_nowhere(tmp_path: Path) -> None:
     out.mkdir()
     elsewhere.mkdir()
     (out / "a").symlink_to(elsewhere)
-    writer = WRITERS["brat"](out, "UMLS", lambda problem: None)
+    writer = writers()["brat"](out, "UMLS", lambda problem: None)
     (read,) = Corpus([source]).read_whole()
     with pytest.raises(LongbelError, match="would lie outside"):
         writer.write(read, {})
