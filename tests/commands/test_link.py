@@ -640,7 +640,8 @@ def test_a_window_stopped_and_gone_on_with(
             name = {"linking": "link_window", "commit": "commit", "prompts": "write"}[place]
             undisturbed = getattr(owner, name)
             patched.setattr(owner, name, dies)
-        done = longbel("link", corpus, "--out", out, *arguments, tmp_path / "b.jsonl")
+        pages = ("--saliency", tmp_path / "pages") if place == "pages" else ()
+        done = longbel("link", corpus, "--out", out, *arguments, tmp_path / "b.jsonl", *pages)
         assert done.code == 1 and "RuntimeError" in done.err
     assert not out.exists() and out.with_name("p.jsonl.part").exists()
     with (tmp_path / "b.jsonl").open("a") as file:
