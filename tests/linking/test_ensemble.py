@@ -55,7 +55,7 @@ def corpus(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def options(tmp_path: Path) -> JobOptions:
-    return JobOptions(tmp_path / "p.jsonl", threads=1, quiet=True)
+    return JobOptions(tmp_path / "p.jsonl", threads=1)
 
 
 def linked(base: KnowledgeBase, corpus: Path, options: JobOptions, beams: int = 5) -> Outcome:
