@@ -25,12 +25,12 @@ from kb_builder.files import Draft
 from kb_builder.progress import Progress, silent
 from kb_builder.rules.columns import distinct, pairs, used
 from kb_builder.rules.disambiguate import disambiguate
-from kb_builder.rules.pairs import RULES, Names
+from kb_builder.rules.pairs import Names
 from kb_builder.sources import read_terms
 from kb_builder.sources.selection import BadRows, Quarantined, selection_of
 from kb_builder.store.knowledge_base import FORMAT_VERSION, KnowledgeBase
-from kb_builder.store.tables import write_tables
-from kb_builder.terms import Terms, tui_text
+from kb_builder.store.writing import write
+from kb_builder.terms import Terms
 
 if TYPE_CHECKING:
     from kb_builder.trie.tokenization import AnswerTokenizer
@@ -140,7 +140,7 @@ def build_kb(options: BuildOptions, progress: Progress = silent) -> BuildReport:
             with _staged(stages, "write") as stage:
                 progress("write", 0, None)
                 stage.rows = names.kept.n
-                _write(folder, terms, names, info, bad)
+                write(folder, terms, names, info, bad)
             del names, terms
             pa.default_memory_pool().release_unused()
             for path, answers in tokenizers:
@@ -255,101 +255,3 @@ def _signature(options: BuildOptions, terms: Terms, names: Names) -> str:
     for column in (*names.kept, names.preferred):
         digest.update(np.ascontiguousarray(column).data)
     return digest.hexdigest()[:16]
-
-
-def _write(folder: Path, terms: Terms, names: Names, info: dict[str, Any], bad: BadRows) -> None:
-    concepts = np.flatnonzero(names.claimants)
-    row_of = np.full(len(terms.codes), -1, dtype=np.int32)
-    row_of[concepts] = np.arange(len(concepts), dtype=np.int32)
-    kept = names.kept
-    concept = row_of[kept.concept]
-    by_concept = np.argsort(concept, kind="stable").astype(np.int32)
-    write_tables(
-        pa.table(
-            {
-                "name": names.strings.take(pa.array(kept.name)),
-                "code": terms.codes.take(pa.array(kept.concept)),
-                "group": _words(terms.groups, kept.group),
-                "language": _words(terms.languages, kept.language),
-                "preferred": pa.array(names.preferred),
-                "concept": pa.array(concept),
-                "by_concept": pa.array(by_concept),
-            }
-        ),
-        folder,
-        "names",
-    )
-    write_tables(_concepts_table(terms, names, concepts, concept), folder, "concepts")
-    _write_audit(folder, terms, names)
-    _write_quarantine(folder, bad)
-    text = json.dumps(info, indent=1, ensure_ascii=False) + "\n"
-    (folder / "kb.json").write_text(text, encoding="utf-8")
-    (folder / "tries").mkdir()
-
-
-def _words(words: tuple[str, ...], index: np.ndarray) -> pa.Array:
-    """A column of few words by their numbers, -1 for none; stored as a dictionary."""
-    indices = pa.array(index.astype(np.int32), mask=index < 0)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(words, pa.string()))
-
-
-def _concepts_table(
-    terms: Terms, names: Names, concepts: np.ndarray, row_concept: np.ndarray
-) -> pa.Table:
-    counts = np.bincount(row_concept, minlength=len(concepts))
-    title = names.title[concepts]
-    preferred = names.strings.take(pa.array(title, mask=title < 0))
-    pair = distinct(pairs(row_concept, names.kept.group))
-    group_words = pa.array(terms.groups, pa.string()).take(pa.array(pair & 0xFFFFFFFF))
-    return pa.table(
-        {
-            "code": terms.codes.take(pa.array(concepts)),
-            "preferred_name": preferred,
-            "semantic_types": _types_column(terms, concepts),
-            "groups": _lists(pair >> 32, group_words, len(concepts)),
-            "n_names": pa.array(counts.astype(np.int32)),
-            "names_first": pa.array((np.cumsum(counts) - counts).astype(np.int64)),
-        }
-    )
-
-
-def _types_column(terms: Terms, concepts: np.ndarray) -> pa.Array:
-    words = pa.array([tui_text(number) for number in range(1000)])
-    if terms.concept_types is None:
-        return _lists(np.zeros(0, np.int64), words[:0], len(concepts))
-    row_of = np.full(len(terms.codes), -1, dtype=np.int64)
-    row_of[concepts] = np.arange(len(concepts))
-    rows = row_of[terms.concept_types.concept]
-    tuis = words.take(pa.array(terms.concept_types.tui[rows >= 0]))
-    return _lists(rows[rows >= 0], tuis, len(concepts))
-
-
-def _lists(row: np.ndarray, values: pa.Array, n_rows: int) -> pa.ListArray:
-    """Lists of the values by their sorted rows."""
-    first = np.concatenate(([0], np.cumsum(np.bincount(row, minlength=n_rows))))
-    return pa.ListArray.from_arrays(pa.array(first, pa.int32()), values)
-
-
-def _write_audit(folder: Path, terms: Terms, names: Names) -> None:
-    import pyarrow.parquet as pq
-
-    audit = names.audit
-    table = pa.table(
-        {
-            "rule": _words(RULES, audit.rule),
-            "group": _words(terms.groups, audit.group),
-            "name": names.strings.take(pa.array(audit.name)),
-            "code": terms.codes.take(pa.array(audit.concept)),
-            "given_to": terms.codes.take(pa.array(audit.given_to, mask=audit.given_to < 0)),
-        }
-    )
-    pq.write_table(table, folder / "audit.parquet", compression="zstd",
-                   use_dictionary=["rule", "group"], write_statistics=False)  # fmt: skip
-
-
-def _write_quarantine(folder: Path, bad: BadRows) -> None:
-    if not bad.total:
-        return
-    lines = [json.dumps(row._asdict(), ensure_ascii=False) for row in bad.listed]
-    text = "".join(f"{line}\n" for line in lines)
-    (folder / "quarantine.jsonl").write_text(text, encoding="utf-8")

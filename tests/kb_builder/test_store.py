@@ -17,6 +17,7 @@ import pytest
 from tokenizers import Tokenizer
 
 import kb_builder.build
+import kb_builder.store.writing
 from kb_builder.build import BuildOptions, build_kb
 from kb_builder.errors import LongbelError
 from kb_builder.files import Draft
@@ -416,7 +417,14 @@ def test_a_letter_that_case_folding_makes_two(tmp_path: Path) -> None:
         assert [hit["match"] for hit in look_up(base, text)["names"]] == [match]
 
 
-@pytest.mark.parametrize("step", ["_write", "_write_audit", "_add_trie"])
+STEPS = {
+    "write": kb_builder.build,
+    "_write_audit": kb_builder.store.writing,
+    "_add_trie": kb_builder.build,
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize(
     ("error", "message"),
     [
@@ -437,7 +445,7 @@ def test_a_build_that_breaks_leaves_nothing(
     def broken(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(kb_builder.build, step, broken)
+    monkeypatch.setattr(STEPS[step], step, broken)
     for out, overwrite in ((tmp_path / "new", False), (old, True)):
         with pytest.raises(type(error) if message is None else LongbelError) as raised:
             build(release, out, tokenizers=(model,), overwrite=overwrite)
