@@ -28,6 +28,7 @@ from kb_builder.rules.disambiguate import disambiguate
 from kb_builder.rules.pairs import Names
 from kb_builder.sources import read_terms
 from kb_builder.sources.selection import BadRows, Quarantined, selection_of
+from kb_builder.store.beside import count_beside
 from kb_builder.store.knowledge_base import FORMAT_VERSION, KnowledgeBase
 from kb_builder.store.writing import write
 from kb_builder.terms import Terms
@@ -135,12 +136,15 @@ def build_kb(options: BuildOptions, progress: Progress = silent) -> BuildReport:
         nameless=terms.codes.take(pa.array(names.nameless()[:_LISTED_NAMELESS])).to_pylist(),
         dry_run=options.dry_run,
     )  # fmt: skip
-    if draft is not None:
+    if draft is None:
+        info["tables"] = count_beside(terms, names)
+    else:
         with draft.open() as folder:
             with _staged(stages, "write") as stage:
                 progress("write", 0, None)
                 stage.rows = names.kept.n
-                write(folder, terms, names, info, bad)
+                write(folder, terms, names, info)
+                _write_quarantine(folder, bad)
             del names, terms
             pa.default_memory_pool().release_unused()
             for path, answers in tokenizers:
@@ -192,7 +196,9 @@ def _add_trie(folder: Path, path: Path, answers: AnswerTokenizer) -> dict[str, A
 def _without_names(terms: Terms) -> Terms:
     """The terms less the columns that the names have replaced, for their memory."""
     empty = np.zeros(0, dtype=np.int32)
-    terms.concept = terms.name = terms.language = empty
+    terms.name = terms.language = empty
+    if terms.source_codes is None:
+        terms.concept = empty
     terms.group = None
     terms.strings = pa.chunked_array([], pa.large_string())
     return terms
@@ -255,3 +261,11 @@ def _signature(options: BuildOptions, terms: Terms, names: Names) -> str:
     for column in (*names.kept, names.preferred):
         digest.update(np.ascontiguousarray(column).data)
     return digest.hexdigest()[:16]
+
+
+def _write_quarantine(folder: Path, bad: BadRows) -> None:
+    if not bad.total:
+        return
+    lines = [json.dumps(row._asdict(), ensure_ascii=False) for row in bad.listed]
+    text = "".join(f"{line}\n" for line in lines)
+    (folder / "quarantine.jsonl").write_text(text, encoding="utf-8")

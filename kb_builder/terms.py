@@ -51,11 +51,37 @@ class Terms:
     titles: Titles
     concept_groups: ConceptGroups | None = None
     concept_types: ConceptTypes | None = None
+    source_codes: SourceCodes | None = None
+    relations: Relations | None = None
+    replaced: pa.Table | None = None  # old, new, reason: see sources/history.py
     as_they_stand: bool = False  # the rules were applied already
     counts: dict[str, int] = field(default_factory=dict)
     atoms_by_language: dict[str, int] = field(default_factory=dict)
     release: str | None = None  # as the source calls itself
     files: list[dict[str, object]] = field(default_factory=list)
+
+
+class SourceCodes(NamedTuple):
+    """What a source's own vocabularies call its names and concepts.
+
+    `source` and `code` are first those of every term of `Terms` in turn (-1 where it has none),
+    then those of `concept`, which belong to no name.
+    """
+
+    sources: tuple[str, ...]  # sorted
+    codes: pa.ChunkedArray  # texts, each perhaps several times
+    source: np.ndarray  # index into sources
+    code: np.ndarray  # int32, index into codes
+    concept: np.ndarray  # int32, of the last ones
+
+
+class Relations(NamedTuple):
+    """Direct parents of concepts."""
+
+    kinds: tuple[str, ...]
+    child: np.ndarray  # int32
+    parent: np.ndarray  # int32
+    kind: np.ndarray  # int8, index into kinds
 
 
 class ConceptGroups(NamedTuple):

@@ -49,6 +49,7 @@ def disambiguate(terms: Terms, qualify: bool = False) -> Names:
     """The names that rules 3 to 5 leave of `terms`; `qualify` keeps every concept reachable."""
     strings, name, preferred = _number_texts(terms)
     claims, empty = _written(claims_of(terms, name, len(strings)), strings)
+    text = None if terms.source_codes is None else name
     del name
     n_concepts = len(terms.codes)
     claimants = np.zeros(n_concepts, dtype=bool)
@@ -70,6 +71,7 @@ def disambiguate(terms: Terms, qualify: bool = False) -> Names:
         claimants=claimants,
         audit=audit.rows(),
         counts=counts,
+        text=text,
     )
     if qualify:
         names = qualified(names, claims, terms, audit)

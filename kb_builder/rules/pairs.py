@@ -165,6 +165,7 @@ class Names:
     claimants: np.ndarray  # bool[n_concepts]: had at least one claim
     audit: Audit
     counts: dict[str, int]
+    text: np.ndarray | None = None  # int32[n_terms], of each term; only if it has source codes
 
     def nameless(self) -> np.ndarray:
         """Concepts that claimed names and are left without any."""

@@ -92,4 +92,5 @@ def _with_names(names: Names, wanted: Claims, chosen: list[str], audit: AuditRow
         claimants=names.claimants,
         audit=rows._replace(name=old[rows.name]),
         counts=names.counts | {"qualified": wanted.n},
+        text=None if names.text is None else old[names.text],
     )

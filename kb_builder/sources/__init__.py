@@ -12,7 +12,7 @@ from kb_builder.sources.archives import Release, is_stored_as
 from kb_builder.sources.selection import BadRows, Selection
 from kb_builder.sources.tables import is_table, read_table
 from kb_builder.sources.text_to_code import is_text_to_code, read_text_to_code
-from kb_builder.sources.umls import read_umls
+from kb_builder.sources.umls import UMLS, read_release
 from kb_builder.terms import Terms
 
 Reader = Callable[[Path, Selection, BadRows, Progress], Terms]
@@ -29,7 +29,7 @@ class Source(NamedTuple):
 def _read_release(path: Path, selection: Selection, bad: BadRows, progress: Progress) -> Terms:
     folder = path.parent if _is_conso(path) else path
     with Release(folder) as release:
-        return read_umls(release, selection, bad, progress)
+        return read_release(release, UMLS, selection, bad, progress)
 
 
 def _is_release(path: Path) -> bool:

@@ -1,49 +1,96 @@
-"""A UMLS release (MRCONSO, MRSTY) as terms: which atoms are names, and which may be titles.
+"""A release in Rich Release Format (UMLS, RxNorm) as terms, codes, parents and retired codes.
 
-Read as streams, a block at a time; of the text only what may become a name is kept. Knows rules
-1 and 2 and the columns of both files; ambiguity is not its business.
+Read as streams. Which files hold what is a layout; ambiguity is not its business.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import DTypeLike
 
 from kb_builder.errors import LongbelError
 from kb_builder.progress import Progress
-from kb_builder.rules.normalise import tidy_column
-from kb_builder.rules.titles import best_titles
 from kb_builder.sources.archives import Release, StoredFile
-from kb_builder.sources.mrfiles import check_against_mrfiles
-from kb_builder.sources.mrsty import STY_FIELDS, Types, read_types
-from kb_builder.sources.rrf import NOT_UTF8, BadRow, Block, as_text, split_texts, whole_rows
-from kb_builder.sources.selection import BadRows, Selection
-from kb_builder.terms import (
-    NOT_A_TITLE,
-    Terms,
-    Titles,
+from kb_builder.sources.history import Retirements
+from kb_builder.sources.mrconso import (
+    CONSO_FIELDS,
+    DEFAULT_LANGUAGES,
+    AtomKinds,
+    Atoms,
+    language_code,
+    language_key,
+    read_block,
+    umls_title_ranks,
 )
+from kb_builder.sources.mrfiles import check_against_mrfiles
+from kb_builder.sources.mrrel import REL_FIELDS, RelationKinds, read_relations, read_retired_cuis
+from kb_builder.sources.mrsty import STY_FIELDS, Types, read_types
+from kb_builder.sources.rrf import Block, whole_rows
+from kb_builder.sources.selection import BadRows, Selection
+from kb_builder.terms import SourceCodes, Terms, Titles
 from kb_builder.trie.parallel import ordered_map
 
-DEFAULT_LANGUAGES = ("ENG", "FRE", "SPA")
-_CONSO_FIELDS = 18
-_CUI, _LAT, _TS, _SAB, _TTY, _STR, _SUPPRESS = 0, 1, 2, 11, 12, 14, 16
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of a release, and what differs in reading them."""
+
+    conso: str
+    sty: str
+    rel: str
+    retired: str
+    retired_fields: int
+    kinds: AtomKinds
+    parents_by_rela: bool
+    read_retired: Callable[[StoredFile, Retirements, BadRows], dict[str, Any]]
+    hint: str
 
 
-def read_umls(release: Release, selection: Selection, bad: BadRows, progress: Progress) -> Terms:
+UMLS = Layout(
+    conso="MRCONSO.RRF",
+    sty="MRSTY.RRF",
+    rel="MRREL.RRF",
+    retired="MRCUI.RRF",
+    retired_fields=7,
+    kinds=AtomKinds(umls_title_ranks),
+    parents_by_rela=False,
+    read_retired=read_retired_cuis,
+    hint="A full release holds MRCONSO only after MetamorphoSys has run, or inside its "
+    ".nlm files: give that folder or archive, with MRCONSO.RRF and MRSTY.RRF in it.",
+)
+
+
+def read_release(
+    release: Release, layout: Layout, selection: Selection, bad: BadRows, progress: Progress
+) -> Terms:
     """The terms of a release under `selection`; unusable rows go to `bad`."""
     _check_languages(selection)
-    conso, sty = _find(release, "MRCONSO.RRF"), _find(release, "MRSTY.RRF")
-    check_against_mrfiles(release, {conso: _CONSO_FIELDS, sty: STY_FIELDS})
+    conso, sty = (_find(release, layout, name) for name in (layout.conso, layout.sty))
+    rel, retired = release.find(layout.rel), release.find(layout.retired)
+    fields = {conso: CONSO_FIELDS, sty: STY_FIELDS}
+    fields |= {rel: REL_FIELDS} if rel else {}
+    fields |= {retired: layout.retired_fields} if retired else {}
+    check_against_mrfiles(release, fields)
     types = read_types(sty, selection, bad, progress)
-    terms = _read_atoms(conso, types, selection, bad, progress)
+    terms = _read_atoms(conso, layout, types, selection, bad, progress)
     terms.release = _release_name(release)
+    if rel is not None:
+        kinds = RelationKinds(layout.parents_by_rela, selection.keep_suppressed)
+        terms.relations, about = read_relations(rel, terms.codes, kinds, bad, progress)
+        terms.files.append(about)
+    if retired is not None:
+        retirements = Retirements(bad)
+        terms.files.append(layout.read_retired(retired, retirements, bad))
+        terms.replaced = retirements.table()
     return terms
 
 
@@ -68,137 +115,29 @@ def _release_name(release: Release) -> str | None:
     return told[0].strip() if told else None
 
 
-def _find(release: Release, name: str) -> StoredFile:
+def _find(release: Release, layout: Layout, name: str) -> StoredFile:
     file = release.find(name)
     if file is None:
-        raise LongbelError(
-            f"{release.source}: no {name} in it",
-            hint="A full release holds MRCONSO only after MetamorphoSys has run, or inside its "
-            ".nlm files: give that folder or archive, with MRCONSO.RRF and MRSTY.RRF in it.",
-        )
+        raise LongbelError(f"{release.source}: no {name} in it", hint=layout.hint)
     return file
 
 
-class _Atoms(NamedTuple):
-    """What one block of MRCONSO gives; `cui`, `name` and `title` index the block's own lists."""
-
-    bad: list[BadRow]
-    n_rows: int
-    language_keys: np.ndarray  # of all rows, distinct
-    language_counts: np.ndarray
-    vocabularies: set[bytes]
-    counts: Counter[str]
-    cuis: pa.LargeStringArray  # distinct, of all rows
-    cui_line: np.ndarray  # where each first stands
-    cui: np.ndarray
-    name: np.ndarray
-    language: np.ndarray  # key
-    strings: pa.LargeStringArray  # tidied, not distinct
-    title_cui: np.ndarray
-    title_rank: np.ndarray
-    title_language: np.ndarray
-    titles: pa.LargeStringArray  # as spelled
-
-
-def _read_block(block: Block, selection: Selection) -> _Atoms:
-    rows, cuis, bad = split_texts(block, _CONSO_FIELDS, _CUI)
-    language = rows.key(_LAT, 3)
-    mth = rows.equals(_SAB, b"MTH")
-    usable = np.ones(len(rows), dtype=bool)
-    if not selection.keep_suppressed:
-        usable = rows.equals(_SUPPRESS, b"N")
-    counts = Counter(suppressed=int(np.count_nonzero(~usable)))
-    vocabularies: set[bytes] = set()
-    if selection.vocabularies is not None:
-        source = rows.column(_SAB).dictionary_encode()
-        vocabularies = set(source.dictionary.to_pylist())
-        wanted = [value.decode("ascii", "replace") in selection.vocabularies
-                  for value in source.dictionary.to_pylist()]  # fmt: skip
-        in_vocabulary = np.array(wanted, dtype=bool)[source.indices.to_numpy()] | mth
-        counts["other_vocabulary"] = int(np.count_nonzero(usable & ~in_vocabulary))
-        usable &= in_vocabulary
-    keys = [_key(code) for code in selection.languages or DEFAULT_LANGUAGES]
-    listed = usable & (np.isin(language, keys) | mth)
-    counts["other_language"] = int(np.count_nonzero(usable & ~listed))
-    rank = _title_ranks(rows.equals(_TTY, b"PN"), mth, rows.equals(_TS, b"P"), language)
-    may_be_title = usable & (rank < NOT_A_TITLE)
-    taken = np.flatnonzero(listed | may_be_title)
-    raw, readable = as_text(rows.column(_STR, taken))
-    if readable is not None:
-        bad += [BadRow(int(rows.lines[row]), NOT_UTF8) for row in taken[~readable]]
-        taken = taken[readable]
-    encoded = raw.dictionary_encode()
-    string, strings = encoded.indices.to_numpy(), encoded.dictionary
-    cui = cuis.dictionary_encode()
-    cui_index = cui.indices.to_numpy()
-    cui_line = np.zeros(len(cui.dictionary), dtype=np.int64)
-    cui_line[cui_index[::-1]] = rows.lines[::-1]
-    is_name, is_title = listed[taken], may_be_title[taken]
-    title_cui, title_string = cui_index[taken[is_title]], string[is_title]
-    title_rank = rank[taken[is_title]]
-    title_language = language[taken[is_title]]
-    place = _language_places(title_language, keys)
-    best = best_titles(title_cui, title_rank, title_string, place, strings)
-    language_keys, language_counts = np.unique(language, return_counts=True)
-    return _Atoms(
-        bad=bad,
-        n_rows=block.n_lines,
-        language_keys=language_keys,
-        language_counts=language_counts,
-        vocabularies=vocabularies,
-        counts=counts,
-        cuis=cui.dictionary,
-        cui_line=cui_line,
-        cui=cui_index[taken[is_name]],
-        name=string[is_name],
-        language=language[taken[is_name]],
-        strings=tidy_column(strings),
-        title_cui=title_cui[best],
-        title_rank=title_rank[best],
-        title_language=title_language[best],
-        titles=strings.take(pa.array(title_string[best])),
-    )
-
-
-def _key(code: str) -> int:
-    return int.from_bytes(code.encode(), "big")
-
-
-def _code(key: int) -> str:
-    return int(key).to_bytes(3, "big").strip(b"\0").decode("ascii", "replace") if key >= 0 else "?"
-
-
-def _language_places(language: np.ndarray, chosen: list[int]) -> np.ndarray:
-    """Numbers that sort languages as they are preferred: the chosen ones, then by their codes."""
-    place = language.astype(np.int64) + len(chosen)
-    for number, key in enumerate(chosen):
-        place[language == key] = number
-    return place
-
-
-def _title_ranks(
-    is_pn: np.ndarray, is_mth: np.ndarray, is_preferred: np.ndarray, language: np.ndarray
-) -> np.ndarray:
-    """uint8[n]: PN, then MTH, then the preferred term in English, French, Spanish."""
-    rank = np.full(len(is_pn), NOT_A_TITLE, dtype=np.uint8)
-    for place in (2, 1, 0):
-        rank[is_preferred & (language == _key(DEFAULT_LANGUAGES[place]))] = 2 + place
-    rank[is_mth] = 1
-    rank[is_pn] = 0
-    return rank
-
-
 def _read_atoms(
-    file: StoredFile, types: Types, selection: Selection, bad: BadRows, progress: Progress
+    file: StoredFile,
+    layout: Layout,
+    types: Types,
+    selection: Selection,
+    bad: BadRows,
+    progress: Progress,
 ) -> Terms:
     digest = hashlib.sha256()
     blocks = whole_rows(file.blocks(digest), file.place)
     gathered = _Gathered(types)
     n_bytes = 0
-    for atoms in ordered_map(partial(_sized, selection), blocks):
-        n_bytes += atoms[0]
-        bad.add_all(file.place, atoms[1].bad)
-        gathered.add(atoms[1])
+    for size, atoms in ordered_map(partial(_sized, selection, layout.kinds), blocks):
+        n_bytes += size
+        bad.add_all(file.place, atoms.bad)
+        gathered.add(atoms)
         progress("atoms", n_bytes, file.size)
     bad.check(file.place, gathered.n_rows)
     bad.add_untyped(file.place, gathered.untyped_lines())
@@ -211,8 +150,8 @@ def _read_atoms(
     return terms
 
 
-def _sized(selection: Selection, block: Block) -> tuple[int, _Atoms]:
-    return len(block.data), _read_block(block, selection)
+def _sized(selection: Selection, kinds: AtomKinds, block: Block) -> tuple[int, Atoms]:
+    return len(block.data), read_block(block, selection, kinds)
 
 
 class _Gathered:
@@ -220,23 +159,23 @@ class _Gathered:
 
     def __init__(self, types: Types) -> None:
         self.types = types
-        self.blocks: list[_Atoms] = []
+        self.blocks: list[Atoms] = []
         self.counts: Counter[str] = Counter()
         self.languages: Counter[int] = Counter()
-        self.vocabularies: set[bytes] = set()
+        self.vocabularies: set[str] = set()
         self.n_rows = 0
 
-    def add(self, atoms: _Atoms) -> None:
+    def add(self, atoms: Atoms) -> None:
         self.blocks.append(atoms)
         self.n_rows += atoms.n_rows
         self.counts.update(atoms.counts)
-        self.vocabularies |= atoms.vocabularies
+        self.vocabularies.update(atoms.vocabularies)
         keys, counts = atoms.language_keys.tolist(), atoms.language_counts.tolist()
         self.languages.update(dict(zip(keys, counts, strict=True)))
 
     def check_selection(self, selection: Selection) -> None:
         """A language or vocabulary that the release does not hold is a slip of the pen."""
-        held = {_code(key) for key in self.languages}
+        held = {language_code(key) for key in self.languages}
         for code in selection.languages or ():
             if code not in held:
                 raise LongbelError(
@@ -244,7 +183,7 @@ class _Gathered:
                     hint=f"It holds {', '.join(sorted(held))}.",
                 )
         for name in sorted(selection.vocabularies or ()):
-            if name.encode() not in self.vocabularies:
+            if name not in self.vocabularies:
                 raise LongbelError(
                     f"the release has no atom of vocabulary {name}",
                     hint="Names are SAB abbreviations, as MRSAB.RRF lists them (MSH, SNOMEDCT_US).",
@@ -275,59 +214,134 @@ class _Gathered:
 
     def terms(self, selection: Selection) -> Terms:
         """All blocks as one; the blocks are given up on the way."""
-        concept_of = self.types.concept_of_cui
         positions = self._cui_positions()
-        per_cui = np.where(positions >= 0, concept_of[positions], -1)
-        languages = self._language_order(selection)
-        index_of = {_key(code): index for index, code in enumerate(languages)}
-        concepts, names, name_languages, strings = [], [], [], []
-        titles: dict[str, list] = {"concept": [], "rank": [], "language": [], "string": []}
-        cui_start = string_start = 0
-        for number, atoms in enumerate(self.blocks):
+        per_cui = np.where(positions >= 0, self.types.concept_of_cui[positions], -1)
+        languages = self._languages(selection)
+        columns = _Columns(languages, tuple(sorted(self.vocabularies)))
+        cui_start = 0
+        for index, atoms in enumerate(self.blocks):
             concept = per_cui[cui_start : cui_start + len(atoms.cuis)]
             cui_start += len(atoms.cuis)
-            kept = concept[atoms.cui] >= 0
-            concepts.append(concept[atoms.cui[kept]])
-            names.append((atoms.name[kept] + string_start).astype(np.int32))
-            name_languages.append(_mapped(atoms.language[kept], index_of))
-            strings.append(atoms.strings)
-            string_start += len(atoms.strings)
-            kept = concept[atoms.title_cui] >= 0
-            titles["concept"].append(concept[atoms.title_cui[kept]])
-            titles["rank"].append(atoms.title_rank[kept])
-            titles["language"].append(_mapped(atoms.title_language[kept], index_of))
-            titles["string"].append(atoms.titles.filter(pa.array(kept)))
-            self.blocks[number] = None  # type: ignore[call-overload]  # given up for its memory
+            columns.add(atoms, concept)
+            self.blocks[index] = None  # type: ignore[call-overload]  # given up for its memory
         return Terms(
             codes=self.types.codes,
             groups=self.types.groups,
             languages=languages,
-            concept=np.concatenate([np.zeros(0, np.int32), *concepts]),
-            name=np.concatenate([np.zeros(0, np.int32), *names]),
+            concept=_joined(columns.concepts, np.int32),
+            name=_joined(columns.names, np.int32),
             group=None,
-            language=np.concatenate([np.zeros(0, np.int16), *name_languages]),
-            strings=pa.chunked_array(strings, pa.large_string()),
-            titles=Titles(
-                concept=np.concatenate([np.zeros(0, np.int32), *titles["concept"]]),
-                string=pa.concat_arrays([pa.array([], pa.large_string()), *titles["string"]]),
-                rank=np.concatenate([np.zeros(0, np.uint8), *titles["rank"]]),
-                language=np.concatenate([np.zeros(0, np.int16), *titles["language"]]),
-            ),
+            language=_joined(columns.languages, np.int16),
+            strings=pa.chunked_array(columns.strings, pa.large_string()),
+            titles=columns.titles(),
             concept_groups=self.types.concept_groups,
             concept_types=self.types.concept_types,
+            source_codes=columns.source_codes(),
             counts={"atoms": self.n_rows, **dict(self.counts)},
-            atoms_by_language={_code(key): count for key, count in sorted(self.languages.items())},
+            atoms_by_language={
+                language_code(key): count for key, count in sorted(self.languages.items())
+            },
         )
 
-    def _language_order(self, selection: Selection) -> tuple[str, ...]:
+    def _languages(self, selection: Selection) -> tuple[str, ...]:
         chosen = tuple(selection.languages or DEFAULT_LANGUAGES)
-        others = sorted({_code(key) for key in self.languages} - set(chosen))
+        others = sorted({language_code(key) for key in self.languages} - set(chosen))
         return chosen + tuple(others)
+
+
+class _Columns:
+    """Blocks of atoms, each renumbered into one set of columns."""
+
+    def __init__(self, languages: tuple[str, ...], vocabularies: tuple[str, ...]) -> None:
+        self._index_of = {language_key(code): index for index, code in enumerate(languages)}
+        self._vocabularies = vocabularies
+        self._source_type = np.min_scalar_type(-len(vocabularies) - 1)
+        self._vocabulary_index = {name: index for index, name in enumerate(vocabularies)}
+        self.concepts: list[np.ndarray] = []
+        self.names: list[np.ndarray] = []
+        self.languages: list[np.ndarray] = []
+        self.strings: list[pa.LargeStringArray] = []
+        self._n_strings = self._n_codes = 0
+        self._titles: list[Titles] = []
+        self._codes: list[pa.LargeStringArray] = []
+        self._coded: list[tuple[np.ndarray, np.ndarray]] = []
+        self._more: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def add(self, atoms: Atoms, concept: np.ndarray) -> None:
+        """A block; `concept` are its CUIs as concepts, -1 where nothing of one is selected."""
+        kept = concept[atoms.cui] >= 0
+        self.concepts.append(concept[atoms.cui[kept]])
+        self.names.append((atoms.name[kept] + self._n_strings).astype(np.int32))
+        self.languages.append(_mapped(atoms.language[kept], self._index_of))
+        self.strings.append(atoms.strings)
+        self._n_strings += len(atoms.strings)
+        titled = concept[atoms.title_cui] >= 0
+        self._titles.append(
+            Titles(
+                concept[atoms.title_cui[titled]],
+                atoms.titles.filter(pa.array(titled)),
+                atoms.title_rank[titled],
+                _mapped(atoms.title_language[titled], self._index_of),
+            )
+        )
+        self._add_codes(atoms, concept, kept)
+
+    def _add_codes(self, atoms: Atoms, concept: np.ndarray, kept: np.ndarray) -> None:
+        vocabulary = [self._vocabulary_index[name] for name in atoms.vocabularies]
+        sources = np.array([*vocabulary, -1], dtype=self._source_type)  # -1 is the last
+        self._coded.append((sources[atoms.source[kept]], _shifted(atoms.code[kept], self._n_codes)))
+        known = concept[atoms.more_cui] >= 0
+        self._more.append(
+            (
+                concept[atoms.more_cui[known]],
+                sources[atoms.more_source[known]],
+                _shifted(atoms.more_code[known], self._n_codes),
+            )
+        )
+        self._codes.append(atoms.codes)
+        self._n_codes += len(atoms.codes)
+
+    def titles(self) -> Titles:
+        """The candidates of all blocks."""
+        concept, string, rank, language = _columns_of(self._titles, 4)
+        return Titles(
+            _joined(concept, np.int32),
+            pa.concat_arrays([pa.array([], pa.large_string()), *string]),
+            _joined(rank, np.uint8),
+            _joined(language, np.int16),
+        )
+
+    def source_codes(self) -> SourceCodes:
+        """Codes of the names, then those of concepts alone."""
+        source, code = _columns_of(self._coded, 2)
+        concept, more_source, more_code = _columns_of(self._more, 3)
+        return SourceCodes(
+            self._vocabularies,
+            pa.chunked_array(self._codes, pa.large_string()),
+            _joined((*source, *more_source), self._source_type),
+            _joined((*code, *more_code), np.int32),
+            _joined(concept, np.int32),
+        )
+
+
+def _columns_of(rows: Sequence[tuple[Any, ...]], n: int) -> tuple[tuple[Any, ...], ...]:
+    return tuple(zip(*rows, strict=True)) or ((),) * n
+
+
+def _joined(parts: Sequence[np.ndarray], dtype: DTypeLike) -> np.ndarray:
+    return np.concatenate([np.zeros(0, dtype), *parts])
+
+
+def _shifted(index: np.ndarray, by: int) -> np.ndarray:
+    return np.where(index < 0, -1, index + by).astype(np.int32)
 
 
 def _mapped(keys: np.ndarray, index_of: dict[int, int]) -> np.ndarray:
     if len(keys) == 0:
         return np.zeros(0, dtype=np.int16)
     distinct, inverse = np.unique(keys, return_inverse=True)
-    values = [index_of.get(int(key), index_of.get(_key(_code(key)), -1)) for key in distinct]
+    values = [
+        index_of.get(int(key), index_of.get(language_key(language_code(key)), -1))
+        for key in distinct
+    ]
     return np.array(values, dtype=np.int16)[inverse]

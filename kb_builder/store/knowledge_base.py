@@ -134,6 +134,17 @@ class KnowledgeBase:
         index = self._concept_index(code)
         return None if index is None else self._concepts.slice(index, 1).to_pylist()[0]
 
+    def concept_row(self, code: str) -> int:
+        """The concept's row in the concepts table, which the tables beside the names refer to."""
+        index = self._concept_index(code)
+        if index is None:
+            raise LongbelError(f"{self.path}: no concept {code}")
+        return index
+
+    def concept_codes(self, rows: Sequence[int] | np.ndarray) -> list[str]:
+        """The codes of concepts by their rows in the concepts table."""
+        return self._concepts["code"].take(pa.array(np.asarray(rows, dtype=np.int64))).to_pylist()
+
     def _concept_index(self, code: str) -> int | None:
         return _find(self._concepts["code"], code, 0, len(self._concepts))
 

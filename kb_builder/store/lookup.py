@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from kb_builder.errors import LongbelError
 from kb_builder.semantics import resolve_group
+from kb_builder.store.beside import CODES, RELATIONS, REPLACED, read_beside
 from kb_builder.store.knowledge_base import KnowledgeBase
 
 
@@ -18,33 +19,37 @@ def look_up(
 ) -> dict[str, Any]:
     """Names that are `text`, in another case, or begin with it; and the audit's word on it.
 
-    With a concept's code for `text`: that concept, its names, and what it lost. At most
-    `limit` names and decisions; `n_names` and `n_decisions` count all.
+    With a concept's code for `text`: that concept, its names, and what it lost. With a code of
+    one of its source vocabularies: the concepts that have it, and their names. `concepts` holds
+    codes, parents, children and former codes of each; `successors` what became of a retired
+    code. At most `limit` of each; `n_…` count all.
     """
     if not _is_text(text):
         raise LongbelError(
             "what is searched for is no text in UTF-8", "Set a UTF-8 locale.", exit_code=2
         )
-    if group is not None:
-        resolved = resolve_group(group, base.groups)
-        if resolved is None:
-            raise LongbelError(
-                f"no semantic group {group!r} in {base.path}",
-                hint=f"It has {', '.join(base.groups)}.",
-                exit_code=2,
-            )
-        group = resolved
+    group = None if group is None else _resolved(base, group)
     concept = base.concept(text)
+    coded = np.zeros(0, np.int64) if concept is not None else _concepts_with_code(base, text)
     if concept is not None:
         matches = {"concept": base.names_of_concept(text, group)}
     else:
-        matches = base.search(text, group)
+        codes = base.concept_codes(coded)
+        of_codes = [base.names_of_concept(code, group) for code in codes]
+        by_code = np.concatenate([np.zeros(0, np.int64), *of_codes])
+        matches = {"source code": by_code} if len(coded) else {}
+        found = base.search(text, group)
+        matches |= {match: np.setdiff1d(rows, by_code) for match, rows in found.items()}
     names: list[dict[str, Any]] = []
-    for match, rows in matches.items():
-        names += _hits(base, match, rows[: limit - len(names)])
+    for match, rows_of_match in matches.items():
+        names += _hits(base, match, rows_of_match[: limit - len(names)])
     decisions = _decisions(base.audit(), text, group, by_code=concept is not None)
+    shown = [text] if concept is not None else base.concept_codes(coded[:limit])
     return {
         "concept": concept,
+        "concepts": [_card(base, code, limit) for code in shown],
+        "n_concepts": len(shown) if concept is not None else len(coded),
+        "successors": _successors(base, text),
         "names": names,
         "n_names": int(sum(len(rows) for rows in matches.values())),
         "decisions": decisions.slice(0, limit).to_pylist(),
@@ -59,6 +64,86 @@ def _is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _resolved(base: KnowledgeBase, group: str) -> str:
+    resolved = resolve_group(group, base.groups)
+    if resolved is None:
+        raise LongbelError(
+            f"no semantic group {group!r} in {base.path}",
+            hint=f"It has {', '.join(base.groups)}.",
+            exit_code=2,
+        )
+    return resolved
+
+
+def _concepts_with_code(base: KnowledgeBase, text: str) -> np.ndarray:
+    """int64: rows in the concepts table of those that a source vocabulary calls `text`."""
+    table = read_beside(base.path, CODES, "source_code", text)
+    if table is None:
+        return np.zeros(0, np.int64)
+    return np.unique(table["concept"].to_numpy()).astype(np.int64)
+
+
+def _card(base: KnowledgeBase, code: str, limit: int) -> dict[str, Any]:
+    """What the tables beside the names say of a concept."""
+    concept = base.concept(code)
+    assert concept is not None
+    index = base.concept_row(code)
+    parents = _related(base, code, "child", "parent")
+    children = _related(base, code, "parent", "child")
+    codes = _codes_of(base, index)
+    replaces = _rows(base, REPLACED, "new", code)
+    return {
+        **{key: concept[key] for key in ("code", "preferred_name", "semantic_types", "groups")},
+        "n_names": concept["n_names"],
+        "codes": codes[:limit],
+        "n_codes": len(codes),
+        "parents": parents[:limit],
+        "n_parents": len(parents),
+        "children": children[:limit],
+        "n_children": len(children),
+        "replaces": [{"old": row["old"], "reason": row["reason"]} for row in replaces[:limit]],
+        "n_replaces": len(replaces),
+    }
+
+
+def _rows(base: KnowledgeBase, name: str, column: str, value: int | str) -> list[dict[str, Any]]:
+    table = read_beside(base.path, name, column, value)
+    return [] if table is None else table.to_pylist()
+
+
+def _codes_of(base: KnowledgeBase, index: int) -> list[dict[str, Any]]:
+    """Each source code of a concept once, with the names that have it."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for row in _rows(base, CODES, "concept", index):
+        of_code = names.setdefault((row["source"], row["source_code"]), [])
+        if row["row"] is not None and base.name(row["row"]) not in of_code:
+            of_code.append(base.name(row["row"]))
+    return [
+        {"source": source, "source_code": code, "names": of_code}
+        for (source, code), of_code in names.items()
+    ]
+
+
+def _related(base: KnowledgeBase, code: str, column: str, other: str) -> list[dict[str, Any]]:
+    rows = _rows(base, RELATIONS, column, code)
+    return [
+        {"code": row[other], "name": _title(base, row[other]), "kind": row["kind"]} for row in rows
+    ]
+
+
+def _successors(base: KnowledgeBase, text: str) -> list[dict[str, Any]]:
+    rows = _rows(base, REPLACED, "old", text)
+    return [
+        {"code": row["new"], "name": _title(base, row["new"]), "reason": row["reason"]}
+        for row in rows
+    ]
+
+
+def _title(base: KnowledgeBase, code: str | None) -> str | None:
+    concept = None if code is None else base.concept(code)
+    return None if concept is None else concept["preferred_name"]
 
 
 def _hits(base: KnowledgeBase, match: str, rows: np.ndarray) -> list[dict[str, Any]]:

@@ -12,18 +12,16 @@ import pyarrow.parquet as pq
 
 from kb_builder.rules.columns import distinct, pairs
 from kb_builder.rules.pairs import RULES, Names
-from kb_builder.sources.selection import BadRows
+from kb_builder.store.beside import concept_rows, write_beside
 from kb_builder.store.tables import write_tables
 from kb_builder.terms import Terms, tui_text
 
 
-def write(folder: Path, terms: Terms, names: Names, info: dict[str, Any], bad: BadRows) -> None:
+def write(folder: Path, terms: Terms, names: Names, info: dict[str, Any]) -> None:
     """Everything but the tries."""
     concepts = np.flatnonzero(names.claimants)
-    row_of = np.full(len(terms.codes), -1, dtype=np.int32)
-    row_of[concepts] = np.arange(len(concepts), dtype=np.int32)
     kept = names.kept
-    concept = row_of[kept.concept]
+    concept = concept_rows(names)[kept.concept]
     by_concept = np.argsort(concept, kind="stable").astype(np.int32)
     write_tables(
         pa.table(
@@ -41,8 +39,8 @@ def write(folder: Path, terms: Terms, names: Names, info: dict[str, Any], bad: B
         "names",
     )
     write_tables(_concepts_table(terms, names, concepts, concept), folder, "concepts")
+    info["tables"] = write_beside(folder, terms, names)
     _write_audit(folder, terms, names)
-    _write_quarantine(folder, bad)
     text = json.dumps(info, indent=1, ensure_ascii=False) + "\n"
     (folder / "kb.json").write_text(text, encoding="utf-8")
     (folder / "tries").mkdir()
@@ -104,11 +102,3 @@ def _write_audit(folder: Path, terms: Terms, names: Names) -> None:
     )
     pq.write_table(table, folder / "audit.parquet", compression="zstd",
                    use_dictionary=["rule", "group"], write_statistics=False)  # fmt: skip
-
-
-def _write_quarantine(folder: Path, bad: BadRows) -> None:
-    if not bad.total:
-        return
-    lines = [json.dumps(row._asdict(), ensure_ascii=False) for row in bad.listed]
-    text = "".join(f"{line}\n" for line in lines)
-    (folder / "quarantine.jsonl").write_text(text, encoding="utf-8")

@@ -50,26 +50,30 @@ def search(
 ) -> None:
     """Find names: exact, in another case, and by prefix; and what became of those not kept.
 
-    With a concept code, its names and what it lost. Exit 0 also when nothing is found.
+    With a concept's code, or one of its source vocabularies, that concept with its source codes,
+    parents, children and names; with a retired code its successor. Exit 0 also when nothing is
+    found.
     """
     import json
 
     from kb_builder.store.knowledge_base import KnowledgeBase
     from kb_builder.store.lookup import look_up
-    from longbel_cli.commands.kb_tables import decisions_table, hits_table, print_parts
+    from longbel_cli.commands.kb_tables import (
+        concept_parts,
+        decisions_table,
+        hits_table,
+        print_parts,
+        successor_lines,
+    )
 
     found = look_up(KnowledgeBase.open(kb), text, group, limit)
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
     tables: list[Table | str] = []
-    if found["concept"] is not None:
-        concept = found["concept"]
-        tables.append(
-            f"concept {concept['code']}: {concept['preferred_name'] or 'without preferred name'}; "
-            f"{', '.join(concept['semantic_types']) or 'no semantic types'}; "
-            f"{concept['n_names']} names"
-        )
+    for concept in found["concepts"]:
+        tables += concept_parts(concept)
+    tables += successor_lines(text, found["successors"])
     if found["names"]:
         tables.append(hits_table(found["names"], f"{found['n_names']} names found"))
     if found["decisions"]:

@@ -35,6 +35,12 @@ _COUNTS = (
     ("concepts", "concepts with names"),
     ("concepts_without_a_name", "concepts left without any name"),
 )
+# Tables beside the names, and how the summary words their rows.
+_BESIDE = (
+    ("codes", "source codes of names and concepts"),
+    ("relations", "parents of concepts"),
+    ("replaced", "retired codes"),
+)
 
 
 def print_parts(*parts: Table | str) -> None:
@@ -44,13 +50,16 @@ def print_parts(*parts: Table | str) -> None:
         console.print(part, soft_wrap=isinstance(part, str))
 
 
-def counts_table(counts: dict[str, int]) -> Table:
-    """What became of the rows and the names."""
+def counts_table(counts: dict[str, int], beside: dict[str, int] | None = None) -> Table:
+    """What became of the rows and the names, and what is kept beside them."""
     table = Table("", "count", title="Rows and names", title_justify="left")
     table.columns[1].justify = "right"
     for key, words in _COUNTS:
         if key in counts:
             table.add_row(words, f"{counts[key]:,}")
+    for key, words in _BESIDE:
+        if key in (beside or {}):
+            table.add_row(words, f"{(beside or {})[key]:,}")
     return table
 
 
@@ -81,7 +90,7 @@ def stages_table(report: BuildReport) -> Table:
 def build_summary(report: BuildReport) -> Iterator[Table | str]:
     """The summary of a build, piece by piece."""
     yield groups_table(report.info)
-    yield counts_table(report.info["counts"])
+    yield counts_table(report.info["counts"], report.info.get("tables"))
     for trie in report.tries:
         yield (
             f"trie for {trie['tokenizer'] or 'the tokenizer'}: {trie['bytes'] / 1e6:,.1f} MB, "
@@ -130,7 +139,7 @@ def info_tables(info: dict[str, Any], tries: Iterable[Path]) -> Iterator[Table |
     about.add_row("tries for tokenizers", _words([path.stem for path in tries]) or "none")
     yield about
     yield groups_table(info)
-    yield counts_table(info["counts"])
+    yield counts_table(info["counts"], info.get("tables"))
     yield info["licence"]
 
 
@@ -140,6 +149,45 @@ def hits_table(hits: list[dict[str, Any]], title: str) -> Table:
     for hit in hits:
         table.add_row(hit["match"], hit["name"], hit["code"], hit["group"], str(hit["row"]))
     return table
+
+
+def concept_parts(concept: dict[str, Any]) -> Iterator[Table | str]:
+    """A concept: what it is, and what stands beside its names."""
+    yield (
+        f"concept {concept['code']}: {concept['preferred_name'] or 'without preferred name'}; "
+        f"{', '.join(concept['semantic_types']) or 'no semantic types'}; "
+        f"{concept['n_names']} names"
+    )
+    for key, title in (("parents", "parent"), ("children", "child")):
+        for row in concept[key]:
+            name = row["name"] or "without preferred name"
+            yield f"  {title} {row['code']}: {name} ({row['kind']})"
+        yield from _more(concept, key)
+    for row in concept["replaces"]:
+        yield f"  in place of {row['old']} ({row['reason']})"
+    yield from _more(concept, "replaces")
+    if concept["codes"]:
+        table = Table("source", "code", "names", title="Source codes", title_justify="left")
+        for row in concept["codes"]:
+            table.add_row(row["source"], row["source_code"], ", ".join(row["names"]))
+        yield table
+        yield from _more(concept, "codes")
+
+
+def _more(concept: dict[str, Any], key: str) -> Iterator[str]:
+    left = concept[f"n_{key}"] - len(concept[key])
+    if left:
+        yield f"  and {left:,} more"
+
+
+def successor_lines(code: str, successors: list[dict[str, Any]]) -> Iterator[str]:
+    """What became of a retired code."""
+    for row in successors:
+        if row["code"] is None:
+            yield f"{code} is retired; no successor is named"
+        else:
+            name = row["name"] or "not in this knowledge base"
+            yield f"{code} is retired ({row['reason']}): {row['code']}, {name}"
 
 
 def decisions_table(decisions: list[dict[str, Any]]) -> Table:

@@ -22,11 +22,24 @@ def conso_row(
     sab: str = "MSH",
     tty: str = "SY",
     suppress: str = "N",
+    code: str = "X",
 ) -> str:
     """One row of MRCONSO."""
-    fields = [cui, lat, ts, "L1", "PF", "S1", "Y", "A1", "", "", "", sab, tty, "X", text, "0",
+    fields = [cui, lat, ts, "L1", "PF", "S1", "Y", "A1", "", "", "", sab, tty, code, text, "0",
               suppress, "256"]  # fmt: skip
     return "|".join(fields) + "|\n"
+
+
+def rel_row(cui1: str, rel: str, cui2: str, rela: str = "", suppress: str = "N") -> str:
+    """One row of MRREL (or RXNREL): `cui2` is the `rel` of `cui1`."""
+    fields = [cui1, "A1", "AUI", rel, cui2, "A2", "AUI", rela, "R1", "", "MSH", "MSH", "", "",
+              suppress, ""]  # fmt: skip
+    return "|".join(fields) + "|\n"
+
+
+def retired_row(cui1: str, rel: str, cui2: str = "") -> str:
+    """One row of MRCUI."""
+    return f"{cui1}|2016AA|{rel}|||{cui2}|Y|\n"
 
 
 def sty_row(cui: str, tui: str, tree: str = "A1") -> str:
@@ -34,8 +47,13 @@ def sty_row(cui: str, tui: str, tree: str = "A1") -> str:
     return f"{cui}|{tui}|{tree}|{SEMANTIC_TYPES[tui].name}|AT1||\n"
 
 
-def write_release(folder: Path, conso: Iterable[str], sty: Iterable[str]) -> Path:
-    """A folder with both files, written as they are."""
+def write_release(
+    folder: Path, conso: Iterable[str], sty: Iterable[str], **others: Iterable[str]
+) -> Path:
+    """A folder with both files, and such as `MRREL` by name, written as they are."""
+    for name, rows in others.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.RRF").write_text("".join(rows), encoding="utf-8", newline="")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "MRCONSO.RRF").write_bytes("".join(conso).encode("utf-8", "surrogateescape"))
     (folder / "MRSTY.RRF").write_bytes("".join(sty).encode("utf-8", "surrogateescape"))
@@ -63,6 +81,12 @@ def _rows(table: Any, columns: Sequence[str]) -> set[tuple[Any, ...]]:
     rows = list(zip(*(table[column].to_pylist() for column in columns), strict=True))
     assert len(set(rows)) == len(rows), "a row stands twice"
     return set(rows)
+
+
+def rows_of(kb: Path, table: str) -> list[tuple[Any, ...]]:
+    """All rows of `codes`, `relations` or `replaced`, in order."""
+    columns = pq.read_table(kb / f"{table}.parquet")
+    return list(zip(*(column.to_pylist() for column in columns.columns), strict=True))
 
 
 def short_names(kb: Path) -> dict[str, dict[str, str]]:
