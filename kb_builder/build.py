@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from kb_builder.errors import LongbelError
 from kb_builder.files import Draft
-from kb_builder.progress import Progress, silent
+from kb_builder.progress import Progress, ignore
 from kb_builder.rules.columns import distinct, pairs, used
 from kb_builder.rules.disambiguate import disambiguate
 from kb_builder.rules.pairs import Names
@@ -104,7 +104,7 @@ class BuildReport:
     dry_run: bool = False
 
 
-def build_kb(options: BuildOptions, progress: Progress = silent) -> BuildReport:
+def build_kb(options: BuildOptions, progress: Progress = ignore) -> BuildReport:
     """Build the knowledge base that `options` describe and report on it."""
     started = time.perf_counter()
     stages: list[Stage] = []

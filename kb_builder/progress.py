@@ -1,4 +1,4 @@
-"""How a long step tells how far it is: its name, what is done, and of how much where known."""
+"""Callbacks: how far a long step is (its name, what is done, of how much where known), and none."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from collections.abc import Callable
 Progress = Callable[[str, int, int | None], None]
 
 
-def silent(stage: str, done: int, of: int | None) -> None:
-    """Tell nothing."""
+def ignore(*_: object) -> None:
+    """Do nothing: the callback of whoever gives none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +13,6 @@ from longbel_cli.commands.notes import set_quiet
 if TYPE_CHECKING:
     from longbel_cli.scoring.evaluation import Evaluation, ScoreRequest
     from longbel_cli.scoring.tables import Table
-
-log = logging.getLogger(__name__)
 
 
 def score(
@@ -97,7 +94,7 @@ def score(
         from longbel_cli.pages import check_page_path
 
         check_page_path(report)
-    evaluation = evaluate_files(request, log.info)
+    evaluation = evaluate_files(request)
     if report is not None:
         from longbel_cli.scoring.report import write_report
 

@@ -219,7 +219,7 @@ def train(
     from longbel_cli.sample_paths import sample
     from longbel_cli.training.folder import RunFolder
     from longbel_cli.training.step_progress import StepProgress
-    from longbel_cli.training.train import Computing, Outcome, TrainOptions, Watch
+    from longbel_cli.training.train import Callbacks, Computing, Outcome, TrainOptions
     from longbel_cli.training.train import train as run_training
 
     # Of several processes the first one speaks.
@@ -254,8 +254,8 @@ def train(
         torch.set_num_threads(threads)
     limit = None if time_limit is None else parse_duration(time_limit)
     with StopSignals(limit) as stop, StepProgress() as progress:
-        watch = Watch(progress.on_step, progress.on_stage, log.info, lambda: stop.requested)
-        outcome = run_training(options, out, computing, watch, restart, overwrite)
+        callbacks = Callbacks(progress.on_step, progress.on_stage, lambda: stop.requested)
+        outcome = run_training(options, out, computing, callbacks, restart, overwrite)
         if outcome is Outcome.STOPPED:
             stop.check()
             raise Stopped("another process of this training was asked to", STOPPED)

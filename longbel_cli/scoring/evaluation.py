@@ -1,11 +1,12 @@
 """Scores files: predictions, gold, training corpus and KB in, scores and a signature out.
 
 The one place that knows both the files and the metrics; `longbel score` and a caller from Python
-use it alike. Says what had to be left out through `say`; prints nothing.
+use it alike. Logs what had to be left out; prints nothing.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,7 +39,8 @@ from longbel_cli.version import package_version
 if TYPE_CHECKING:
     from longbel_cli.corpora import Problem
 
-Say = Callable[[str], None]
+log = logging.getLogger(__name__)
+
 MATCHES = ("exact", "any")
 
 
@@ -129,21 +131,21 @@ class Evaluation:
         return found
 
 
-def evaluate_files(request: ScoreRequest, say: Say) -> Evaluation:
+def evaluate_files(request: ScoreRequest) -> Evaluation:
     """Read, join, score. Raises LongbelError on what cannot be read or has no gold."""
     paths = (request.predictions, *request.others)
     files = [read_predictions(path) for path in paths]
-    joined = _joined(files, request, say)
+    joined = _joined(files, request)
     for file, found in zip(files, joined, strict=True):
         for note in (*file.notes, *found.notes):
-            say(note)
-    background = _background(request, joined, say)
+            log.warning("%s", note)
+    background = _background(request, joined)
     systems = tuple(
         System(name, file, found, score(found, request.options, background), run_facts(file.path))
         for name, file, found in zip(distinct_names(paths), files, joined, strict=True)
     )
     if systems[0].score.n_documents == 1:
-        say("one document: resampling it says nothing, the intervals have no width")
+        log.warning("one document: resampling it says nothing, the intervals have no width")
     evaluated = systems[0].score.evaluated
     scores = top_scores(evaluated)
     options, target = request.options, request.target_precision
@@ -178,16 +180,16 @@ def _signature(system: System, background: Background, request: ScoreRequest) ->
 # Reading --------------------------------------------------------------------------------------
 
 
-def _joined(files: Sequence[PredictionFile], request: ScoreRequest, say: Say) -> list[Joined]:
+def _joined(files: Sequence[PredictionFile], request: ScoreRequest) -> list[Joined]:
     if request.gold:
-        gold = gold_of_corpus(_read(request.gold, request.gold_format, "gold", say))
+        gold = gold_of_corpus(_read(request.gold, request.gold_format, "gold"))
         return [join(gold, file, _same_group(file)) for file in files]
     inside = [gold_inside(files[0])]
     for file in files[1:]:
         if any(prediction.gold_concept_code is not None for prediction in file.predictions):
             inside.append(gold_inside(file))
         else:
-            say(f"{file.path}: has no gold; that of {files[0].path} is used")
+            log.info("%s: has no gold; that of %s is used", file.path, files[0].path)
             inside.append(join(gold_of_predictions(files[0]), file, _same_group(file)))
     if len(files) == 1:
         return inside
@@ -195,16 +197,19 @@ def _joined(files: Sequence[PredictionFile], request: ScoreRequest, say: Say) ->
     return align(list(zip(names, inside, strict=True)))
 
 
-def _read(paths: Sequence[Path], corpus_format: str, role: str, say: Say) -> Iterator[Document]:
-    """The documents of an annotated corpus; what its reader leaves out is said, first of all."""
+def _read(paths: Sequence[Path], corpus_format: str, role: str) -> Iterator[Document]:
+    """The documents of an annotated corpus; what its reader leaves out is logged, the first of it
+    in full."""
     from longbel_cli.corpora import read_corpus
 
     problems: list[Problem] = []
     yield from read_corpus(paths, corpus_format, problems.append)
     if problems:
-        say(
-            f"{len(problems)} document(s) or mention(s) of the {role} corpus left out, the first: "
-            f"{problems[0].message}"
+        log.warning(
+            "%d document(s) or mention(s) of the %s corpus left out, the first: %s",
+            len(problems),
+            role,
+            problems[0].message,
         )
 
 
@@ -217,10 +222,10 @@ def _same_group(file: PredictionFile) -> Callable[[str, str], bool]:
     return lambda entity_type, group: resolver.group(entity_type) == group
 
 
-def _background(request: ScoreRequest, joined: Sequence[Joined], say: Say) -> Background:
+def _background(request: ScoreRequest, joined: Sequence[Joined]) -> Background:
     training = kb = None
     if request.train:
-        training = training_facts(_read(request.train, request.gold_format, "training", say))
+        training = training_facts(_read(request.train, request.gold_format, "training"))
     if request.kb is not None:
         kb = kb_facts(request.kb, [mention for found in joined for mention in found.mentions])
     return Background(training, kb)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kb_builder.errors import LongbelError
+from kb_builder.progress import ignore
 from longbel_cli.corpora.resolve import UNKNOWN
 from longbel_cli.prompting.formats import PROMPT_FORMATS, PromptFormat, prompt_format
 from longbel_cli.training.base.fresh import FRESH_SIZES
@@ -176,25 +177,21 @@ class Computing:
         )
 
 
-def _ignore(told: object) -> None:
-    """What nobody wants to hear."""
-
-
 @dataclass(frozen=True)
-class Watch:
-    """Who hears of a training, and who may ask it to stop.
+class Callbacks:
+    """What a training calls on its way.
 
-    `on_step` hears of each step, `on_stage` which of several trainings runs, `tell` the rest.
-    `check` raises LongbelError where the training may not go on.
+    `on_step` is called after each step, `on_stage` with the name of each of several trainings.
+    `should_stop` is asked at each step, and `check` raises LongbelError where the training may
+    not go on.
     """
 
-    on_step: Callable[[Step], None] = _ignore
-    on_stage: Callable[[str], None] = _ignore
-    tell: Callable[[str], None] = _ignore
+    on_step: Callable[[Step], None] = ignore
+    on_stage: Callable[[str], None] = ignore
     should_stop: Callable[[], bool] = lambda: False
-    check: Callable[[], None] = lambda: None
+    check: Callable[[], None] = ignore
 
-    def checking(self, check: Callable[[], None]) -> Watch:
+    def checking(self, check: Callable[[], None]) -> Callbacks:
         """The same, with `check` made whenever the training asks whether to stop."""
 
         def should_stop() -> bool:

@@ -15,7 +15,7 @@ _RECENT_STEPS = 50  # loss and speed are means over so many
 
 
 class StepProgress(Progress):
-    """Takes the steps and stages of a training, as `TrainCallbacks` pass them on."""
+    """Takes the steps and stages of a training, as `Callbacks` pass them on."""
 
     def __init__(self) -> None:
         super().__init__("train", "‰", _PER_MILLE)

@@ -6,7 +6,7 @@ the same command goes on after a stop; the finished model appears under OUT as a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from longbel_cli.training.folder import RunFolder
 from longbel_cli.training.identity import Identity, Inputs
-from longbel_cli.training.options import Computing, TrainOptions, Watch
+from longbel_cli.training.options import Callbacks, Computing, TrainOptions
 
 if TYPE_CHECKING:
     from kb_builder.store.knowledge_base import KnowledgeBase
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from longbel_cli.training.optimise.processes import Processes
     from longbel_cli.training.optimise.validation import Sample
 
-__all__ = ["Computing", "Outcome", "TrainOptions", "Watch", "train"]
+__all__ = ["Callbacks", "Computing", "Outcome", "TrainOptions", "train"]
+
+log = logging.getLogger(__name__)
 
 
 class Outcome(Enum):
@@ -39,7 +41,7 @@ def train(
     options: TrainOptions,
     out: Path,
     computing: Computing = Computing(),
-    watch: Watch = Watch(),
+    callbacks: Callbacks = Callbacks(),
     restart: bool = False,
     overwrite: bool = False,
 ) -> Outcome:
@@ -65,17 +67,17 @@ def train(
 
     with joined(computing.device) as processes:
         if not processes.first:
-            watch = Watch(should_stop=watch.should_stop)
-        material = _material(identity.options, watch.tell)
+            callbacks = Callbacks(should_stop=callbacks.should_stop)
+        material = _material(identity.options)
         device = resolve_device(computing.device)
         processes.wait()  # all have looked at what is there, and found all that they need
         if not processes.first:
-            return _train(material, device, identity, folder, computing, processes, watch)
+            return _train(material, device, identity, folder, computing, processes, callbacks)
         with folder.held() as check:
-            watch = watch.checking(check)
+            callbacks = callbacks.checking(check)
             folder.refuse_foreign(identity, restart, overwrite)  # another may have been here
             folder.claim(identity, restart)
-            return _train(material, device, identity, folder, computing, processes, watch)
+            return _train(material, device, identity, folder, computing, processes, callbacks)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class _Material:
     left_out: int
 
 
-def _material(options: TrainOptions, tell: Callable[[str], None]) -> _Material:
+def _material(options: TrainOptions) -> _Material:
     """LongbelError where something is missing, so that nothing is given up for a training that
     cannot begin."""
     from kb_builder.store.knowledge_base import KnowledgeBase
@@ -98,15 +100,15 @@ def _material(options: TrainOptions, tell: Callable[[str], None]) -> _Material:
     from longbel_cli.training.optimise.validation import draw_sample
 
     knowledge_base = KnowledgeBase.open(options.kb)
-    corpus, left_out = _corpus(options, knowledge_base, tell)
-    sample = draw_sample(options, knowledge_base.groups, tell)
+    corpus, left_out = _corpus(options, knowledge_base)
+    sample = draw_sample(options, knowledge_base.groups)
     splitter_of(options)
     if options.base is not None:
         base_model(options)
     if options.folds is not None:
         deal(corpus.documents, options.folds, options.seed)
     if options.predictions is not None:
-        corpus = _remembering(Path(options.predictions), corpus, knowledge_base, tell)
+        corpus = _remembering(Path(options.predictions), corpus, knowledge_base)
     return _Material(knowledge_base, corpus, sample, left_out)
 
 
@@ -117,25 +119,25 @@ def _train(
     folder: RunFolder,
     computing: Computing,
     processes: Processes,
-    watch: Watch,
+    callbacks: Callbacks,
 ) -> Outcome:
     from longbel_cli.training.optimise.fitting import Setting, fit
     from longbel_cli.training.optimise.folds import predicted_names
 
     options, corpus, sample = identity.options, material.corpus, material.sample
-    start = _start(options, device, folder, processes, corpus, watch.tell)
-    setting = Setting(options, computing, processes, watch, material.knowledge_base, start)
+    start = _start(options, device, folder, processes, corpus)
+    setting = Setting(options, computing, processes, callbacks, material.knowledge_base, start)
     if options.folds is not None:
         predicted = predicted_names(setting, corpus, folder)
         if predicted is None:
             return Outcome.STOPPED
         corpus = corpus.remembering(predicted)
-        watch.on_stage("the final model: training")
+        callbacks.on_stage("the final model: training")
     fitted = fit(setting, corpus, folder.final, sample)
     if fitted is None:
         return Outcome.STOPPED
     if processes.first:
-        watch.check()
+        callbacks.check()
         _publish(setting, fitted, folder, identity)
     processes.wait()
     if material.left_out or (sample is not None and sample.left_out):
@@ -143,9 +145,7 @@ def _train(
     return Outcome.FINISHED
 
 
-def _corpus(
-    options: TrainOptions, knowledge_base: KnowledgeBase, tell: Callable[[str], None]
-) -> tuple[TrainingCorpus, int]:
+def _corpus(options: TrainOptions, knowledge_base: KnowledgeBase) -> tuple[TrainingCorpus, int]:
     """What is trained on, and how much of the corpora was left out."""
     from longbel_cli.training.data.corpus import TrainingCorpus, gold_documents
 
@@ -153,11 +153,13 @@ def _corpus(
     documents = gold_documents(options.corpora, options, knowledge_base.groups, left_out.append)
     corpus = TrainingCorpus(knowledge_base, documents, options)
     if left_out:
-        tell(f"{len(left_out)} documents or mentions left out; `longbel check` lists them")
+        log.warning("%d documents or mentions left out; `longbel check` lists them", len(left_out))
     if options.corpora:
-        tell(
-            f"{len(corpus.documents)} documents, {corpus.n_trainable} of {corpus.n_mentions} "
-            "mentions have a target in the knowledge base"
+        log.info(
+            "%d documents, %d of %d mentions have a target in the knowledge base",
+            len(corpus.documents),
+            corpus.n_trainable,
+            corpus.n_mentions,
         )
     return corpus, len(left_out)
 
@@ -166,7 +168,6 @@ def _remembering(
     path: Path,
     corpus: TrainingCorpus,
     knowledge_base: KnowledgeBase,
-    tell: Callable[[str], None],
 ) -> TrainingCorpus:
     """The corpus with the predictions of a file as memory."""
     from longbel_cli.training.data.predicted import names_of, predictions_for, recall_of
@@ -179,7 +180,9 @@ def _remembering(
     found = recall_of(
         [predictions[one.document.id][at] for one in corpus.documents for at in one.trainable]
     )
-    tell(f"{path} in memory: Recall@1 {found['recall@1']:.4f} of {found['mentions']} mentions")
+    log.info(
+        "%s in memory: Recall@1 %.4f of %d mentions", path, found["recall@1"], found["mentions"]
+    )
     return corpus.remembering(names_of(predictions, knowledge_base))
 
 
@@ -189,7 +192,6 @@ def _start(
     folder: RunFolder,
     processes: Processes,
     corpus: TrainingCorpus,
-    tell: Callable[[str], None],
 ) -> Any:
     """Where every training of this command sets out from; made by the first process."""
     from transformers.utils import logging as transformers_logging
@@ -199,7 +201,7 @@ def _start(
     transformers_logging.disable_progress_bar()
     start = Start(options, folder.start, device)
     if processes.first:
-        start.make(lambda: corpus.texts(options.synthetic > 0), tell)
+        start.make(lambda: corpus.texts(options.synthetic > 0))
     processes.wait()
     return start
 

@@ -88,7 +88,7 @@ def main() -> None:
 
         def one_by_one() -> None:
             for path in paths:
-                evaluate_files(ScoreRequest(path), lambda note: None)
+                evaluate_files(ScoreRequest(path))
 
         def compared() -> None:
             others = [part for path in paths[1:] for part in ("--paired", str(path))]

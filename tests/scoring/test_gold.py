@@ -183,7 +183,9 @@ def test_a_corpus_without_codes_is_an_error() -> None:
 # Through the corpus readers -------------------------------------------------------------------
 
 
-def test_gold_and_training_corpus_in_bigbio(tmp_path: Path) -> None:
+def test_gold_and_training_corpus_in_bigbio(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     corpus = tmp_path / "gold.jsonl"
     documents = [
         bigbio("d1", ("e1", 0, "fever", "DISO", ["C1"]), ("e2", 10, "cold", "DISO", ["C2"])),
@@ -198,9 +200,8 @@ def test_gold_and_training_corpus_in_bigbio(tmp_path: Path) -> None:
         replace(prediction("d2:0", "C3+C4"), mention_id="e1", spans=(Span(0, 4),)),
     ]
     preds.write_text("".join(json.dumps(row.to_json()) + "\n" for row in rows))
-    notes: list[str] = []
     request = ScoreRequest(preds, gold=(corpus,), train=(train,))
-    found = evaluate_files(request, notes.append).first.score
+    found = evaluate_files(request).first.score
     assert found.n_mentions == 3
     assert found.overall["recall@1"].value == pytest.approx(2 / 3)
     seen = {name: part.n for name, part in found.by["seen"].items()}
@@ -209,11 +210,13 @@ def test_gold_and_training_corpus_in_bigbio(tmp_path: Path) -> None:
         "seen": 1,
         "unseen": 2,
     }
-    assert any("1 mention(s) joined by spans" in note for note in notes)
-    assert any("1 gold mention(s) have no prediction" in note for note in notes)
+    assert any("1 mention(s) joined by spans" in note for note in caplog.messages)
+    assert any("1 gold mention(s) have no prediction" in note for note in caplog.messages)
 
 
-def test_what_the_corpus_reader_leaves_out_is_said(tmp_path: Path) -> None:
+def test_what_the_corpus_reader_leaves_out_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     corpus = tmp_path / "gold.jsonl"
     bad = bigbio("d1", ("e1", 0, "fever", "DISO", ["C1"]), ("e2", 8, "cold", "DISO", ["C2"]))
     bad["entities"][1]["offsets"] = [[800, 804]]
@@ -221,6 +224,8 @@ def test_what_the_corpus_reader_leaves_out_is_said(tmp_path: Path) -> None:
     preds = tmp_path / "preds.jsonl"
     row = replace(prediction("d1:0", "C1"), mention_id="e1", spans=(Span(0, 5),))
     preds.write_text(json.dumps(row.to_json()) + "\n")
-    notes: list[str] = []
-    evaluate_files(ScoreRequest(preds, gold=(corpus,)), notes.append)
-    assert any("1 document(s) or mention(s) of the gold corpus left out" in note for note in notes)
+    evaluate_files(ScoreRequest(preds, gold=(corpus,)))
+    assert any(
+        "1 document(s) or mention(s) of the gold corpus left out" in note
+        for note in caplog.messages
+    )

@@ -36,7 +36,7 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     ours = write_predictions(folder / "ours.jsonl", *rows)
     other = write_predictions(folder / "other.jsonl", *rows[:4], *rows[4:])
     request = ScoreRequest(ours, (other,), target_precision=0.9, options=ScoreOptions(n_boot=100))
-    return evaluate_files(request, lambda note: None)
+    return evaluate_files(request)
 
 
 def test_nothing_but_its_own_style_and_script_may_run(evaluation: Evaluation) -> None:
@@ -77,7 +77,7 @@ def test_a_long_list_is_cut_and_says_so(
 
 def test_without_wrong_answers(tmp_path: Path) -> None:
     path = write_predictions(tmp_path / "p.jsonl", prediction("a:0", "X", gold="X"))
-    page = report_page(evaluate_files(ScoreRequest(path), lambda note: None))
+    page = report_page(evaluate_files(ScoreRequest(path)))
     assert "There is none." in page
 
 

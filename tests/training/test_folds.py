@@ -27,7 +27,7 @@ from longbel_cli.training.data.corpus import (
 )
 from longbel_cli.training.data.examples import ExampleMaker
 from longbel_cli.training.optimise import folds
-from longbel_cli.training.train import Computing, Outcome, Watch, train
+from longbel_cli.training.train import Callbacks, Computing, Outcome, train
 from longbel_cli.types import Candidate, Document, Mention, Passage, Prediction, Span
 from tests.support.train_cases import (
     WITH_MEMORY,
@@ -129,7 +129,7 @@ def remembered(monkeypatch):
 def test_robust_memory_whole_and_killed(options, tmp_path, trainings, remembered):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     stages = []
-    assert train(options, whole, watch=Watch(on_stage=stages.append)) is Outcome.FINISHED
+    assert train(options, whole, callbacks=Callbacks(on_stage=stages.append)) is Outcome.FINISHED
     assert stages == [
         "fold 1 of 2: training", "fold 1 of 2: predicting",
         "fold 2 of 2: training", "fold 2 of 2: predicting",
@@ -167,12 +167,12 @@ def test_robust_memory_whole_and_killed(options, tmp_path, trainings, remembered
     # predicting; killed in the second fold's training, in the final one; then left alone.
     often = Computing(save_every=2)
     with pytest.raises(KilledError):
-        train(options, killed, often, Watch(on_step=kill_at(3)))
-    watch = Watch(
+        train(options, killed, often, Callbacks(on_step=kill_at(3)))
+    callbacks = Callbacks(
         on_stage=stop_once_predicting,
         should_stop=lambda: next(stop_in_prediction, "no") == "stop",
     )
-    assert train(options, killed, often, watch) is Outcome.STOPPED
+    assert train(options, killed, often, callbacks) is Outcome.STOPPED
     assert (tmp_path / "killed.run" / "fold-1" / "model").exists()
     assert not (tmp_path / "killed.run" / "fold-1" / "preds.jsonl").exists()
     seen = []
@@ -184,9 +184,9 @@ def test_robust_memory_whole_and_killed(options, tmp_path, trainings, remembered
                 raise KilledError
 
         with pytest.raises(KilledError):
-            train(options, killed, often, Watch(on_stage=kill))
+            train(options, killed, often, Callbacks(on_stage=kill))
     with pytest.raises(KilledError):
-        train(options, killed, often, Watch(on_step=kill_at(3)))
+        train(options, killed, often, Callbacks(on_step=kill_at(3)))
     assert seen == [
         "fold 1 of 2: predicting", "fold 2 of 2: training", "fold 2 of 2: predicting",
         "fold 2 of 2: predicting", "the final model: training",
@@ -325,10 +325,11 @@ def by_tfidf(options, tmp_path):
     return replace(options, folds=None, predictions=str(tmp_path / "tfidf.jsonl"))
 
 
-def test_memory_is_what_another_linker_wrote(by_tfidf, tmp_path, remembered):
-    stages, told = [], []
-    watch = Watch(on_stage=stages.append, tell=told.append)
-    assert train(by_tfidf, tmp_path / "model", watch=watch) is Outcome.FINISHED
+def test_memory_is_what_another_linker_wrote(by_tfidf, tmp_path, remembered, caplog):
+    stages = []
+    callbacks = Callbacks(on_stage=stages.append)
+    with caplog.at_level("INFO", "longbel_cli"):
+        assert train(by_tfidf, tmp_path / "model", callbacks=callbacks) is Outcome.FINISHED
     assert stages == []  # one training
     predicted = {}
     for line in map(json.loads, Path(by_tfidf.predictions).read_text().splitlines()):
@@ -337,13 +338,13 @@ def test_memory_is_what_another_linker_wrote(by_tfidf, tmp_path, remembered):
     assert remembered == [predicted]
     # No name is like "rash", whose gold the knowledge base lacks.
     assert predicted["d2"] == [("Heart",), None, ("Aspirin",)]
-    assert f"{by_tfidf.predictions} in memory: Recall@1 1.0000 of 11 mentions" in told
+    assert f"{by_tfidf.predictions} in memory: Recall@1 1.0000 of 11 mentions" in caplog.messages
 
 
 def test_a_training_goes_on_with_the_same_predictions_wherever_they_lie(by_tfidf, tmp_path):
     out, moved = tmp_path / "model", tmp_path / "moved.jsonl"
     with pytest.raises(KilledError):
-        train(by_tfidf, out, Computing(save_every=1), Watch(on_step=kill_at(2)))
+        train(by_tfidf, out, Computing(save_every=1), Callbacks(on_step=kill_at(2)))
     moved.write_bytes(Path(by_tfidf.predictions).read_bytes())
     elsewhere = replace(by_tfidf, predictions=str(moved))
     moved.write_text(moved.read_text().replace("Fever", "Cough"))

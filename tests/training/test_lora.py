@@ -14,7 +14,7 @@ from kb_builder.errors import LongbelError
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.training.base import lora
 from longbel_cli.training.optimise import validation
-from longbel_cli.training.train import Computing, Watch, train
+from longbel_cli.training.train import Callbacks, Computing, train
 from tests.support.tiny import MARKS, save_model_folder
 from tests.support.train_cases import (
     WITH_MEMORY,
@@ -47,7 +47,7 @@ def test_adapters_and_marks_are_trained_and_nothing_else(options, tmp_path, tied
     out, killed = tmp_path / "model", tmp_path / "killed"
     train(options, out)
     with pytest.raises(KilledError):
-        train(options, killed, Computing(save_every=2), Watch(on_step=kill_at(4)))
+        train(options, killed, Computing(save_every=2), Callbacks(on_step=kill_at(4)))
     with safe_open(tmp_path / "killed.run" / "state.safetensors", framework="pt") as file:
         kept = [name for name in file.keys() if name.startswith("weight/")]  # noqa: SIM118
     assert kept
@@ -99,7 +99,7 @@ def test_a_base_in_bfloat16_has_adapters_in_float32(options, tmp_path):
     from longbel_cli.training.base.start import Start
 
     start = Start(replace(options, dtype="bfloat16"), tmp_path / "start", "cpu")
-    start.make(lambda: [], lambda note: None)
+    start.make(lambda: [])
     types = {
         (one.requires_grad, one.dtype) for one in start.load().model.parameters()
     }  # fmt: skip

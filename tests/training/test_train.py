@@ -23,7 +23,7 @@ from longbel_cli.training.optimise import fitting
 from longbel_cli.training.optimise.loop import Schedule, Trainer
 from longbel_cli.training.optimise.state import read_note, write_tensors
 from longbel_cli.training.options import plain
-from longbel_cli.training.train import Computing, Outcome, TrainOptions, Watch, train
+from longbel_cli.training.train import Callbacks, Computing, Outcome, TrainOptions, train
 from tests.support.tiny import tiny_model
 from tests.support.train_cases import (
     FOUR_DOCUMENTS,
@@ -61,12 +61,12 @@ def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(fresh, 
 
     # Killed between two saved states, then asked to stop, then run to the end.
     with pytest.raises(KilledError):
-        train(options, killed, Computing(save_every=2), Watch(on_step=kill_at(5)))
+        train(options, killed, Computing(save_every=2), Callbacks(on_step=kill_at(5)))
     assert not killed.exists()
     seen = []
     stop = iter([False, True])
-    watch = Watch(on_step=seen.append, should_stop=lambda: next(stop))
-    assert train(options, killed, Computing(save_every=2), watch) is Outcome.STOPPED
+    callbacks = Callbacks(on_step=seen.append, should_stop=lambda: next(stop))
+    assert train(options, killed, Computing(save_every=2), callbacks) is Outcome.STOPPED
     assert [step.number for step in seen] == [5]
     assert train(options, killed, Computing(save_every=2)) is Outcome.FINISHED
     assert losses(killed) == losses(again) == losses(whole)
@@ -217,7 +217,7 @@ def test_another_command_does_not_go_on_with_this_training(options, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(options, out, watch=Watch(on_step=stop))
+        train(options, out, callbacks=Callbacks(on_step=stop))
     with pytest.raises(LongbelError, match="learning_rate") as caught:
         train(replace(options, learning_rate=2e-3), out)
     assert caught.value.exit_code == 4
@@ -239,7 +239,7 @@ def test_what_an_older_version_began_goes_on(options, tmp_path):
     """Options that it did not know had their defaults."""
     out = tmp_path / "model"
     with pytest.raises(KilledError):
-        train(options, out, watch=Watch(on_step=kill_at(2)))
+        train(options, out, callbacks=Callbacks(on_step=kill_at(2)))
     kept = tmp_path / "model.run" / "options.json"
     known = json.loads(kept.read_text())
     for name in ("memory", "folds", "validate", "lora", "lora_rank"):
@@ -268,15 +268,15 @@ def test_what_may_be_replaced(options, tmp_path, held, overwrite, message):
     out.mkdir()
     for name in held:
         (out / name).write_text("{}")
-    watch = Watch(on_step=steps.append)
+    callbacks = Callbacks(on_step=steps.append)
     if message is None:
-        train(replace(options, steps=1), out, watch=watch, overwrite=overwrite)
+        train(replace(options, steps=1), out, callbacks=callbacks, overwrite=overwrite)
         assert (out / "model.safetensors").exists()
         assert not (out / "notes.txt").exists()
         assert not (tmp_path / "model.part").exists()
         return
     with pytest.raises(LongbelError, match=message) as caught:
-        train(options, out, watch=watch, overwrite=overwrite)
+        train(options, out, callbacks=callbacks, overwrite=overwrite)
     assert caught.value.exit_code == 4
     assert not steps
     assert sorted(path.name for path in out.iterdir()) == sorted(held)
@@ -304,7 +304,7 @@ def test_a_link_stays_a_link(options, tmp_path):
 
 def stopped(options, out):
     with pytest.raises(KilledError):
-        train(options, out, watch=Watch(on_step=kill_at(2)))
+        train(options, out, callbacks=Callbacks(on_step=kill_at(2)))
 
 
 def edit(path, old, new):
@@ -352,7 +352,7 @@ def test_a_base_model_is_told_by_its_content(options, tmp_path, model_folder):
 def test_a_damaged_state_is_told(options, tmp_path, name):
     out = tmp_path / "model"
     with pytest.raises(KilledError):
-        train(options, out, Computing(save_every=1), Watch(on_step=kill_at(3)))
+        train(options, out, Computing(save_every=1), Callbacks(on_step=kill_at(3)))
     (tmp_path / "model.run" / name).write_bytes(b"")
     with pytest.raises(LongbelError, match=name) as caught:
         train(options, out)
@@ -379,7 +379,7 @@ def test_a_finished_training_leaves_nothing_to_go_on_from(options, tmp_path):
     out = tmp_path / "model"
     steps = []
     for _ in range(2):
-        train(options, out, watch=Watch(on_step=steps.append), overwrite=True)
+        train(options, out, callbacks=Callbacks(on_step=steps.append), overwrite=True)
     assert [step.number for step in steps] == [*range(1, len(losses(out)) + 1)] * 2
 
 
@@ -456,7 +456,7 @@ def test_a_base_that_link_would_refuse_is_not_trained(
 def test_a_training_that_cannot_begin_leaves_the_one_before(options, tmp_path):
     out = tmp_path / "model"
     with pytest.raises(KilledError):
-        train(options, out, Computing(save_every=1), Watch(on_step=kill_at(2)))
+        train(options, out, Computing(save_every=1), Callbacks(on_step=kill_at(2)))
     before = {path: path.read_bytes() for path in out.with_name("model.run").glob("*.*")}
     with pytest.raises(LongbelError):
         train(options, out, Computing(device="cuda:99"), restart=True)
@@ -499,7 +499,7 @@ def test_a_training_that_was_taken_over_writes_nothing_more(options, tmp_path, m
         monkeypatch.setattr(fitting, "fit", fit_and_freeze)
     on_step = (lambda step: step.number == 2 and taken_over()) if at == "a step" else lambda _: None
     with pytest.raises(LongbelError, match="taken this run over") as caught:
-        train(options, out, Computing(save_every=1), Watch(on_step=on_step))
+        train(options, out, Computing(save_every=1), Callbacks(on_step=on_step))
     assert caught.value.exit_code == 4
     assert [state.read_bytes()] == kept
     assert not out.exists()
@@ -513,7 +513,7 @@ def test_a_kill_while_an_earlier_training_is_dropped(options, tmp_path, monkeypa
         train(options, out)
     else:
         with pytest.raises(KilledError):
-            train(options, out, Computing(save_every=1), Watch(on_step=kill_at(2)))
+            train(options, out, Computing(save_every=1), Callbacks(on_step=kill_at(2)))
     shutil.copytree(tmp_path / "model.run", kept)
     whole = tmp_path / "whole"
     train(options, whole)
@@ -580,7 +580,7 @@ def test_what_the_model_has_no_place_for_is_shortened(options, model_folder, tmp
     train(
         replace(options, base=str(base), epochs=1, tokens_per_batch=1),
         tmp_path / "m",
-        watch=Watch(on_step=steps.append),
+        callbacks=Callbacks(on_step=steps.append),
     )
     assert max(step.tokens for step in steps) <= 40
 

@@ -12,7 +12,7 @@ from kb_builder.errors import LongbelError
 from longbel_cli import Linker
 from longbel_cli.corpora import read_corpus
 from longbel_cli.training.optimise import validation
-from longbel_cli.training.train import Computing, Outcome, Watch, train
+from longbel_cli.training.train import Callbacks, Computing, Outcome, train
 from tests.support.train_cases import (
     WITH_MEMORY,
     KilledError,
@@ -42,15 +42,17 @@ def recalls(out):
     return [(line["step"], line["recall@1"]) for line in log_lines(out) if "recall@1" in line]
 
 
-def test_it_changes_no_loss_and_measures_what_link_predicts(options, corpus, kb_folder, tmp_path):
+def test_it_changes_no_loss_and_measures_what_link_predicts(
+    options, corpus, kb_folder, tmp_path, caplog
+):
     out, without = tmp_path / "model", tmp_path / "without"
-    told = []
-    assert train(options, out, watch=Watch(tell=told.append)) is Outcome.FINISHED
+    with caplog.at_level("INFO", "longbel_cli"):
+        assert train(options, out) is Outcome.FINISHED
     assert train(replace(options, validate=()), without) is Outcome.FINISHED
     assert losses(out) == losses(without)
     assert not recalls(without)
     assert [step for step, _ in recalls(out)] == [4, 8, 10]
-    assert sum("Recall@1" in line for line in told) == 3
+    assert sum("Recall@1" in line for line in caplog.messages) == 3
 
     # The last model, linked as a user would, has the measured share of the 12 mentions right.
     linker = Linker.load(tmp_path / "model.run" / "last", kb_folder, dtype="float32")
@@ -121,7 +123,7 @@ def test_killed_on_the_way_and_while_validating(options, tmp_path, scripted):
     killed = tmp_path / "killed"
     scripted(0.2, None, 0.9, None, 0.1)  # None: killed while it measures
     with pytest.raises(KilledError):
-        train(options, killed, Computing(save_every=3), Watch(on_step=kill_at(5)))
+        train(options, killed, Computing(save_every=3), Callbacks(on_step=kill_at(5)))
     for _ in range(2):
         with pytest.raises(KilledError):
             train(options, killed, Computing(save_every=3))
@@ -140,7 +142,7 @@ def test_a_stop_is_heeded_while_documents_are_linked(options, tmp_path):
 
     out = tmp_path / "model"
     options = replace(options, validate_every=4)
-    assert train(options, out, watch=Watch(should_stop=should_stop)) is Outcome.STOPPED
+    assert train(options, out, callbacks=Callbacks(should_stop=should_stop)) is Outcome.STOPPED
     assert [line["step"] for line in log_lines(out)] == [1, 2, 3, 4]
     assert train(options, out) is Outcome.FINISHED
     assert [step for step, _ in recalls(out)] == [4, 8, 10]
@@ -148,11 +150,10 @@ def test_a_stop_is_heeded_while_documents_are_linked(options, tmp_path):
 
 @pytest.mark.parametrize(("mentions", "documents"), [(1, 1), (6, 3), (100, 5)])
 def test_the_sample_is_whole_documents_until_there_are_enough(options, mentions, documents):
-    told = []
     options = replace(options, validate_mentions=mentions)
     groups = ("Disorders", "Anatomy", "Chemicals & Drugs")
-    sample = validation.draw_sample(options, groups, told.append)
-    again = validation.draw_sample(options, groups, told.append)
+    sample = validation.draw_sample(options, groups)
+    again = validation.draw_sample(options, groups)
     assert sample == again
     counted = [len(document.mentions) for document in sample.documents]
     assert sample.mentions == sum(counted) >= min(mentions, 12)

@@ -7,6 +7,7 @@ is trained on but the texts that a fresh tokenizer is made from.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from kb_builder.errors import LongbelError
 from longbel_cli.linking.baselines.folder import PublishedModel
 from longbel_cli.model.checkpoint import Checkpoint, resolve_dtype
 from longbel_cli.training.options import TrainOptions
+
+log = logging.getLogger(__name__)
 
 CONTEXT_LENGTH = 4096  # positions of a fresh model
 _MARKS = ("[", "]", "{", "}", "<+>")
@@ -52,7 +55,7 @@ class Start:
     def checkpoint(self) -> Checkpoint:
         return Checkpoint.open(self.folder)
 
-    def make(self, texts: Callable[[], Iterable[str]], tell: Callable[[str], None]) -> None:
+    def make(self, texts: Callable[[], Iterable[str]]) -> None:
         """Make the folder, unless it is there; `texts` are for a fresh tokenizer."""
         if self.folder.exists():
             return
@@ -60,7 +63,7 @@ class Start:
         shutil.rmtree(part, ignore_errors=True)
         torch.manual_seed(self.options.seed)
         if self.options.fresh is not None:
-            tokenizer, model = _fresh(self.options, texts, tell)
+            tokenizer, model = _fresh(self.options, texts)
         else:
             tokenizer, model = _based(self.options, self._dtype)
         describe(model, tokenizer, self.options)
@@ -104,9 +107,7 @@ def _marks(options: TrainOptions) -> tuple[Any, ...]:
     return (*_MARKS, *sorted(ends))
 
 
-def _fresh(
-    options: TrainOptions, texts: Callable[[], Iterable[str]], tell: Callable[[str], None]
-) -> tuple[Any, Any]:
+def _fresh(options: TrainOptions, texts: Callable[[], Iterable[str]]) -> tuple[Any, Any]:
     from longbel_cli.training.base.fresh import (
         FRESH_SIZES,
         as_pretrained,
@@ -116,7 +117,7 @@ def _fresh(
 
     assert options.fresh is not None
     size = FRESH_SIZES[options.fresh]
-    tell(f"making a tokenizer of {size.vocabulary} tokens")
+    log.info("making a tokenizer of %d tokens", size.vocabulary)
     tokenizer = as_pretrained(train_tokenizer(texts(), size.vocabulary), CONTEXT_LENGTH)
     return tokenizer, fresh_model(size, tokenizer, CONTEXT_LENGTH, options.seed)
 

@@ -22,7 +22,7 @@ from longbel_cli.training.optimise.loop import Schedule, Step, Trainer
 from longbel_cli.training.optimise.processes import Processes
 from longbel_cli.training.optimise.state import BestWeights, StateFile
 from longbel_cli.training.optimise.validation import Sample, Validator
-from longbel_cli.training.options import Computing, TrainOptions, Watch
+from longbel_cli.training.options import Callbacks, Computing, TrainOptions
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Setting:
     options: TrainOptions
     computing: Computing
     processes: Processes
-    watch: Watch
+    callbacks: Callbacks
     knowledge_base: KnowledgeBase
     start: Start
 
@@ -72,14 +72,14 @@ def fit(
         if sample is not None:
             validator = Validator(
                 sample, options, setting.knowledge_base, checkpoint, BestWeights(files.best),
-                journal, processes, setting.watch,
+                journal, processes, setting.callbacks,
             )  # fmt: skip
         finished = trainer.train(
             plan,
             state,
             setting.computing.save_every,
-            _noting(journal, setting.watch.on_step),
-            setting.watch.should_stop,
+            _noting(journal, setting.callbacks.on_step),
+            setting.callbacks.should_stop,
             validator,
         )
         if not finished:

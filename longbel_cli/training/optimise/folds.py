@@ -7,6 +7,7 @@ it was: a fold whose predictions are there is done.
 
 from __future__ import annotations
 
+import logging
 import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,8 @@ from longbel_cli.training.folder import RunFolder, TrainingFiles
 from longbel_cli.training.optimise.fitting import Setting, fit
 from longbel_cli.training.publish import publish
 from longbel_cli.types import Document
+
+log = logging.getLogger(__name__)
 
 # A CPU's cap, so that the budget does not depend on how much memory is free at the moment.
 _CPU_TOKENS_IN_FLIGHT = 8_192
@@ -80,7 +83,7 @@ def predicted_names(
             _clear(files, setting.computing.keep_folds)
         predictions = predictions_for(files.predictions, held_out, _CHANGED)
         predicted |= names_of(predictions, setting.knowledge_base)
-    _tell_recall(setting, folder, k)
+    _log_recall(setting, folder, k)
     return predicted
 
 
@@ -88,7 +91,7 @@ def _train(setting: Setting, corpus: TrainingCorpus, files: TrainingFiles, label
     """The fold's model, unless it is there; False where stopped."""
     if files.model.exists():
         return True
-    setting.watch.on_stage(label)
+    setting.callbacks.on_stage(label)
     fitted = fit(setting, corpus, files)
     if fitted is None:
         return False
@@ -104,7 +107,7 @@ def _predict(
     setting: Setting, held_out: Sequence[TrainingDocument], files: TrainingFiles, label: str
 ) -> bool:
     """Link the fold's documents in a run that goes on where it was; False where stopped."""
-    setting.watch.on_stage(label)
+    setting.callbacks.on_stage(label)
     options, processes = setting.options, setting.processes
     device = setting.start.device
     linker = Linker(
@@ -129,7 +132,7 @@ def _predict(
     reader = FoldReader([one.document for one in held_out], setting)
     stopped = False
     try:
-        LinkJob(linker, reader, job).run([label], _Asked(setting.watch.should_stop))
+        LinkJob(linker, reader, job).run([label], _Asked(setting.callbacks.should_stop))
     except Stopped:
         stopped = True
     if processes.any(stopped, torch.device(device)):  # waits for all
@@ -189,9 +192,11 @@ def out_of_fold_recall(folder: RunFolder, k: int) -> dict[str, Any]:
     )
 
 
-def _tell_recall(setting: Setting, folder: RunFolder, k: int) -> None:
+def _log_recall(setting: Setting, folder: RunFolder, k: int) -> None:
     found = out_of_fold_recall(folder, k)
-    setting.watch.tell(
-        f"{k} folds predicted: Recall@1 {found['recall@1']:.4f} of {found['mentions']} mentions "
-        "each by the model of the other folds"
+    log.info(
+        "%d folds predicted: Recall@1 %.4f of %d mentions each by the model of the other folds",
+        k,
+        found["recall@1"],
+        found["mentions"],
     )

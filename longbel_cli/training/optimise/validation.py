@@ -7,8 +7,9 @@ later, which have seen more.
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,10 @@ from longbel_cli.training.data.corpus import gold_documents
 from longbel_cli.training.journal import Journal
 from longbel_cli.training.optimise.processes import Processes
 from longbel_cli.training.optimise.state import BestWeights
-from longbel_cli.training.options import TrainOptions, Watch
+from longbel_cli.training.options import Callbacks, TrainOptions
 from longbel_cli.types import NO_CODE, Document, Mention, Prediction
+
+log = logging.getLogger(__name__)
 
 # Prompt tokens in flight: the same on every machine, and little beside a training.
 _TOKENS_IN_FLIGHT = 8_192
@@ -66,9 +69,7 @@ def n_right(predictions: Sequence[Prediction]) -> tuple[int, int]:
     return len(gold), len(right)
 
 
-def draw_sample(
-    options: TrainOptions, groups: Sequence[str], tell: Callable[[str], None]
-) -> Sample | None:
+def draw_sample(options: TrainOptions, groups: Sequence[str]) -> Sample | None:
     """Whole documents, drawn by the seed until they have enough mentions; None without corpora."""
     if not options.validate:
         return None
@@ -92,8 +93,8 @@ def draw_sample(
         drawn.append(document)
         mentions += sum(counts(mention) for mention in document.mentions)
     if left_out:
-        tell(f"{len(left_out)} documents or mentions of --validate left out")
-    tell(f"validating on {len(drawn)} of {len(documents)} documents, {mentions} mentions")
+        log.warning("%d documents or mentions of --validate left out", len(left_out))
+    log.info("validating on %d of %d documents, %d mentions", len(drawn), len(documents), mentions)
     return Sample(tuple(drawn), mentions, len(left_out))
 
 
@@ -109,11 +110,11 @@ class Validator:
         best: BestWeights,
         journal: Journal,
         processes: Processes,
-        watch: Watch,
+        callbacks: Callbacks,
     ) -> None:
         self._sample, self._every = sample, options.validate_every
         self._best, self._journal = best, journal
-        self._processes, self._watch = processes, watch
+        self._processes, self._callbacks = processes, callbacks
         link = LinkOptions(
             context_format=options.context_format,
             language=options.language,
@@ -141,7 +142,7 @@ class Validator:
             self._best.keep(model, {"step": step, "recall@1": recall})
         self._journal.validation(step, recall, self._sample.mentions)
         mark = ", the best so far" if better else ""
-        self._watch.tell(f"step {step}: Recall@1 {recall:.4f}{mark}")
+        log.info("step %d: Recall@1 %.4f%s", step, recall, mark)
         return True
 
     def facts(self) -> dict[str, Any]:
@@ -175,5 +176,5 @@ class Validator:
 
     def _heed(self, finished: int) -> None:
         # Processes that stopped at different times would wait for each other.
-        if self._processes.count == 1 and self._watch.should_stop():
+        if self._processes.count == 1 and self._callbacks.should_stop():
             raise _StoppedError
