@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.main
 
 # Tests run one process a core; tiny models on several threads each would only wait. Before torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from tests.support.command_line import Longbel
 from tests.support.tiny import save_model_folder
 
 # (code, semantic type, names in English)
@@ -45,6 +48,12 @@ def write_release(folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def longbel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Longbel:
+    """The command line in this process, without model and knowledge base of its environment."""
+    return Longbel(monkeypatch, capsys)
+
+
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Llama with its tokenizer."""
@@ -60,6 +69,17 @@ def kb_folder(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> P
     release = write_release(folder / "release")
     build_kb(BuildOptions(release, folder / "kb", tokenizers=(model_folder,)))
     return folder / "kb"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_built_once() -> Iterator[None]:
+    """Calling a Typer app resolves the types of every flag of every command anew, which takes
+    longer than most of the calls made here."""
+    built_once = cache(typer.main.get_command)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("typer.main.get_command", built_once)
+        patched.setattr("typer.testing._get_command", built_once)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
