@@ -26,6 +26,7 @@ from longbel_cli.scoring.partitions import PARTITIONS
 from tests.benchmarks import renew
 from tests.support.command_reference import BLOCK, REFERENCE, help_text
 from tests.support.paths import ROOT
+from tests.test_rooms import FLOOR
 
 FRONT = ROOT / "README.md"
 FRONT_BYTES = 12_288
@@ -184,6 +185,19 @@ def test_the_columns_of_a_table_of_names_are_those_that_are_read() -> None:
         for columns in re.findall(r"^\| (`[^|]* \| [^|]*) \|", section, re.MULTILINE)
     }
     assert named == set(COLUMNS.values())
+
+
+def test_the_order_of_rooms_is_the_one_that_is_tested() -> None:
+    section = sections(ROOT / "CONTRIBUTING.md")["the-order-of-the-rooms"]
+    line = re.search(r"^ {4}(.*)$", section, re.MULTILINE)
+    assert line is not None
+    written = [set(floor.split(", ")) for floor in line[1].split(" > ")]
+    order = {room.removeprefix("longbel_cli."): number for room, number in FLOOR.items()}
+    floors = [order[room] for floor in written[:-1] for room in sorted(floor)]
+    assert floors == sorted(floors, reverse=True)
+    assert len(set(floors)) == len(written) - 1
+    folders = {path.parent.name for path in (ROOT / "longbel_cli").glob("*/__init__.py")}
+    assert folders <= set().union(*written)
 
 
 def test_the_slurm_script_is_the_one_that_is_printed() -> None:
