@@ -11,14 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-NO_CODE = "NO_CODE"
-"""The gold of a mention for which the annotators found no concept."""
-
-
-def is_no_code(gold: str) -> bool:
-    """Whether the annotators found no concept for the mention, or for a part of it."""
-    return NO_CODE in gold
-
 
 class Span(NamedTuple):
     """A stretch of document text, `[start, end)`."""

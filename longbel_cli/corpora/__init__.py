@@ -25,10 +25,12 @@ first. Positions hold as long as the paths, the format and the files are the sam
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora.check import settle
+from longbel_cli.corpora.databases import databases_stay
 from longbel_cli.corpora.formats import CORPUS_FORMATS
 from longbel_cli.corpora.listing import corpus_files
 from longbel_cli.corpora.records import (
@@ -118,7 +120,7 @@ class Corpus:
                 repeated = position in (self.duplicates or ())
             if repeated:
                 left_out.add(position)
-            document = settle(file, item, repeated, on_problem, on_warning)
+            document = settle(file, item, repeated, on_problem, on_warning, self.databases_stay)
             if document is None:
                 problems += 1
                 continue
@@ -127,6 +129,12 @@ class Corpus:
         if start is None:
             self.duplicates = left_out
             self._refuse_nothing(documents, problems)
+
+    @cached_property
+    def databases_stay(self) -> bool:
+        """Whether gold codes keep the databases of plain numbers (`NCBIGene:9606`)."""
+        items = (item for _, _, item in self._items(Position(0), ignore))
+        return databases_stay(self.files, items)
 
     def _items(
         self, begin: Position, on_warning: OnProblem

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kb_builder.codes import gold_codes
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.check import settle
-from longbel_cli.corpora.codes import gold_codes
 from longbel_cli.corpora.json_items import identifier, json_items
 from longbel_cli.corpora.records import (
     CorpusFile,
@@ -179,15 +179,15 @@ def _add_mention(entity: Any, draft: Draft) -> str | None:
         entity_type = ",".join(entity_type)
     if not isinstance(entity_type, str) or not entity_type:
         return "it has no type"
-    names = _gold_names(entity.get("normalized"))
-    if names is None:
+    gold = _gold(entity.get("normalized"))
+    if gold is None:
         return "its normalized must be a list of objects with db_id"
     if len(texts) != len(spans):
         draft.warnings.append(
             Remark(f"it has {len(texts)} texts and {len(spans)} pairs of offsets", mention_id)
         )
     draft.mentions.append(
-        Mention(mention_id, spans, " ".join(texts), entity_type, entity_type, gold_codes(*names))
+        Mention(mention_id, spans, " ".join(texts), entity_type, entity_type, gold or None)
     )
     return None
 
@@ -217,13 +217,13 @@ def _spans(value: Any) -> tuple[Span, ...] | None:
     return tuple(spans)
 
 
-def _gold_names(normalized: Any) -> list[str] | None:
-    """What the corpus gives as codes, perhaps nothing; None if malformed."""
+def _gold(normalized: Any) -> tuple[str, ...] | None:
+    """The codes that the corpus gives, perhaps none; None if malformed."""
     if normalized is None:
-        return []
+        return ()
     if not isinstance(normalized, list):
         return None
-    names: list[str] = []
+    codes: set[str] = set()
     for entry in normalized:
         if not isinstance(entry, dict):
             return None
@@ -233,8 +233,10 @@ def _gold_names(normalized: Any) -> list[str] | None:
         name = identifier(code)
         if name is None:
             return None
-        names.append(name)
-    return names
+        database = entry.get("db_name")
+        database = database if isinstance(database, str) else ""
+        codes.update(gold_codes(name, database=database) or ())
+    return tuple(sorted(codes))
 
 
 def _kind(value: Any) -> str:

@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 from xml.etree import ElementTree
 
+from kb_builder.codes import NO_CODE, gold_codes, is_database
 from longbel_cli.corpora import stored
-from longbel_cli.corpora.codes import gold_codes
 from longbel_cli.corpora.json_items import identifier, json_items
 from longbel_cli.corpora.records import (
     STDIN,
@@ -28,11 +28,8 @@ from longbel_cli.corpora.records import (
 from longbel_cli.types import Mention, Passage, Span
 
 ARRAYS = ("documents", "PubTator3")
-# Under which infon a code is found, lower-cased, the first one that is there.
-_CODE_INFONS = (
-    "identifier", "concept_id", "conceptid", "code", "cui", "umls", "mesh", "omim", "snomedct",
-    "hpo", "ncbi gene", "ncbigene",
-)  # fmt: skip
+# Under which infon a code is found, lower-cased; after these, infons that name a database.
+_CODE_INFONS = ("identifier", "concept_id", "conceptid", "code")
 _CHUNK = 1 << 16
 
 
@@ -136,10 +133,19 @@ def _add_mention(annotation: Any, draft: Draft) -> str | None:
     entity_type = infons.get("type", "")
     if not entity_type:
         return "it has no type (infon `type`)"
-    gold = next((gold_codes(infons[key]) for key in _CODE_INFONS if key in infons), None)
+    gold = _gold(infons)
     line = _number(annotation.get("line"))
     draft.mentions.append(Mention(mention_id, spans, text, entity_type, entity_type, gold, line))
     return None
+
+
+def _gold(infons: dict[str, str]) -> tuple[str, ...] | None:
+    """The codes under the first infon that holds one; else NO_CODE, where any says it."""
+    keys = [key for key in _CODE_INFONS if key in infons]
+    keys += [key for key in infons if is_database(key)]
+    found = [gold_codes(infons[key], database=key) for key in keys]
+    said = [gold for gold in found if gold is not None]
+    return next((gold for gold in said if gold != (NO_CODE,)), said[0] if said else None)
 
 
 def _spans(value: Any) -> tuple[Span, ...] | None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from kb_builder.codes import gold_codes, is_database
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.check import fits
-from longbel_cli.corpora.codes import gold_codes
 from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
@@ -173,7 +173,10 @@ class Annotations:
             return
         # The database ends at the first colon: HPO:HP:0001250 is the code HP:0001250.
         database, colon, code = body[3].strip().partition(":")
-        code = code if colon else database
+        if not colon:
+            code = database
+        elif is_database(database):  # it may be part of what the code is
+            code = code and f"{database}:{code}"
         if not code:
             self.warnings.append(Remark("this N line has an empty code", None, number))
             return

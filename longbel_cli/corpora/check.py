@@ -8,7 +8,9 @@ from __future__ import annotations
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from kb_builder.codes import database_of, plain
 from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
@@ -27,11 +29,16 @@ _NEARBY = 100
 
 
 def settle(
-    file: CorpusFile, item: Item, repeated: bool, on_problem: OnProblem, on_warning: OnProblem
+    file: CorpusFile,
+    item: Item,
+    repeated: bool,
+    on_problem: OnProblem,
+    on_warning: OnProblem,
+    databases_stay: bool = False,
 ) -> Document | None:
     """The checked document of an item, None where it is left out whole, which is told.
 
-    `repeated`: its id was seen before.
+    `repeated`: its id was seen before. `databases_stay`: see `corpora.databases`.
     """
 
     def problem(remark: Remark, whole_document: bool = False) -> Problem:
@@ -46,6 +53,8 @@ def settle(
     source = file.path if item.line is None else f"{file.path}:{item.line}"
     try:
         draft = item.build()
+        if not databases_stay:
+            draft.mentions = [_with_plain_gold(mention) for mention in draft.mentions]
         assert item.document_id is not None
         document = checked(
             item.document_id, source, draft, lambda remark: on_problem(problem(remark))
@@ -56,6 +65,12 @@ def settle(
     for remark in draft.warnings:
         on_warning(problem(remark))
     return document
+
+
+def _with_plain_gold(mention: Mention) -> Mention:
+    if mention.gold is None or not any(map(database_of, mention.gold)):
+        return mention
+    return replace(mention, gold=tuple(sorted({plain(code) for code in mention.gold})))
 
 
 def checked(

@@ -34,11 +34,6 @@ class PredictionFile:
         return self.path.name
 
 
-def normalized_code(code: str) -> str:
-    """A concept code, of a composite one the parts sorted, each once: ` B + A` is `A+B`."""
-    return "+".join(sorted({part for text in code.split("+") if (part := text.strip())}))
-
-
 def score_of(value: Any) -> float:
     """A score; NaN where it is unknown."""
     number = math.nan if value is None or value == "" else float(value)

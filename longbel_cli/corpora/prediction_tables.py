@@ -7,13 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from kb_builder.codes import joined_code
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.prediction_file import (
-    PredictionFile,
-    duplicate_notes,
-    normalized_code,
-    score_of,
-)
+from longbel_cli.corpora.prediction_file import PredictionFile, duplicate_notes, score_of
 from longbel_cli.corpora.stored import Line
 from longbel_cli.types import Candidate, Prediction, Span
 
@@ -158,8 +154,8 @@ def _row(fields: list[str], columns: dict[str, int], place: str) -> _Row:
             document=field("document"),
             mention_id=field("mention_id"),
             group=field("group"),
-            gold=normalized_code(field("gold")),
-            predicted=normalized_code(field("predicted")),
+            gold=joined_code(field("gold")),
+            predicted=joined_code(field("predicted")),
             name=field("name"),
             text=field("text"),
             span=Span(_integer(start), _integer(end)) if start and end else None,

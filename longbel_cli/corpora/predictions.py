@@ -13,14 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kb_builder.codes import joined_code
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import stored
-from longbel_cli.corpora.prediction_file import (
-    PredictionFile,
-    duplicate_notes,
-    normalized_code,
-    score_of,
-)
+from longbel_cli.corpora.prediction_file import PredictionFile, duplicate_notes, score_of
 from longbel_cli.corpora.prediction_tables import read_table
 from longbel_cli.corpora.records import UnreadableError
 from longbel_cli.corpora.stored import Line
@@ -130,7 +126,7 @@ def _prediction(record: dict[str, Any]) -> Prediction:
         spans=tuple(Span(int(start), int(end)) for start, end in record.get("spans") or ()),
         candidates=tuple(candidates),
         # Separators alone are no code, as in a table: nothing could ever be right there.
-        gold_concept_code=None if gold is None else normalized_code(_text(gold)) or None,
+        gold_concept_code=None if gold is None else joined_code(_text(gold)) or None,
         review=record.get("review"),
     )
 
@@ -144,7 +140,7 @@ def _beams(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _json_code(value: Any) -> str:
     """A concept code; empty where there is none, which is no candidate."""
-    return "" if value is None else normalized_code(_text(value))
+    return "" if value is None else joined_code(_text(value))
 
 
 def _text(value: Any) -> str:

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from kb_builder.codes import gold_codes
 from longbel_cli.corpora import stored
-from longbel_cli.corpora.codes import gold_codes
 from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,

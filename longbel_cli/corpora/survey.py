@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from kb_builder.codes import is_no_code
 from longbel_cli.corpora import Corpus
 from longbel_cli.corpora.records import OnProblem, Problem
 from longbel_cli.corpora.resolve import TypeResolver
-from longbel_cli.types import Document, is_no_code
+from longbel_cli.types import Document
 
 HasCode = Callable[[str], bool]
 

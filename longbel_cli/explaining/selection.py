@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kb_builder.codes import is_no_code
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import Corpus, ignore
 from longbel_cli.linking.linker import NAME, Linker, LinkOptions
@@ -19,7 +20,7 @@ from longbel_cli.runs.facts import fusion_record_path
 from longbel_cli.runs.files import read_json
 from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.layout import Layout
-from longbel_cli.types import Document, Prediction, is_no_code
+from longbel_cli.types import Document, Prediction
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from kb_builder.codes import joined_code
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.prediction_file import normalized_code
 from longbel_cli.types import Candidate, Prediction, score_json
 
 RANK_CONSTANT = 60
@@ -155,7 +155,7 @@ def _ranked(prediction: Prediction | None) -> Iterator[tuple[str, int, Candidate
     coded = [
         (code, candidate)
         for candidate in prediction.candidates
-        if (code := normalized_code(candidate.concept_code))  # no code: no candidate
+        if (code := joined_code(candidate.concept_code))  # no code: no candidate
     ]
     coded.sort(key=lambda found: (_descending(found[1].score), found[1].rank))
     seen: set[str] = set()
@@ -184,7 +184,7 @@ def _best_name(places: Sequence[tuple[int, Source, str]]) -> str:
 
 def _one_gold(present: Sequence[Prediction]) -> str | None:
     golds = {
-        normalized_code(prediction.gold_concept_code)
+        joined_code(prediction.gold_concept_code)
         for prediction in present
         if prediction.gold_concept_code is not None
     }

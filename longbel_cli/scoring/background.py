@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from kb_builder.codes import joined_code
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.prediction_file import normalized_code
 from longbel_cli.scoring.gold import ScoredMention
 from longbel_cli.scoring.partitions import KbFacts, TrainingFacts, as_kb_name, folded
 from longbel_cli.types import Document
@@ -28,7 +28,7 @@ def training_facts(documents: Iterable[Document]) -> TrainingFacts:
     for document in documents:
         for mention in document.mentions:
             mentions.add(folded(mention.text))
-            if mention.gold_code and (code := normalized_code(mention.gold_code)):
+            if mention.gold_code and (code := joined_code(mention.gold_code)):
                 codes.add(code)
     if not codes:
         raise LongbelError(

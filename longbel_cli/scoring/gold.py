@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kb_builder.codes import is_no_code, joined_code
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.prediction_file import PredictionFile, normalized_code
-from longbel_cli.types import Candidate, Document, Prediction, Span, answer_among, is_no_code
+from longbel_cli.corpora.prediction_file import PredictionFile
+from longbel_cli.types import Candidate, Document, Prediction, Span, answer_among
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def gold_of_corpus(documents: Iterable[Document]) -> tuple[GoldMention, ...]:
                     mention.text,
                     mention.semantic_group,
                     mention.spans,
-                    (normalized_code(code) or None) if code else None,
+                    (joined_code(code) or None) if code else None,
                 )
             )
     return tuple(mentions)

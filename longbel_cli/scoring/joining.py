@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from kb_builder.codes import is_no_code
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora.prediction_file import PredictionFile
 from longbel_cli.scoring.gold import GoldMention, Joined, ScoredMention, scored_mention
-from longbel_cli.types import Prediction, Span, extent, is_no_code
+from longbel_cli.types import Prediction, Span, extent
 
 
 def join(

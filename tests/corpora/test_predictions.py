@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kb_builder.codes import joined_code
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.prediction_file import distinct_names, normalized_code
+from longbel_cli.corpora.prediction_file import distinct_names
 from longbel_cli.corpora.predictions import prediction_of_line, read_predictions
 from longbel_cli.types import Candidate, Prediction, Span
 
@@ -58,7 +59,7 @@ def lines(*records: dict[str, Any]) -> str:
     ],
 )
 def test_parts_of_composite_codes_are_sorted(code: str, expected: str) -> None:
-    assert normalized_code(code) == expected
+    assert joined_code(code) == expected
 
 
 def test_a_written_prediction_is_read_back(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from kb_builder.codes import NO_CODE
 from kb_builder.errors import LongbelError
 from kb_builder.store.knowledge_base import KnowledgeBase
 from longbel_cli.linking.linker import Linker, LinkOptions
@@ -25,7 +26,7 @@ from longbel_cli.training.journal import Journal
 from longbel_cli.training.optimise.processes import Processes
 from longbel_cli.training.optimise.state import BestWeights
 from longbel_cli.training.options import Callbacks, TrainOptions
-from longbel_cli.types import NO_CODE, Document, Mention, Prediction
+from longbel_cli.types import Document, Mention, Prediction
 
 log = logging.getLogger(__name__)
 
