@@ -54,6 +54,8 @@ _BY_NAME = {base.name: base for base in DATABASES}
 _SEVERAL = re.compile(r"[|+;,]")
 # tmVar's own form: `p|SUB|P|799|L`, perhaps with facts of the gene behind it. One id.
 _VARIANT = re.compile(r"[cgmnpr]\|(?:SUB|DEL|INS|INDEL|DUP|FS|Allele)\|", re.IGNORECASE)
+# PubTator's genes with their species: 1017(Tax:9606).
+_SPECIES = re.compile(r"\(Tax:[0-9]+\)\Z", re.IGNORECASE)
 # What spreadsheets make of long numbers: 386661006.0, 3.86661E+08. 250.0, 1E30 and 8E47 are codes.
 _SPREADSHEET = re.compile(r"[0-9]{4,}\.0+|[0-9](?:\.[0-9]+)?E\+[0-9]+", re.IGNORECASE)
 
@@ -64,7 +66,7 @@ def one_code(text: str, database: str = "") -> str | None:
     `database` is what the file says beside the code. Codes of databases whose codes are plain
     numbers keep the database (`NCBIGene:9606`) until `plain` takes it off.
     """
-    code, base = text.strip(), _database(database)
+    code, base = _SPECIES.sub("", text.strip()), _database(database)
     while True:
         if code.casefold() in _UNKNOWN:
             return None
@@ -147,3 +149,14 @@ def plain_numbers_meet(codes: Iterable[str]) -> bool:
 def is_damaged(code: str) -> bool:
     """Whether a spreadsheet has changed a code beyond repair (386661006.0, 3.86661E+08)."""
     return _SPREADSHEET.fullmatch(code.strip()) is not None
+
+
+class DamagedCodeError(ValueError):
+    """A code that a spreadsheet has changed; its text is the message."""
+
+
+def refuse_damaged(code: str) -> str:
+    """The code; DamagedCodeError where a spreadsheet has changed it or one of its parts."""
+    if is_damaged(code) or any(map(is_damaged, code.split("+"))):
+        raise DamagedCodeError(code.strip())
+    return code

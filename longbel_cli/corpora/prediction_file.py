@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kb_builder.codes import (
+    DamagedCodeError,
+    is_no_code,
+    joined_code,
+    plain,
+    plain_numbers_meet,
+    refuse_damaged,
+)
+from kb_builder.errors import LongbelError
 from longbel_cli.types import Prediction
 
 
@@ -32,6 +41,51 @@ class PredictionFile:
     @property
     def name(self) -> str:
         return self.path.name
+
+
+def damaged(location: str, error: DamagedCodeError) -> LongbelError:
+    """That a spreadsheet has changed a code of a predictions file."""
+    return LongbelError(
+        f"{location}: {error} was a code before a spreadsheet changed it",
+        "Export the table again with its codes as text.",
+    )
+
+
+def predicted_code(text: str) -> str:
+    """The code of a candidate; empty where the text names no concept. ValueError where a
+    spreadsheet has changed it."""
+    code = joined_code(refuse_damaged(text.strip()))
+    return "" if is_no_code(code) else code
+
+
+def with_plain_codes(file: PredictionFile) -> PredictionFile:
+    """The file with codes of plain numbers as they stand in knowledge bases (`SNOMEDCT:22298006` is
+    `22298006`), but where it has codes of two such databases, whose numbers could meet."""
+    codes = {code for prediction in file.predictions for code in _codes_of(prediction)}
+    changed = {code: plain(code) for code in codes if plain(code) != code}
+    if not changed or plain_numbers_meet(codes):
+        return file
+    made = (_recoded(prediction, changed) for prediction in file.predictions)
+    return replace(file, predictions=tuple(made))
+
+
+def _codes_of(prediction: Prediction) -> Iterator[str]:
+    if prediction.gold_concept_code is not None:
+        yield prediction.gold_concept_code
+    yield from (candidate.concept_code for candidate in prediction.candidates)
+
+
+def _recoded(prediction: Prediction, changed: Mapping[str, str]) -> Prediction:
+    gold = prediction.gold_concept_code
+    candidates = (
+        candidate._replace(concept_code=changed.get(candidate.concept_code, candidate.concept_code))
+        for candidate in prediction.candidates
+    )
+    return replace(
+        prediction,
+        candidates=tuple(candidates),
+        gold_concept_code=None if gold is None else changed.get(gold, gold),
+    )
 
 
 def score_of(value: Any) -> float:

@@ -1,15 +1,23 @@
-"""Reads the prediction tables of the published code: a header, then a line a candidate."""
+"""Reads prediction tables, of the published code and of shared tasks: a header, then a line a
+candidate. A shared task's table has its answers under `code` or `prediction`, and no gold."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from kb_builder.codes import joined_code
+from kb_builder.codes import DamagedCodeError, joined_code, refuse_damaged
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.prediction_file import PredictionFile, duplicate_notes, score_of
+from longbel_cli.corpora.prediction_file import (
+    PredictionFile,
+    damaged,
+    duplicate_notes,
+    predicted_code,
+    score_of,
+)
 from longbel_cli.corpora.stored import Line
 from longbel_cli.types import Candidate, Prediction, Span
 
@@ -19,16 +27,17 @@ COLUMNS = {
     "mention_id": ("mention_id", "ann_id", "mark"),
     "group": ("semantic_group", "label"),
     "gold": ("gold_concept_code", "code"),
-    "predicted": ("pred_concept_code", "Predicted_code", "Predicted_CUI"),
+    "predicted": ("pred_concept_code", "Predicted_code", "Predicted_CUI", "prediction"),
     "name": ("pred_concept_name", "Prediction"),
     "text": ("mention", "span", "text"),
-    "start": ("start_span",),
-    "end": ("end_span",),
+    "start": ("start_span", "off0"),
+    "end": ("end_span", "off1"),
+    "spans": ("spans",),
     "rank": ("rank",),
     "beam_score": ("beam_score", "Prediction_beam_score"),
     "score": ("score", "Prediction_score"),
 }
-REQUIRED = ("predicted", "group")
+_SPAN = re.compile(r"([0-9]{1,12})-([0-9]{1,12})")
 
 
 class _Row(NamedTuple):
@@ -39,7 +48,7 @@ class _Row(NamedTuple):
     predicted: str
     name: str
     text: str
-    span: Span | None
+    spans: tuple[Span, ...]
     rank: int
     score: float
 
@@ -63,13 +72,14 @@ def read_table(path: Path, lines: Sequence[Line]) -> PredictionFile:
         mention: tuple[object, ...]
         if row.mention_id:
             mention = (row.document, row.mention_id)
-        elif row.span is not None:
-            mention = (row.document, row.span, row.group)
+        elif row.spans:
+            mention = (row.document, row.spans, row.group)
         elif row.rank > 1:
             raise LongbelError(
                 f"{path}:{number}: rank {row.rank} of an unknown mention",
                 "A table of several candidates a mention needs mention ids "
-                f"({', '.join(COLUMNS['mention_id'])}) or spans (start_span, end_span).",
+                f"({', '.join(COLUMNS['mention_id'])}) or spans "
+                "(start_span and end_span, or spans).",
             )
         else:
             mention = (row.document, number)
@@ -133,14 +143,22 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
         found = next((name for name in theirs if name in header), None)
         if found is not None:
             columns[ours] = header.index(found)
-    lacking = [name for name in REQUIRED if name not in columns]
-    if lacking:
-        wanted = "; ".join(" or ".join(COLUMNS[name]) for name in lacking)
+    if "predicted" not in columns and "gold" in columns:
+        columns["predicted"] = columns.pop("gold")
+    if "predicted" not in columns:
         raise LongbelError(
-            f"{path}:1: neither JSON lines nor a prediction table: no column {wanted}",
+            f"{path}:1: neither JSON lines nor a prediction table: no column "
+            f"{' or '.join((*COLUMNS['predicted'], 'code'))} among its {len(header)} columns "
+            f"({_shown(header)})",
             "A table starts with a header line and is separated by tabs.",
         )
     return columns
+
+
+def _shown(header: list[str]) -> str:
+    """The column names that a message lists, or that there is no header: a line of text is none."""
+    names = [name for name in header[:20] if re.fullmatch(r"[\w .#-]{1,40}", name)]
+    return ", ".join(names) or "none of them a name"
 
 
 def _row(fields: list[str], columns: dict[str, int], place: str) -> _Row:
@@ -154,17 +172,30 @@ def _row(fields: list[str], columns: dict[str, int], place: str) -> _Row:
             document=field("document"),
             mention_id=field("mention_id"),
             group=field("group"),
-            gold=joined_code(field("gold")),
-            predicted=joined_code(field("predicted")),
+            gold=joined_code(refuse_damaged(field("gold"))),
+            predicted=predicted_code(field("predicted")),
             name=field("name"),
             text=field("text"),
-            span=Span(_integer(start), _integer(end)) if start and end else None,
+            spans=_spans(field("spans"))
+            or ((Span(_integer(start), _integer(end)),) if start and end else ()),
             rank=_rank_of(field("rank")),
             # One beam alone has no beam score: the table then says NaN.
             score=score_of(field("score")) if math.isnan(beam_score) else beam_score,
         )
+    except DamagedCodeError as error:
+        raise damaged(place, error) from error
     except ValueError as error:
         raise LongbelError(f"{place}: rank, score or span is no such number") from error
+
+
+def _spans(text: str) -> tuple[Span, ...]:
+    """`9-14,19-24`, in the order of their offsets."""
+    if not text:
+        return ()
+    found = [_SPAN.fullmatch(part.strip()) for part in text.split(",")]
+    if None in found:
+        raise ValueError(text)
+    return tuple(sorted(Span(int(pair[1]), int(pair[2])) for pair in found if pair is not None))
 
 
 def _rank_of(text: str) -> int:
@@ -189,7 +220,7 @@ def _table_prediction(rows: list[_Row], made_up_id: str, has_documents: bool) ->
         mention_id=mention_id,
         mention=first.text,
         semantic_group=first.group,
-        spans=() if first.span is None else (first.span,),
+        spans=first.spans,
         candidates=tuple(
             Candidate(row.rank, row.predicted, row.name, row.score)
             for row in sorted(rows, key=lambda row: row.rank)

@@ -13,10 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kb_builder.codes import joined_code
+from kb_builder.codes import DamagedCodeError, joined_code, refuse_damaged
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import stored
-from longbel_cli.corpora.prediction_file import PredictionFile, duplicate_notes, score_of
+from longbel_cli.corpora.prediction_file import (
+    PredictionFile,
+    damaged,
+    duplicate_notes,
+    predicted_code,
+    score_of,
+    with_plain_codes,
+)
 from longbel_cli.corpora.prediction_tables import read_table
 from longbel_cli.corpora.records import UnreadableError
 from longbel_cli.corpora.stored import Line
@@ -34,7 +41,7 @@ def read_predictions(path: Path | str) -> PredictionFile:
     if not lines:
         raise LongbelError(f"{path}: holds no predictions", "Was the run stopped at its start?")
     read = _read_jsonl if lines[0].data.lstrip().startswith(b"{") else read_table
-    return replace(read(path, lines), sha256=digest.hexdigest())
+    return replace(with_plain_codes(read(path, lines)), sha256=digest.hexdigest())
 
 
 def unreadable(path: Path, error: UnreadableError) -> LongbelError:
@@ -90,6 +97,8 @@ def prediction_of_line(line: bytes, place: str) -> Prediction:
             f"{place}: key {error.args[0]!r} is missing",
             "A line needs document_id, mention_id, semantic_group and beams.",
         ) from error
+    except DamagedCodeError as error:
+        raise damaged(place, error) from error
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
         message = f"{place}: a value of the wrong type or range ({type(error).__name__})"
         raise LongbelError(message) from error
@@ -126,7 +135,9 @@ def _prediction(record: dict[str, Any]) -> Prediction:
         spans=tuple(Span(int(start), int(end)) for start, end in record.get("spans") or ()),
         candidates=tuple(candidates),
         # Separators alone are no code, as in a table: nothing could ever be right there.
-        gold_concept_code=None if gold is None else joined_code(_text(gold)) or None,
+        gold_concept_code=None
+        if gold is None
+        else joined_code(refuse_damaged(_text(gold))) or None,
         review=record.get("review"),
     )
 
@@ -138,9 +149,13 @@ def _beams(record: dict[str, Any]) -> list[dict[str, Any]]:
     return [record] if _json_code(record["pred_concept_code"]) else []
 
 
+def _gold_code(value: Any) -> str | None:
+    return joined_code(refuse_damaged(_text(value))) or None
+
+
 def _json_code(value: Any) -> str:
     """A concept code; empty where there is none, which is no candidate."""
-    return "" if value is None else joined_code(_text(value))
+    return "" if value is None else predicted_code(_text(value))
 
 
 def _text(value: Any) -> str:

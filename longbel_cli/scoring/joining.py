@@ -176,7 +176,10 @@ def _join_spans(
                 place
                 for place in positions
                 if _agree(prediction.spans, gold[place].spans)
-                and same_group(gold[place].semantic_group, prediction.semantic_group)
+                and (
+                    not prediction.semantic_group  # some tables have no groups
+                    or same_group(gold[place].semantic_group, prediction.semantic_group)
+                )
             ),
             None,
         )
