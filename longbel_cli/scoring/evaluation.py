@@ -33,6 +33,7 @@ from longbel_cli.scoring.joining import join
 from longbel_cli.scoring.metrics import Score, ScoreOptions, intervals_json, score
 from longbel_cli.scoring.partitions import Background
 from longbel_cli.scoring.signature import gold_hash, signature
+from longbel_cli.scoring.spelling import refuse_other_spelling
 from longbel_cli.types import Document
 from longbel_cli.version import package_version
 
@@ -139,6 +140,7 @@ def evaluate_files(request: ScoreRequest) -> Evaluation:
     for file, found in zip(files, joined, strict=True):
         for note in (*file.notes, *found.notes):
             log.warning("%s", note)
+        refuse_other_spelling(file, found.mentions)
     background = _background(request, joined)
     systems = tuple(
         System(name, file, found, score(found, request.options, background), run_facts(file.path))
