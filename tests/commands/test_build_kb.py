@@ -15,6 +15,7 @@ import pytest
 from kb_builder.store.knowledge_base import KnowledgeBase
 from tests.benchmarks.kb_generate import generate
 from tests.benchmarks.kb_tokenizers import save_model_folder, trained
+from tests.support.command_line import Longbel
 from tests.support.kb_cases import conso_row, sty_row, write_release
 from tests.support.paths import ROOT
 
@@ -32,27 +33,13 @@ def release(tmp_path: Path) -> Path:
     return write_release(tmp_path / "release", conso, sty)
 
 
-def longbel(*words: object, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Run the command line in this process; the exit code."""
-    from longbel_cli.app import main
-
-    monkeypatch.setattr(sys, "argv", ["longbel", *map(str, words)])
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        main()
-    except SystemExit as leave:
-        return int(leave.code or 0)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    return 0
-
-
-def test_build_and_summary(release, tmp_path, capsys, monkeypatch) -> None:
+def test_build_and_summary(longbel: Longbel, release: Path, tmp_path: Path) -> None:
     model = save_model_folder(trained(["Cold Asthma"] * 5, 280), tmp_path / "model")
     kb = tmp_path / "kb"
     words = ("build-kb", release, "--out", kb, "--tokenizer", model)
-    assert longbel(*words, monkeypatch=monkeypatch) == 0
-    out = capsys.readouterr().out
+    done = longbel(*words)
+    assert done.code == 0
+    out = done.out
     for told in (
         "Disorders", "ENG", "FRE", "ALL-CAPS names dropped", "without any name: C2", "trie",
         "names longer than 128 tokens", "GB of memory", KnowledgeBase.open(kb).signature,
@@ -61,19 +48,20 @@ def test_build_and_summary(release, tmp_path, capsys, monkeypatch) -> None:
     assert len(list((kb / "tries").glob("*.parquet"))) == 1
 
 
-def test_dry_run_prints_plan_and_counts(release, tmp_path, capsys, monkeypatch) -> None:
+def test_dry_run_prints_plan_and_counts(longbel: Longbel, release: Path, tmp_path: Path) -> None:
     words = ("build-kb", release, "--out", tmp_path / "kb", "--dry-run", "--languages", "ENG,FRE")
-    assert longbel(*words, monkeypatch=monkeypatch) == 0
-    out = capsys.readouterr().out
+    done = longbel(*words)
+    assert done.code == 0
+    out = done.out
     assert "ENG, FRE" in out and "names kept" in out and "nothing was written" in out
     assert not (tmp_path / "kb").exists()
 
 
-def test_quiet_says_nothing(release, tmp_path, capsys, monkeypatch) -> None:
+def test_quiet_says_nothing(longbel: Longbel, release: Path, tmp_path: Path) -> None:
     words = ("build-kb", release, "--out", tmp_path / "kb", "--quiet")
-    assert longbel(*words, monkeypatch=monkeypatch) == 0
-    captured = capsys.readouterr()
-    assert captured.out == captured.err == ""
+    done = longbel(*words)
+    assert done.code == 0
+    assert done.out == done.err == ""
 
 
 @pytest.mark.parametrize(
@@ -88,66 +76,79 @@ def test_quiet_says_nothing(release, tmp_path, capsys, monkeypatch) -> None:
         (["--tokenizer", "nowhere"], 3, "no tokenizer at nowhere"),
     ],
 )
-def test_exit_codes(release, tmp_path, capsys, monkeypatch, options, code, message) -> None:
+def test_exit_codes(
+    longbel: Longbel, release: Path, tmp_path: Path, options: list[str], code: int, message: str
+) -> None:
     words = ("build-kb", release, "--out", tmp_path / "kb", *options)
-    assert longbel(*words, monkeypatch=monkeypatch) == code
-    assert message in capsys.readouterr().err
+    done = longbel(*words)
+    assert done.code == code
+    assert message in done.err
     assert not (tmp_path / "kb").exists()
 
 
-def test_a_source_that_is_not_there(tmp_path, capsys, monkeypatch) -> None:
+def test_a_source_that_is_not_there(longbel: Longbel, tmp_path: Path) -> None:
     words = ("build-kb", tmp_path / "none", "--out", tmp_path / "kb")
-    assert longbel(*words, monkeypatch=monkeypatch) == 3
-    assert "no such file" in capsys.readouterr().err
+    done = longbel(*words)
+    assert done.code == 3
+    assert "no such file" in done.err
 
 
-def test_refused_then_overwritten(release, tmp_path, capsys, monkeypatch) -> None:
+def test_refused_then_overwritten(longbel: Longbel, release: Path, tmp_path: Path) -> None:
     words = ("build-kb", release, "--out", tmp_path / "kb", "--quiet")
-    assert longbel(*words, monkeypatch=monkeypatch) == 0
-    assert longbel(*words, monkeypatch=monkeypatch) == 4
-    assert "--overwrite" in capsys.readouterr().err
-    assert longbel(*words, "--overwrite", monkeypatch=monkeypatch) == 0
+    assert longbel(*words).code == 0
+    done = longbel(*words)
+    assert done.code == 4
+    assert "--overwrite" in done.err
+    assert longbel(*words, "--overwrite").code == 0
 
 
-def test_quarantined_rows_exit_5_and_are_named(release, tmp_path, capsys, monkeypatch) -> None:
+def test_quarantined_rows_exit_5_and_are_named(
+    longbel: Longbel, release: Path, tmp_path: Path
+) -> None:
     with (release / "MRCONSO.RRF").open("a") as file:
         file.write("C1|ENG|too short|\n" + conso_row("C9", "Nowhere secret"))
     words = ("build-kb", release, "--out", tmp_path / "kb")
-    assert longbel(*words, monkeypatch=monkeypatch) == 5
-    err = capsys.readouterr().err
+    done = longbel(*words)
+    assert done.code == 5
+    err = done.err
     assert "MRCONSO.RRF:6: 3 columns instead of 18" in err
     assert "MRCONSO.RRF:7: concept without a semantic type" in err
     assert "secret" not in err
     assert KnowledgeBase.open(tmp_path / "kb").n_names == 3
 
 
-def test_qualify(release, tmp_path, monkeypatch) -> None:
+def test_qualify(longbel: Longbel, release: Path, tmp_path: Path) -> None:
     words = ("build-kb", release, "--out", tmp_path / "kb", "--ambiguous", "qualify", "--quiet")
-    assert longbel(*words, monkeypatch=monkeypatch) == 0
+    assert longbel(*words).code == 0
     base = KnowledgeBase.open(tmp_path / "kb")
     row = base.lookup("Cold (Disease or Syndrome)", "Disorders")
     assert row is not None and base.code(row) == "C2"
 
 
-def test_info_and_search(release, tmp_path, capsys, monkeypatch) -> None:
+def test_info_and_search(longbel: Longbel, release: Path, tmp_path: Path) -> None:
     kb = tmp_path / "kb"
-    longbel("build-kb", release, "--out", kb, "--quiet", monkeypatch=monkeypatch)
-    assert longbel("kb", "info", kb, monkeypatch=monkeypatch) == 0
-    out = capsys.readouterr().out
+    longbel("build-kb", release, "--out", kb, "--quiet")
+    done = longbel("kb", "info", kb)
+    assert done.code == 0
+    out = done.out
     assert KnowledgeBase.open(kb).signature in out and "Licence" in out and "suppressible" in out
-    assert longbel("kb", "info", kb, "--json", monkeypatch=monkeypatch) == 0
-    assert json.loads(capsys.readouterr().out)["counts"]["names"] == 3
-    assert longbel("kb", "search", kb, "asthma", "--group", "DISO", monkeypatch=monkeypatch) == 0
-    out = capsys.readouterr().out
+    done = longbel("kb", "info", kb, "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["counts"]["names"] == 3
+    done = longbel("kb", "search", kb, "asthma", "--group", "DISO")
+    assert done.code == 0
+    out = done.out
     assert "case-folded" in out and "all-caps" in out
-    assert longbel("kb", "search", kb, "C2", "--json", monkeypatch=monkeypatch) == 0
-    found = json.loads(capsys.readouterr().out)
+    done = longbel("kb", "search", kb, "C2", "--json")
+    assert done.code == 0
+    found = json.loads(done.out)
     assert found["names"] == [] and found["concept"]["n_names"] == 0
     assert found["decisions"][0]["given_to"] == "C1"
-    assert longbel("kb", "search", kb, "zzz", monkeypatch=monkeypatch) == 0
-    assert "nothing found" in capsys.readouterr().out
-    assert longbel("kb", "search", kb, "cold", "--group", "X", monkeypatch=monkeypatch) == 2
-    assert longbel("kb", "info", tmp_path, monkeypatch=monkeypatch) == 3
+    done = longbel("kb", "search", kb, "zzz")
+    assert done.code == 0
+    assert "nothing found" in done.out
+    assert longbel("kb", "search", kb, "cold", "--group", "X").code == 2
+    assert longbel("kb", "info", tmp_path).code == 3
 
 
 @pytest.fixture(scope="module")

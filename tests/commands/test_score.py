@@ -9,34 +9,11 @@ import math
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
-from longbel_cli.app import main
+from tests.support.command_line import Longbel
 from tests.support.score_cases import prediction, write_predictions
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def longbel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.delenv("LONGBEL_DEBUG", raising=False)
-
-    def call(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["longbel", *map(str, arguments)])
-        try:
-            main()
-            code: Any = 0
-        except SystemExit as left:
-            code = left.code or 0
-        return Outcome(code, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture
@@ -54,7 +31,7 @@ def preds(tmp_path: Path) -> Path:
     )
 
 
-def test_the_json_object(longbel: Any, preds: Path) -> None:
+def test_the_json_object(longbel: Longbel, preds: Path) -> None:
     outcome = longbel("score", preds, "--json", "--k", "1,2", "--n-boot", "50")
     found = json.loads(outcome.out)
     assert outcome.code == 0
@@ -71,7 +48,7 @@ def test_the_json_object(longbel: Any, preds: Path) -> None:
     assert set(found["calibration"]) == {"ece", "n", "bins"}
 
 
-def test_the_table_ends_with_the_signature(longbel: Any, preds: Path) -> None:
+def test_the_table_ends_with_the_signature(longbel: Longbel, preds: Path) -> None:
     outcome = longbel("score", preds)
     lines = outcome.out.rstrip("\n").split("\n")
     assert outcome.code == 0
@@ -90,13 +67,13 @@ def test_the_table_ends_with_the_signature(longbel: Any, preds: Path) -> None:
         ("csv", "partition,part,n,", "# R@1,5|"),
     ],
 )
-def test_other_tables(longbel: Any, preds: Path, form: str, start: str, signature: str) -> None:
+def test_other_tables(longbel: Longbel, preds: Path, form: str, start: str, signature: str) -> None:
     outcome = longbel("score", preds, "--table", form)
     assert outcome.out.startswith(start)
     assert outcome.out.rstrip("\n").split("\n")[-1].startswith(signature)
 
 
-def test_csv_holds_fractions(longbel: Any, preds: Path) -> None:
+def test_csv_holds_fractions(longbel: Longbel, preds: Path) -> None:
     outcome = longbel("score", preds, "--table", "csv")
     rows = list(csv.DictReader(io.StringIO(outcome.out)))
     first = next(row for row in rows if row["metric"] == "recall@1")
@@ -104,7 +81,7 @@ def test_csv_holds_fractions(longbel: Any, preds: Path) -> None:
     assert float(first["value"]) == 0.5
 
 
-def test_latex_escapes(longbel: Any, tmp_path: Path) -> None:
+def test_latex_escapes(longbel: Longbel, tmp_path: Path) -> None:
     row = prediction("a:0", "X", gold="X").to_json()
     row["semantic_group"] = "Chemicals & Drugs_100%"
     path = tmp_path / "p.jsonl"
@@ -114,14 +91,14 @@ def test_latex_escapes(longbel: Any, tmp_path: Path) -> None:
     assert outcome.err == ""
 
 
-def test_asked_for_partitions_are_shown(longbel: Any, preds: Path) -> None:
+def test_asked_for_partitions_are_shown(longbel: Longbel, preds: Path) -> None:
     outcome = longbel("score", preds, "--by", "recurring", "--by", "occurrence,group")
     for part in ("recurring: single", "occurrence: later", "Disorders"):
         assert part in outcome.out
     assert "recurring:" not in longbel("score", preds).out
 
 
-def test_compared_systems(longbel: Any, preds: Path, tmp_path: Path) -> None:
+def test_compared_systems(longbel: Longbel, preds: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in preds.read_text().splitlines()]
     for row in rows:
         row["beams"] = []
@@ -137,7 +114,7 @@ def test_compared_systems(longbel: Any, preds: Path, tmp_path: Path) -> None:
 
 
 def test_a_compared_file_without_gold_takes_that_of_the_first(
-    longbel: Any, preds: Path, tmp_path: Path
+    longbel: Longbel, preds: Path, tmp_path: Path
 ) -> None:
     rows = [json.loads(line) for line in preds.read_text().splitlines()]
     for row in rows:
@@ -151,7 +128,7 @@ def test_a_compared_file_without_gold_takes_that_of_the_first(
     assert "has no gold; that of" in outcome.err
 
 
-def test_a_threshold_for_review(longbel: Any, preds: Path) -> None:
+def test_a_threshold_for_review(longbel: Longbel, preds: Path) -> None:
     outcome = longbel("score", preds, "--target-precision", "0.6", "--json")
     # All first candidates score 0.9 or are not there: 3 of 5 are right.
     triage = json.loads(outcome.out)["triage"]
@@ -160,13 +137,17 @@ def test_a_threshold_for_review(longbel: Any, preds: Path) -> None:
     assert "--min-score" in longbel("score", preds, "--target-precision", "0.6").out
 
 
-def test_a_report_is_written_beside_the_table(longbel: Any, preds: Path, tmp_path: Path) -> None:
+def test_a_report_is_written_beside_the_table(
+    longbel: Longbel, preds: Path, tmp_path: Path
+) -> None:
     report = tmp_path / "report.html"
     assert longbel("score", preds, "--report", report).code == 0
     assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
-def test_a_report_replaces_nothing_but_a_report(longbel: Any, preds: Path, tmp_path: Path) -> None:
+def test_a_report_replaces_nothing_but_a_report(
+    longbel: Longbel, preds: Path, tmp_path: Path
+) -> None:
     before = preds.read_bytes()
     outcome = longbel("score", preds, "--report", preds)
     assert outcome.code == 4
@@ -180,7 +161,7 @@ def test_a_report_replaces_nothing_but_a_report(longbel: Any, preds: Path, tmp_p
     assert growing.read_text() == "another's"
 
 
-def test_json_has_no_numbers_that_json_lacks(longbel: Any, tmp_path: Path) -> None:
+def test_json_has_no_numbers_that_json_lacks(longbel: Longbel, tmp_path: Path) -> None:
     rows = (prediction("a:0", "X", gold="X", scores=(math.nan,)), prediction("a:1", gold="Y"))
     path = write_predictions(tmp_path / "p.jsonl", *rows)
     outcome = longbel("score", path, "--json", "--target-precision", "0.9")
@@ -212,7 +193,7 @@ def test_json_has_no_numbers_that_json_lacks(longbel: Any, tmp_path: Path) -> No
     ],
 )
 def test_wrong_calls(
-    longbel: Any, preds: Path, arguments: list[str], code: int, message: str
+    longbel: Longbel, preds: Path, arguments: list[str], code: int, message: str
 ) -> None:
     outcome = longbel("score", preds, *arguments)
     assert outcome.code == code
@@ -220,7 +201,7 @@ def test_wrong_calls(
     assert outcome.out == ""
 
 
-def test_predictions_without_gold(longbel: Any, tmp_path: Path) -> None:
+def test_predictions_without_gold(longbel: Longbel, tmp_path: Path) -> None:
     path = write_predictions(tmp_path / "p.jsonl", prediction("a:0", "X"))
     outcome = longbel("score", path)
     assert outcome.code == 3
@@ -229,7 +210,7 @@ def test_predictions_without_gold(longbel: Any, tmp_path: Path) -> None:
     assert outcome.out == ""
 
 
-def test_an_empty_code_counts_as_no_prediction(longbel: Any, tmp_path: Path) -> None:
+def test_an_empty_code_counts_as_no_prediction(longbel: Longbel, tmp_path: Path) -> None:
     path = write_predictions(
         tmp_path / "p.jsonl", prediction("a:0", "", gold="X"), prediction("a:5", "X", gold="X")
     )
@@ -237,7 +218,7 @@ def test_an_empty_code_counts_as_no_prediction(longbel: Any, tmp_path: Path) -> 
     assert (found["n_mentions"], found["n_without_prediction"]) == (2, 1)
 
 
-def test_fuse_then_score(longbel: Any, preds: Path, tmp_path: Path) -> None:
+def test_fuse_then_score(longbel: Longbel, preds: Path, tmp_path: Path) -> None:
     out = tmp_path / "fused.jsonl"
     outcome = longbel("fuse", preds, preds, "--out", out, "--weights", "1,2")
     assert outcome.code == 0
@@ -257,7 +238,7 @@ def test_fuse_then_score(longbel: Any, preds: Path, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_fusions(
-    longbel: Any, preds: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+    longbel: Longbel, preds: Path, tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
     filled = [argument.format(preds=preds) for argument in arguments]
     outcome = longbel("fuse", preds, *filled, "--out", tmp_path / "fused.jsonl")

@@ -21,6 +21,7 @@ from kb_builder.errors import LongbelError
 from longbel_cli.corpora import Corpus, Problem
 from longbel_cli.types import Document
 from tests.corpora.nasty.cases import CASES
+from tests.support.files import stored
 
 EXAMPLES = int(os.environ.get("LONGBEL_MUTATIONS", "40"))
 thorough = settings(
@@ -97,10 +98,7 @@ def mutations_of(files: list[Files]) -> st.SearchStrategy[Files]:
 def read(files: Files) -> tuple[list[Document], list[Problem]]:
     """Read the files from a folder; what all mutated corpora must keep is asserted here."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, data in files.items():
-            path = Path(folder, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+        stored(files, Path(folder))
         documents: list[Document] = []
         problems: list[Problem] = []
         try:

@@ -10,15 +10,7 @@ from kb_builder.errors import LongbelError
 from longbel_cli.corpora import Corpus, Problem
 from longbel_cli.types import Document
 from tests.corpora.nasty.cases import CASES, Case
-
-
-def written(case: Case, folder: Path) -> Path:
-    folder.mkdir()
-    for name, content in case.files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return folder
+from tests.support.files import stored
 
 
 def read_all(folder: Path) -> tuple[list[Document], list[Problem], list[Problem], str | None]:
@@ -40,7 +32,7 @@ def test_the_names_are_all_different() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_nasty(case: Case, tmp_path: Path) -> None:
-    documents, problems, warnings, refused = read_all(written(case, tmp_path / "corpus"))
+    documents, problems, warnings, refused = read_all(stored(case.files, tmp_path / "corpus"))
 
     found = {
         document.id: [

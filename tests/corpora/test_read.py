@@ -22,6 +22,7 @@ from longbel_cli.corpora.bigbio import documents_of
 from longbel_cli.corpora.seen import SeenIds
 from longbel_cli.types import Document
 from tests.corpora.nasty.cases import BIOC_PAGE, FEVER, bioc_document, entity, lines, page, parquet
+from tests.support.files import stored
 from tests.support.paths import SHARED
 
 CORPORA = SHARED / "corpora"
@@ -62,15 +63,6 @@ STORED: dict[str, dict[str, bytes]] = {
         for suffix, content in ((".txt", b"Fever"), (".ann", FEVER.encode()))
     },
 }
-
-
-def stored(files: dict[str, bytes], folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return folder
 
 
 @pytest.mark.parametrize("way", STORED)

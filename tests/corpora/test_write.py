@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +12,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
-from longbel_cli.app import main
 from longbel_cli.corpora import Corpus, Problem, read_corpus
 from longbel_cli.corpora.formats import writers
 from longbel_cli.corpora.writing import Answer, answers_of, safe_path
 from longbel_cli.types import Candidate, Document, Prediction, Span
-from tests.corpora.nasty.cases import BRAT_CASES, CASES, Case, code, entity, lines, page, passage
-
-BRAT_TEXT = "Fever and cough after Zanthoma."
-
-
-def stored(files: Mapping[str, bytes], folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return folder
+from tests.corpora.nasty.cases import (
+    BRAT_CASES,
+    CASES,
+    Case,
+    code,
+    entity,
+    lines,
+    page,
+    passage,
+)
+from tests.support.files import stored
 
 
 def gold_answers(document: Document) -> dict[str, tuple[Answer, ...]]:
@@ -403,107 +398,6 @@ def test_no_answer(candidates: tuple[Candidate, ...]) -> None:
     assert found.to_json()["pred_concept_code"] is None
 
 
-# The command ------------------------------------------------------------------------------------
-
-
-def predicted(document_id: str, mention_id: str, start: int, end: int, answer: str | None) -> str:
-    best = (Candidate(1, answer, f"name of {answer}", 0.5),) if answer else ()
-    prediction = Prediction(document_id, mention_id, "m", "DISO", (Span(start, end),), best)
-    return json.dumps(prediction.to_json()) + "\n"
-
-
-def run(*arguments: object, monkeypatch: pytest.MonkeyPatch) -> int:
-    """The exit code of `longbel ARGUMENTS`."""
-    monkeypatch.setattr("sys.argv", ["longbel", *map(str, arguments)])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    return caught.value.code if isinstance(caught.value.code, int) else 0
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    ann = b"T1\tDISO 0 5\tFever\nT2\tDISO 10 15\tcough\nR1\tX Arg1:T1 Arg2:T2\n"
-    return stored({"a/x.txt": BRAT_TEXT.encode(), "a/x.ann": ann}, tmp_path / "corpus")
-
-
-@pytest.mark.parametrize(
-    ("to", "name", "content_"),
-    [
-        (
-            "brat",
-            "a/x.ann",
-            "T1\tDISO 0 5\tFever\nT2\tDISO 10 15\tcough\nR1\tX Arg1:T1 Arg2:T2\n"
-            "N1\tReference T1 MESH:C1\tname of C1\n",
-        ),
-        (
-            "pubtator",
-            "corpus.pubtator",
-            "a/x|t|Fever and cough after Zanthoma.\na/x|a|\n"
-            "a/x\t0\t5\tFever\tDISO\tC1\na/x\t10\t15\tcough\tDISO\t-1\n\n",
-        ),
-    ],
-)
-def test_convert(
-    to: str,
-    name: str,
-    content_: str,
-    corpus: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    preds = tmp_path / "preds.jsonl"
-    preds.write_text(predicted("a/x", "T2", 10, 15, None) + predicted("a/x", "T1", 0, 5, "C1"))
-    out = tmp_path / "out"
-    code_ = run("convert", preds, corpus, "--to", to, "--out", out, "--database", "MESH",
-                monkeypatch=monkeypatch)  # fmt: skip
-    assert code_ == 0
-    assert (out / name).read_text() == content_
-    assert "1 documents, 1 of 2 mentions with a concept, 0 predictions" in capsys.readouterr().err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "out", "preds.jsonl"]
-
-
-def test_convert_to_bigbio_reads_back_as_gold(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    preds = tmp_path / "preds.jsonl"
-    preds.write_text(predicted("a/x", "T1", 0, 5, "C2+C1"))
-    out = tmp_path / "out"
-    assert run("convert", preds, corpus, "--to", "bigbio", "--out", out,
-               monkeypatch=monkeypatch) == 0  # fmt: skip
-    (document,) = read_corpus([out])
-    assert [mention.gold for mention in document.mentions] == [("C1", "C2"), None]
-
-
-def test_convert_reads_predictions_as_score_does(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    beam = {"rank": 1, "pred_concept_code": 42, "pred_concept_name": None, "beam_score": None}
-    about = {"document_id": "a/x", "semantic_group": "Disorders"}
-    records = [
-        {**about, "mention_id": "T1", "spans": [["0", "5"]], "beams": [beam]},
-        {**about, "mention_id": "T2", "spans": [[10, 15]], "pred_concept_code": None},
-    ]
-    preds = tmp_path / "preds.jsonl"
-    preds.write_text("".join(json.dumps(record) + "\n" for record in records))
-    out = tmp_path / "out"
-    assert run("convert", preds, corpus, "--to", "bigbio", "--out", out,
-               monkeypatch=monkeypatch) == 0  # fmt: skip
-    (document,) = read_corpus([out])
-    assert [mention.gold for mention in document.mentions] == [("42",), None]
-
-
-def test_convert_leaves_the_data_of_an_unfinished_run_alone(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    preds, growing = tmp_path / "preds.jsonl", tmp_path / "out.part"
-    preds.write_text(predicted("a/x", "T1", 0, 5, "C1"))
-    growing.write_text("linked so far")
-    assert run("convert", preds, corpus, "--to", "brat", "--out", tmp_path / "out",
-               monkeypatch=monkeypatch) == 0  # fmt: skip
-    assert growing.read_text() == "linked so far"
-
-
 def test_pubtator_keeps_its_relations(tmp_path: Path) -> None:
     relation, mention = b"7\tCID\tD1\tD2 \xff\r\n", b"7\t0\t5\tFever\tDisease\tD1\n"
     text = b"7|t|Fever\n7|a|a\tb\tc\td\n"
@@ -512,133 +406,3 @@ def test_pubtator_keeps_its_relations(tmp_path: Path) -> None:
     assert written.read_bytes() == (
         b"7|t|Fever\n7|a|a b c d\n" + mention + relation.replace(b"\r", b"") + b"\n"
     )
-
-
-def test_convert_tells_predictions_without_a_place(
-    corpus: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    preds = tmp_path / "preds.jsonl"
-    preds.write_text(
-        predicted("a/x", "T1", 0, 5, "C1")
-        + predicted("b/y", "T1", 0, 5, "C1")
-        + predicted("a/x", "T9", 0, 5, "C1")
-        + predicted("a/x", "T2", 0, 5, "C1")
-        + predicted("a/x", "T1", 0, 5, "C2")
-    )
-    out = tmp_path / "out"
-    assert run("convert", preds, corpus, "--to", "brat", "--out", out,
-               monkeypatch=monkeypatch) == 0  # fmt: skip
-    told = capsys.readouterr().err
-    assert "document b/y: its 1 predictions find no such document" in told
-    assert "its prediction for T9 finds no such mention" in told
-    assert "the prediction for T2 has other offsets" in told
-    assert "a second prediction for T1 is left out" in told
-    assert "4 predictions without a mention" in told
-    assert (out / "a" / "x.ann").read_text().count("Reference") == 1
-
-
-def test_convert_joins_fragments_in_whatever_order_they_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Other tools sort the fragments of a mention that BRAT names backwards."""
-    ann = b"T1\tDISO 10 15;0 5\tcough Fever\n"
-    corpus = stored({"x.txt": BRAT_TEXT.encode(), "x.ann": ann}, tmp_path / "corpus")
-    line = json.loads(predicted("x", "T1", 0, 5, "C1"))
-    line["spans"] = [[0, 5], [10, 15]]
-    preds = tmp_path / "preds.jsonl"
-    preds.write_text(json.dumps(line) + "\n")
-    assert run("convert", preds, corpus, "--to", "brat", "--out", tmp_path / "out",
-               monkeypatch=monkeypatch) == 0  # fmt: skip
-    assert (tmp_path / "out" / "x.ann").read_text().count("Reference T1 ") == 1
-
-
-def test_convert_leaves_with_5_where_the_corpus_is_not_whole(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (corpus / "a" / "y.ann").write_text("T1\tDISO 0 5\tFever\n")
-    preds = tmp_path / "preds.jsonl"
-    preds.write_text(predicted("a/x", "T1", 0, 5, "C1"))
-    assert run("convert", preds, corpus, "--to", "brat", "--out", tmp_path / "out",
-               monkeypatch=monkeypatch) == 5  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("preds", "reason"),
-    [
-        (predicted("z", "T1", 0, 5, "C1"), "none of its 1 predictions belongs"),
-        # Two of one document: each of them counts as lost.
-        (
-            predicted("z", "T1", 0, 5, "C1") + predicted("z", "T2", 0, 5, "C1"),
-            "none of its 2 predictions belongs",
-        ),
-        ('{"document_id": "a/x"}\n', "preds.jsonl:1: key 'pred_concept_code' is missing"),
-        ('{"mention_id": "T1", "beams": []}\n', "preds.jsonl:1: key 'document_id' is missing"),
-        (predicted("a/x", "T1", 0, 5, "\ud800"), "preds.jsonl:1: half of a surrogate pair"),
-        ("[1]\n", "preds.jsonl:1: a prediction must be a JSON object"),
-        ('{"document_id": "a/x", \n', "preds.jsonl:1: not a whole JSON object"),
-        (None, "preds.jsonl: the file cannot be read (No such file or directory)"),
-    ],
-)
-def test_convert_refuses_and_writes_nothing(
-    preds: str | None,
-    reason: str,
-    corpus: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    if preds is not None:
-        (tmp_path / "preds.jsonl").write_text(preds)
-    out = tmp_path / "out"
-    assert run("convert", tmp_path / "preds.jsonl", corpus, "--to", "brat", "--out", out,
-               monkeypatch=monkeypatch) == 3  # fmt: skip
-    assert reason in capsys.readouterr().err
-    assert not [path for path in tmp_path.iterdir() if path.name not in ("corpus", "preds.jsonl")]
-
-
-@pytest.mark.parametrize("stream", ["-", "pipe"])
-def test_convert_refuses_predictions_that_can_be_read_only_once(
-    stream: str,
-    corpus: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """They are read twice: the second time a stream is empty, and every answer was lost."""
-    line = predicted("a/x", "T1", 0, 5, "C1").encode()
-    reading, writing = os.pipe()
-    os.write(writing, line)
-    os.close(writing)
-    preds = "-" if stream == "-" else f"/dev/fd/{reading}"  # as a shell's `<(...)`
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(line)))
-    try:
-        assert run("convert", preds, corpus, "--to", "brat", "--out", tmp_path / "out",
-                   monkeypatch=monkeypatch) == 2  # fmt: skip
-    finally:
-        os.close(reading)
-    told = capsys.readouterr().err
-    assert f"{preds}: predictions are read twice, a stream only once" in told
-    assert "Write them to a file first." in told
-    assert not (tmp_path / "out").exists()
-
-
-def test_convert_takes_the_empty_device_for_no_predictions(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is lost there, so a corpus goes into another format without any answers."""
-    out = tmp_path / "out"
-    assert run("convert", os.devnull, corpus, "--to", "bigbio", "--out", out,
-               monkeypatch=monkeypatch) == 0  # fmt: skip
-    assert [len(document.mentions) for document in read_corpus([out])] == [2]
-
-
-def test_convert_never_writes_over_anything(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "preds.jsonl").write_text(predicted("a/x", "T1", 0, 5, "C1"))
-    assert run("convert", tmp_path / "preds.jsonl", corpus, "--to", "brat", "--out", corpus,
-               monkeypatch=monkeypatch) == 4  # fmt: skip
-    assert sorted(path.name for path in (corpus / "a").iterdir()) == ["x.ann", "x.txt"]

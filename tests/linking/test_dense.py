@@ -13,7 +13,8 @@ from kb_builder.store.knowledge_base import KnowledgeBase
 from longbel_cli.linking.baselines import BaselineOptions, open_baseline
 from longbel_cli.linking.baselines.dense import DenseRanker
 from longbel_cli.linking.baselines.folder import PublishedModel
-from tests.support.baseline_cases import Longbel, document, small_kb, write_corpus
+from tests.support.baseline_cases import document, small_kb
+from tests.support.command_line import Longbel, write_json_lines
 
 MENTIONS = ["cold", "common cold", "a chronic disease of the lungs", "[MASK]", "x"]
 
@@ -165,14 +166,12 @@ def test_an_index_is_of_one_pooling_and_kind_of_device(
 
 
 def test_the_command(
+    longbel: Longbel,
     base: KnowledgeBase,
     encoder_folder: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    longbel = Longbel(monkeypatch, capsys)
-    corpus = write_corpus(
+    corpus = write_json_lines(
         tmp_path / "c.jsonl",
         document("d", "A cold; chronic lungs.", ("cold", "Disorders"), ("lungs", "Anatomy")),
     )

@@ -21,7 +21,8 @@ from longbel_cli.linking.job import JobOptions
 from longbel_cli.linking.reading import CorpusOptions, CorpusReader
 from longbel_cli.linking.statistics import Outcome
 from longbel_cli.runs.signals import Stopped, StopSignals
-from tests.support.baseline_cases import document, read, small_kb, write_corpus
+from tests.support.baseline_cases import document, small_kb
+from tests.support.command_line import json_lines, write_json_lines
 
 FORMATS = ("short", "long")
 
@@ -47,7 +48,7 @@ def corpus(tmp_path: Path) -> Path:
     """Two mentions; of the second document, a third one whose offsets are wrong."""
     misplaced = document("d2", "It is cold.", ("cold", "Physiology"))
     misplaced["entities"].append({**misplaced["entities"][0], "id": "T2", "offsets": [[0, 4]]})
-    return write_corpus(
+    return write_json_lines(
         tmp_path / "c.jsonl", document("d1", "A bad cold.", ("cold", "Disorders")),
         misplaced,
     )  # fmt: skip
@@ -70,10 +71,12 @@ def test_each_format_has_a_run_and_their_answers_are_fused(
     outcome = linked(base, corpus, options)
     assert (outcome.already, outcome.finished, outcome.quarantined) == (False, True, 1)
     runs = [options.out.with_name(f"p.{form}.jsonl") for form in FORMATS]
-    codes = [[line["pred_concept_code"] for line in read(path)] for path in (*runs, options.out)]
+    codes = [
+        [line["pred_concept_code"] for line in json_lines(path)] for path in (*runs, options.out)
+    ]
     assert codes == [["C3", "C4"]] * 3
     # First in both lists: twice 1 / (60 + 1).
-    assert [line["beam_score"] for line in read(options.out)] == [round(2 / 61, 6)] * 2
+    assert [line["beam_score"] for line in json_lines(options.out)] == [round(2 / 61, 6)] * 2
     record = json.loads((options.out.parent / "p.jsonl.fusion.json").read_text())
     assert [system["name"] for system in record["fusion"]["systems"]] == [run.name for run in runs]
 
@@ -84,7 +87,7 @@ def test_one_linker_makes_one_run(base: KnowledgeBase, corpus: Path, options: Jo
         for already in (False, True):
             outcome = link_corpus([ExactRanker(base)], reader, options, stop)
             assert (outcome.already, outcome.quarantined) == (already, 1)
-    assert len(read(options.out)) == 2
+    assert len(json_lines(options.out)) == 2
     assert not list(options.out.parent.glob("p.*.jsonl"))
 
 
@@ -132,7 +135,7 @@ def test_a_strange_file_is_refused_before_anything_is_linked(
     assert at.value.exit_code == 4 and options.out.read_text() == "my notes\n"
     assert not list(options.out.parent.glob("p.*.jsonl"))
     linked(base, corpus, replace(options, overwrite=True))
-    assert len(read(options.out)) == 2
+    assert len(json_lines(options.out)) == 2
 
 
 @pytest.mark.parametrize("how", ["restart", "overwrite"])
@@ -153,7 +156,9 @@ def test_a_run_in_its_place_is_kept_aside(
 def test_a_corpus_without_mentions_is_fused_to_an_empty_file(
     base: KnowledgeBase, options: JobOptions
 ) -> None:
-    corpus = write_corpus(options.out.with_name("c.jsonl"), document("d1", "Nothing is marked."))
+    corpus = write_json_lines(
+        options.out.with_name("c.jsonl"), document("d1", "Nothing is marked.")
+    )
     for already in (False, True):
         assert linked(base, corpus, options).already is already
         assert options.out.read_bytes() == b""

@@ -15,18 +15,14 @@ from kb_builder.store.knowledge_base import KnowledgeBase
 from longbel_cli.linking.baselines import BaselineOptions, open_baseline
 from longbel_cli.linking.baselines.exact import ExactRanker
 from longbel_cli.linking.baselines.ranking import RankingEngine
-from tests.support.baseline_cases import Longbel, document, read, small_kb, write_corpus
+from tests.support.baseline_cases import document, small_kb
+from tests.support.command_line import Longbel, json_lines, write_json_lines
 from tests.support.paths import ROOT, SAMPLE
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> KnowledgeBase:
     return small_kb(tmp_path_factory.mktemp("kb"))
-
-
-@pytest.fixture
-def longbel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Longbel:
-    return Longbel(monkeypatch, capsys)
 
 
 # mention, group, beams, expected (code, name)
@@ -63,7 +59,7 @@ def test_names_that_are_the_mention(
     from longbel_cli.corpora import read_corpus
 
     text = f"See {mention} here."
-    corpus = write_corpus(tmp_path / "c.jsonl", document("d", text, (mention, "any")))
+    corpus = write_json_lines(tmp_path / "c.jsonl", document("d", text, (mention, "any")))
     (one,) = read_corpus([corpus])
     one = replace(one, mentions=tuple(replace(m, semantic_group=group) for m in one.mentions))
     engine = open_baseline("exact", base, BaselineOptions(beams=beams)).engine()
@@ -97,7 +93,7 @@ def test_the_sample_corpus(longbel: Longbel, tmp_path: Path) -> None:
         form = (name["group"], name["name"].casefold())
         codes.setdefault(form, set()).add(name["code"])
         assert name["code"] in concepts
-    lines = read(out)
+    lines = json_lines(out)
     for line in lines:
         form = (line["semantic_group"], line["mention"].replace("\n", " ").casefold())
         found = {beam["pred_concept_code"] for beam in line["beams"]}
@@ -157,7 +153,7 @@ def test_bad_documents_are_left_out_and_dry_runs_write_nothing(
 ) -> None:
     bad = document("bad", "A cold.", ("cold", "Disorders"))
     bad["entities"][0]["offsets"] = [[50, 54]]
-    corpus = write_corpus(
+    corpus = write_json_lines(
         tmp_path / "c.jsonl", document("good", "A cold.", ("cold", "Disorders")), bad
     )
     flags = ("link", corpus, "--kb", base.path, "--linker", "exact", "--out")
@@ -168,7 +164,7 @@ def test_bad_documents_are_left_out_and_dry_runs_write_nothing(
     done = longbel(*flags, "-")
     assert done.code == 5 and [line["document_id"] for line in done.lines] == ["good"]
     assert longbel(*flags, "-", "--limit", 1).code == 0
-    odd = write_corpus(tmp_path / "odd.jsonl", document("odd", "A cold.", ("cold", "Smurf")))
+    odd = write_json_lines(tmp_path / "odd.jsonl", document("odd", "A cold.", ("cold", "Smurf")))
     done = longbel("link", odd, *flags[2:], "-")
     assert done.code == 3 and "Smurf (1)" in done.err
     done = longbel("link", odd, *flags[2:], "-", "--unknown-group", "all")
@@ -205,7 +201,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
 def test_flags_that_mean_nothing_are_refused(
     longbel: Longbel, tmp_path: Path, flags: tuple[str, ...], message: str
 ) -> None:
-    corpus = write_corpus(tmp_path / "c.jsonl", document("d", "A cold.", ("cold", "Disorders")))
+    corpus = write_json_lines(tmp_path / "c.jsonl", document("d", "A cold.", ("cold", "Disorders")))
     done = longbel("link", corpus, "--kb", SAMPLE / "kb", "--out", tmp_path / "p.jsonl", *flags)
     assert done.code == 2 and message in done.err and done.err.count("error:") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["c.jsonl"]
@@ -215,13 +211,13 @@ def test_a_model_in_the_environment_does_not_matter(
     longbel: Longbel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LONGBEL_MODEL", str(tmp_path / "nowhere"))
-    corpus = write_corpus(tmp_path / "c.jsonl", document("d", "A cold.", ("cold", "Disorders")))
+    corpus = write_json_lines(tmp_path / "c.jsonl", document("d", "A cold.", ("cold", "Disorders")))
     done = longbel("link", corpus, "--kb", SAMPLE / "kb", "--out", "-", "--linker", "exact")
     assert done.code == 0 and len(done.lines) == 1
 
 
 def test_exact_and_tfidf_load_no_torch(tmp_path: Path) -> None:
-    corpus = write_corpus(tmp_path / "c.jsonl", document("d", "A cold.", ("cold", "Disorders")))
+    corpus = write_json_lines(tmp_path / "c.jsonl", document("d", "A cold.", ("cold", "Disorders")))
     code = (
         "import sys\n"
         "from longbel_cli.app import main\n"

@@ -17,7 +17,8 @@ from longbel_cli.linking.baselines import BaselineOptions, open_baseline
 from longbel_cli.linking.baselines.folder import PublishedModel
 from longbel_cli.linking.baselines.seq2seq import PromptEncoder, Seq2SeqLinker
 from longbel_cli.prompting.formats import CLOSE, GROUP_CLOSE, GROUP_OPEN, OPEN, Prompt
-from tests.support.baseline_cases import Longbel, document, write_corpus
+from tests.support.baseline_cases import document
+from tests.support.command_line import Longbel, write_json_lines
 from tests.support.tiny import tiny_tokenizer
 
 # kind of model, marks its tokenizer has as tokens, what it is forced to begin with
@@ -65,7 +66,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def linked(folder: Path, kb: Path, tmp_path: Path, beams: int) -> tuple[Seq2SeqLinker, list[Any]]:
     base = KnowledgeBase.open(kb)
     linker = Seq2SeqLinker(PublishedModel.open(folder), base, options(beams))
-    corpus = write_corpus(
+    corpus = write_json_lines(
         tmp_path / "c.jsonl",
         document("d", "It began. She had fever. A kidney was cut.", ("fever", "Disorders"),
                  ("kidney", "Anatomy")),
@@ -202,14 +203,12 @@ def test_text_is_text_and_marks_are_marks() -> None:
 
 
 def test_the_command(
+    longbel: Longbel,
     kb_folder: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    longbel = Longbel(monkeypatch, capsys)
     folder = save_folder(tmp_path / "model", *MODELS["mbart"])
-    corpus = write_corpus(
+    corpus = write_json_lines(
         tmp_path / "c.jsonl", document("d", "Hm. She had fever.", ("fever", "Disorders"))
     )
     flags = ("link", corpus, "--kb", kb_folder, "--linker", "seq2seq", "--model", folder)

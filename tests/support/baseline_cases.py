@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from kb_builder.store.knowledge_base import KnowledgeBase
 
@@ -65,44 +61,3 @@ def document(name: str, text: str, *mentions: tuple[str, str]) -> dict[str, Any]
         "passages": [{"id": "p", "type": "t", "text": [text], "offsets": [[0, len(text)]]}],
         "entities": entities, "events": [], "coreferences": [], "relations": [],
     }  # fmt: skip
-
-
-def write_corpus(path: Path, *documents: dict[str, Any]) -> Path:
-    path.write_text("".join(json.dumps(one) + "\n" for one in documents), encoding="utf-8")
-    return path
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-class Longbel:
-    """Runs the command in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-        for name in ("LONGBEL_MODEL", "LONGBEL_KB", "LONGBEL_DEBUG"):
-            monkeypatch.delenv(name, raising=False)
-
-    def __call__(self, *arguments: str | int | Path) -> Done:
-        from longbel_cli.app import main
-
-        self._monkeypatch.setattr(sys, "argv", ["longbel", *map(str, arguments)])
-        self._capsys.readouterr()
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        return Done(code, *self._capsys.readouterr())
