@@ -70,8 +70,7 @@ def check(
         survey(
             Corpus(corpus, format, found.noted.append),
             found,
-            fail if on_error is OnError.fail else _tell,
-            lambda problem: None,
+            fail if on_error is OnError.fail else _print_problem,
             resolver,
             has_code,
         )
@@ -80,7 +79,7 @@ def check(
             _print_json(found)
         raise
     for problem in found.noted:
-        _tell(problem, "warning")
+        _print_problem(problem, "warning")
     if as_json:
         _print_json(found)
     else:
@@ -92,7 +91,7 @@ def check(
         raise typer.Exit(5)
 
 
-def _tell(problem: Problem, kind: str = "left out") -> None:
+def _print_problem(problem: Problem, kind: str = "left out") -> None:
     print(f"{kind}: {problem.message}", file=sys.stderr)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     from longbel_cli.corpora.records import Problem
+
+log = logging.getLogger(__name__)
 
 
 class Target(StrEnum):
@@ -44,15 +46,13 @@ def convert(
     from longbel_cli.corpora.converting import convert as write_converted
     from longbel_cli.corpora.formats import writers
     from longbel_cli.corpora.prediction_index import PredictionIndex
+    from longbel_cli.corpora.writing import warn
 
     left_out: list[Problem] = []
 
     def leave_out(problem: Problem) -> None:
         left_out.append(problem)
-        print(f"left out: {problem.message}", file=sys.stderr)
-
-    def warn(problem: Problem) -> None:
-        print(f"warning: {problem.message}", file=sys.stderr)
+        log.warning("left out: %s", problem.message)
 
     report = write_converted(
         PredictionIndex(preds),
@@ -60,12 +60,10 @@ def convert(
         writers()[to.value],
         out,
         database,
-        warn,
     )
-    print(
+    log.info(
         f"{out}: {report.documents} documents, {report.answered} of {report.mentions} mentions "
-        f"with a concept, {report.unjoined} predictions without a mention",
-        file=sys.stderr,
+        f"with a concept, {report.unjoined} predictions without a mention"
     )
     if left_out:
         raise typer.Exit(5)

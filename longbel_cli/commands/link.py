@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,6 @@ LINKER_FLAGS = (
     "ensemble",
     "composite", "decoder", "prompts", "saliency", "pooling",
 )  # fmt: skip
-Tell = Callable[[str], None]
 
 
 def link(
@@ -149,7 +148,6 @@ def link(
     from longbel_cli.runs.run import StopSignals, parse_duration, shard_of, spool
 
     set_quiet(quiet)
-    tell = log.info
     _check_choices(on_error, unknown_group, dtype, linker)
     _check_flags(context, linker)
     seconds = None if time_limit is None else parse_duration(time_limit)
@@ -169,7 +167,7 @@ def link(
             baseline_options = BaselineOptions(
                 beams, model, device, pooling, language, max_batch_tokens
             )
-            linkers = [open_baseline(linker, _knowledge_base(kb, tell), baseline_options)]
+            linkers = [open_baseline(linker, _knowledge_base(kb), baseline_options)]
         else:
             options = LinkOptions(
                 beams,
@@ -182,7 +180,7 @@ def link(
                 max_batch_tokens,
                 context_tokens,
             )
-            opened = Linker.open(*_model_and_kb(model, kb, tell), options)
+            opened = Linker.open(*_model_and_kb(model, kb), options)
             linkers = _linkers(opened, ensemble, context_format)
         types = {} if type_map is None else load_type_map(type_map)
         # Standard input is read more than once: kept with the run, or until this ends.
@@ -197,13 +195,12 @@ def link(
         reader = CorpusReader(
             CorpusOptions(paths, format, types, on_error, unknown_group, limit),
             linkers[0].knowledge_base.groups,
-            lambda problem: tell(f"note: {problem.message}"),
         )
         if dry_run:
             _print_plans(linkers, reader, job_options)
             return
         if to_stdout:
-            quarantined = _to_stdout(linkers[0], reader, job_options, tell)
+            quarantined = _to_stdout(linkers[0], reader, job_options)
         else:
             outcome = link_corpus(linkers, reader, job_options, stop, sys.argv[1:], _pages)
             quarantined = 0 if outcome.already else outcome.quarantined
@@ -266,33 +263,33 @@ def _check_flags(context: typer.Context, linker: str) -> None:
             )
 
 
-def _knowledge_base(kb: Path | None, tell: Tell) -> KnowledgeBase:
+def _knowledge_base(kb: Path | None) -> KnowledgeBase:
     """The KB directory, else the bundled sample."""
     from kb_builder.store.knowledge_base import KnowledgeBase
     from longbel_cli.sample_paths import sample
 
     if kb is None:
-        tell("no --kb: using the bundled sample knowledge base")
+        log.info("no --kb: using the bundled sample knowledge base")
     return KnowledgeBase.open(kb or sample("kb"))
 
 
-def _model_and_kb(model: str | None, kb: Path | None, tell: Tell) -> tuple[str, Path | None]:
+def _model_and_kb(model: str | None, kb: Path | None) -> tuple[str, Path | None]:
     """The model and KB to use. What is not given comes from the bundled sample; a checkpoint
     that brings its own names needs no KB."""
     from longbel_cli.sample_paths import sample
 
     if model is None and kb is None:
-        tell("no --model and no --kb: using the bundled sample model and knowledge base")
+        log.info("no --model and no --kb: using the bundled sample model and knowledge base")
         return str(sample("model")), sample("kb")
     if model is None:
-        tell("no --model: using the bundled sample model")
+        log.info("no --model: using the bundled sample model")
         return str(sample("model")), kb
     if kb is None:
         from longbel_cli.model.checkpoint import model_folder
 
         folder = model_folder(model)  # of a hub id: its files say whether they bring names
         if not (folder / "text_to_code.json").exists():
-            tell("no --kb: using the bundled sample knowledge base")
+            log.info("no --kb: using the bundled sample knowledge base")
             return model, sample("kb")
     return model, kb
 
@@ -325,12 +322,12 @@ def _linkers(linker: Linker, ensemble: str | None, context_format: str | None) -
     return linkers
 
 
-def _to_stdout(linker: EntityLinker, reader: CorpusReader, options: JobOptions, tell: Tell) -> int:
+def _to_stdout(linker: EntityLinker, reader: CorpusReader, options: JobOptions) -> int:
     from longbel_cli.linking.job import link_to_stream
 
     folder = options.saliency
     pages = None if folder is None else partial(_pages, linker, folder)
-    outcome = link_to_stream(linker, reader, options, print, lambda p: tell(p.message), pages)
+    outcome = link_to_stream(linker, reader, options, print, pages)
     outcome.log(options.out)
     return outcome.quarantined
 

@@ -1,7 +1,7 @@
 """Corpora: documents with mentions, read from the formats of the field.
 
 `read_corpus(paths)` yields Documents one at a time, in a fixed order, each checked; what is left
-out goes to `on_problem`, what is merely odd to `on_warning`. Nothing is left out silently.
+out goes to `on_problem`, what is merely odd to `on_remark`. Nothing is left out silently.
 
 To resume and to shard, list the files once and read from a place on:
 
@@ -29,6 +29,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
+from kb_builder.progress import ignore
 from longbel_cli.corpora.check import settle
 from longbel_cli.corpora.databases import databases_stay
 from longbel_cli.corpora.formats import CORPUS_FORMATS
@@ -43,7 +44,7 @@ from longbel_cli.corpora.records import (
     Read,
     UnreadableError,
     fail,
-    ignore,
+    log_remark,
 )
 from longbel_cli.corpora.seen import SeenIds
 from longbel_cli.types import Document
@@ -58,6 +59,7 @@ __all__ = [
     "Read",
     "fail",
     "ignore",
+    "log_remark",
     "read_corpus",
 ]
 
@@ -72,14 +74,11 @@ class Corpus:
         self,
         paths: Sequence[Path | str],
         format: str = "auto",
-        on_warning: OnProblem = ignore,
+        on_remark: OnProblem = ignore,
         duplicates: Collection[Position] | None = None,
     ) -> None:
-        def warn(path: str, reason: str) -> None:
-            on_warning(Problem(path, None, None, None, reason, whole_document=False))
-
         self.paths = tuple(str(path) for path in paths)
-        self.files = corpus_files(paths, format, warn)
+        self.files = corpus_files(paths, format, on_remark)
         self.duplicates: set[Position] | None = (
             None if duplicates is None else {Position(*place) for place in duplicates}
         )
@@ -89,13 +88,13 @@ class Corpus:
         on_problem: OnProblem = fail,
         *,
         start: Position | None = None,
-        on_warning: OnProblem = ignore,
+        on_remark: OnProblem = ignore,
     ) -> Iterator[tuple[Position, Document]]:
         """The documents with their positions, from `start` (default: the first) on.
 
         A full read in which no document could be read ends in a LongbelError.
         """
-        for found in self.read_whole(on_problem, start=start, on_warning=on_warning):
+        for found in self.read_whole(on_problem, start=start, on_remark=on_remark):
             yield found.position, found.document
 
     def read_whole(
@@ -103,14 +102,14 @@ class Corpus:
         on_problem: OnProblem = fail,
         *,
         start: Position | None = None,
-        on_warning: OnProblem = ignore,
+        on_remark: OnProblem = ignore,
     ) -> Iterator[Read]:
         """As `read`, with the item and file of each document."""
         seen = None if start is not None and self.duplicates is not None else SeenIds()
         begin = Position(0) if start is None or seen is not None else start
         left_out: set[Position] = set()
         documents = problems = 0
-        for position, file, item in self._items(begin, on_warning):
+        for position, file, item in self._items(begin, on_remark):
             repeated = (
                 seen is not None and item.document_id is not None and not seen.add(item.document_id)
             )
@@ -120,7 +119,7 @@ class Corpus:
                 repeated = position in (self.duplicates or ())
             if repeated:
                 left_out.add(position)
-            document = settle(file, item, repeated, on_problem, on_warning, self.databases_stay)
+            document = settle(file, item, repeated, on_problem, on_remark, self.databases_stay)
             if document is None:
                 problems += 1
                 continue
@@ -137,7 +136,7 @@ class Corpus:
         return databases_stay(self.files, items)
 
     def _items(
-        self, begin: Position, on_warning: OnProblem
+        self, begin: Position, on_remark: OnProblem
     ) -> Iterator[tuple[Position, CorpusFile, Item]]:
         for number in range(begin.file, len(self.files)):
             file = self.files[number]
@@ -155,8 +154,7 @@ class Corpus:
                 yield Position(number, last.offset + (not empty), error.line or 0), file, broken
                 empty = False
             if empty and first.offset == 0:
-                reason = "the file holds no document"
-                on_warning(Problem(file.path, None, None, None, reason, whole_document=False))
+                on_remark(Problem.of_file(file.path, "the file holds no document"))
 
     def _refuse_nothing(self, documents: int, problems: int) -> None:
         if documents:
@@ -183,9 +181,9 @@ def read_corpus(
     on_problem: OnProblem = fail,
     *,
     start: Position | None = None,
-    on_warning: OnProblem = ignore,
+    on_remark: OnProblem = ignore,
 ) -> Iterator[Document]:
     """The documents of a corpus, streaming; see the module's docstring."""
-    corpus = Corpus(paths, format, on_warning)
-    for _, document in corpus.read(on_problem, start=start, on_warning=on_warning):
+    corpus = Corpus(paths, format, on_remark)
+    for _, document in corpus.read(on_problem, start=start, on_remark=on_remark):
         yield document

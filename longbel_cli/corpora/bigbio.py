@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.codes import gold_codes
+from kb_builder.progress import ignore
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.check import settle
 from longbel_cli.corpora.json_items import identifier, json_items
@@ -25,7 +26,6 @@ from longbel_cli.corpora.records import (
     Remark,
     UnreadableError,
     fail,
-    ignore,
     unreadable,
 )
 from longbel_cli.corpora.writing import Answers
@@ -93,7 +93,7 @@ def item(value: Any, offset: int, line: int | None) -> Item:
 
 
 def documents_of(
-    pages: Iterable[dict[str, Any]], on_problem: OnProblem = fail, on_warning: OnProblem = ignore
+    pages: Iterable[dict[str, Any]], on_problem: OnProblem = fail, on_remark: OnProblem = ignore
 ) -> Iterator[Document]:
     """The checked documents of BigBio objects in memory (`page 1`, `page 2`, ... in messages)."""
     seen: set[str] = set()
@@ -101,7 +101,7 @@ def documents_of(
         source = CorpusFile(f"page {number}", "bigbio")
         found = item(page, number, None)
         repeated = found.document_id in seen
-        document = settle(source, found, repeated, on_problem, on_warning)
+        document = settle(source, found, repeated, on_problem, on_remark)
         if found.document_id is not None:
             seen.add(found.document_id)
         if document is not None:
@@ -251,7 +251,7 @@ class Writer:
     which have no answer.
     """
 
-    def __init__(self, folder: Path, database: str, on_warning: OnProblem) -> None:
+    def __init__(self, folder: Path, database: str) -> None:
         self._handle = (folder / "corpus.jsonl").open("x", encoding="utf-8", newline="\n")
         self._database = database
 

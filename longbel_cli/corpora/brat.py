@@ -20,14 +20,13 @@ from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
     Item,
-    OnProblem,
     Position,
     Read,
     Remark,
     UnreadableError,
     unreadable,
 )
-from longbel_cli.corpora.writing import Answers, note, one_line, safe_path, write_new
+from longbel_cli.corpora.writing import Answers, one_line, safe_path, warn_of, write_new
 from longbel_cli.types import Document, Mention, Passage, Span
 
 # A note is a list of codes when every word of it looks like one: letters and four digits or more
@@ -206,10 +205,9 @@ class Writer:
     A document that came from BRAT keeps both files byte for byte; N lines are added at the end.
     """
 
-    def __init__(self, folder: Path, database: str, on_warning: OnProblem) -> None:
+    def __init__(self, folder: Path, database: str) -> None:
         self._folder = folder
         self._database = database
-        self._on_warning = on_warning
 
     def write(self, read: Read, answers: Answers) -> None:
         if isinstance(read.item.raw, Pair):
@@ -218,7 +216,7 @@ class Writer:
             lines = read.item.raw.annotations.read_bytes()
             numbers = {mention.id: mention.id for mention in read.document.mentions}
             if any(mention.gold and mention.id in answers for mention in read.document.mentions):
-                self._on_warning(note(read, None, "its own codes stay beside the added ones"))
+                warn_of(read, None, "its own codes stay beside the added ones")
         else:
             path = safe_path(read.document.id)
             text = read.document.text.encode("utf-8")
@@ -236,7 +234,7 @@ class Writer:
         for mention in read.document.mentions:
             entity_type = re.sub(r"\s", "_", mention.entity_type)
             if entity_type != mention.entity_type:
-                self._on_warning(note(read, mention, "blanks in its type became `_`"))
+                warn_of(read, mention, "blanks in its type became `_`")
             spans = ";".join(f"{start} {end}" for start, end in mention.spans)
             text = one_line(mention.text)
             made.append(f"{numbers[mention.id]}\t{entity_type} {spans}\t{text}\n")

@@ -33,7 +33,7 @@ def settle(
     item: Item,
     repeated: bool,
     on_problem: OnProblem,
-    on_warning: OnProblem,
+    on_remark: OnProblem,
     databases_stay: bool = False,
 ) -> Document | None:
     """The checked document of an item, None where it is left out whole, which is told.
@@ -63,7 +63,7 @@ def settle(
         on_problem(problem(Remark(error.reason, None, error.line), True))
         return None
     for remark in draft.warnings:
-        on_warning(problem(remark))
+        on_remark(problem(remark))
     return document
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora.prediction_index import PredictionIndex
-from longbel_cli.corpora.records import OnProblem, Problem, Read
-from longbel_cli.corpora.writing import Answer, Writer, answers_of, new_folder, note
+from longbel_cli.corpora.records import Problem, Read
+from longbel_cli.corpora.writing import Answer, Writer, answers_of, new_folder, warn, warn_of
 
 
 @dataclass
@@ -25,31 +25,30 @@ class ConvertReport:
 def convert(
     predictions: PredictionIndex,
     corpus: Iterable[Read],
-    make_writer: Callable[[Path, str, OnProblem], Writer],
+    make_writer: Callable[[Path, str], Writer],
     out: Path,
     database: str,
-    on_warning: OnProblem,
 ) -> ConvertReport:
     """Write the corpus with the predictions as its codes into the new folder `out`.
 
     A prediction joins the mention of its document and mention id if the offsets agree; each other
-    one is told to `on_warning`. Raises LongbelError, writing nothing, where none joins.
+    one is logged. Raises LongbelError, writing nothing, where none joins.
     """
     report = ConvertReport()
     waiting = set(predictions.document_ids)
     with new_folder(out) as folder:
-        writer = make_writer(folder, database, on_warning)
+        writer = make_writer(folder, database)
         try:
             for read in corpus:
                 waiting.discard(read.document.id)
-                answers = _joined(predictions, read, report, on_warning)
+                answers = _joined(predictions, read, report)
                 writer.write(read, answers)
                 report.documents += 1
                 report.mentions += len(read.document.mentions)
                 report.answered += len(answers)
         finally:
             writer.close()
-        _tell_lost(predictions, waiting, report, on_warning)
+        _count_lost(predictions, waiting, report)
         if predictions.lines and report.unjoined == predictions.lines:
             raise LongbelError(
                 f"{predictions.path}: none of its {predictions.lines} predictions belongs to a "
@@ -61,7 +60,7 @@ def convert(
 
 
 def _joined(
-    predictions: PredictionIndex, read: Read, report: ConvertReport, on_warning: OnProblem
+    predictions: PredictionIndex, read: Read, report: ConvertReport
 ) -> dict[str, tuple[Answer, ...]]:
     mentions = {mention.id: mention for mention in read.document.mentions}
     answers: dict[str, tuple[Answer, ...]] = {}
@@ -77,15 +76,13 @@ def _joined(
             answers[mention.id] = answers_of(prediction)
             continue
         report.unjoined += 1
-        on_warning(note(read, None, reason))
+        warn_of(read, None, reason)
     return {mention_id: found for mention_id, found in answers.items() if found}
 
 
-def _tell_lost(
-    predictions: PredictionIndex, waiting: set[str], report: ConvertReport, on_warning: OnProblem
-) -> None:
+def _count_lost(predictions: PredictionIndex, waiting: set[str], report: ConvertReport) -> None:
     for document_id in sorted(waiting):
         count = sum(1 for _ in predictions.of(document_id))
         report.unjoined += count
         reason = f"its {count} predictions find no such document in the corpus"
-        on_warning(Problem(str(predictions.path), None, document_id, None, reason, False))
+        warn(Problem(str(predictions.path), None, document_id, None, reason, False))

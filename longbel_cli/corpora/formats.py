@@ -12,15 +12,15 @@ from pathlib import Path
 
 from kb_builder.errors import check_choice
 from longbel_cli.corpora import bigbio, bioc, brat, pubtator, stored
-from longbel_cli.corpora.records import CorpusFile, Item, OnProblem, Position
+from longbel_cli.corpora.records import CorpusFile, Item, Position
 from longbel_cli.corpora.writing import Writer
 
 AUTO = "auto"
 
 Reader = Callable[[CorpusFile, Position], Iterator[Item]]
 """Takes a file and where to start, and yields its documents in order."""
-MakeWriter = Callable[[Path, str, OnProblem], Writer]
-"""Takes a folder, a database name and where warnings go."""
+MakeWriter = Callable[[Path, str], Writer]
+"""Takes a folder and a database name."""
 
 
 def _never(head: bytes) -> bool:

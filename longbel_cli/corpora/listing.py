@@ -6,7 +6,7 @@ Goes by file names; looks into a file only where its name leaves the format open
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kb_builder.errors import LongbelError, listed
@@ -18,18 +18,15 @@ from longbel_cli.corpora.formats import (
     format_by_content,
     format_by_name,
 )
-from longbel_cli.corpora.records import STDIN, CorpusFile
+from longbel_cli.corpora.records import STDIN, CorpusFile, OnProblem, Problem
 
-# What is told about a file or folder that is no part of the corpus: path, reason.
-Warn = Callable[[str, str], None]
-
-# Configuration of BRAT and of a terminal's file manager: no documents, nothing to tell.
+# Configuration of BRAT and of a terminal's file manager: no documents, and nothing odd.
 _BRAT_EXTRAS = (".conf", ".config")
 # A text of such a name is no document that lost its annotations.
 _ABOUT = re.compile(r"read.?me|licen[cs]e|copying|notice|change.?log|authors", re.IGNORECASE)
 
 
-def corpus_files(paths: Sequence[Path | str], form: str, warn: Warn) -> list[CorpusFile]:
+def corpus_files(paths: Sequence[Path | str], form: str, on_remark: OnProblem) -> list[CorpusFile]:
     """Every file of the corpus, in the order it is read.
 
     Paths in the order given; below a folder by name, folders among files. Hidden files are left
@@ -41,7 +38,7 @@ def corpus_files(paths: Sequence[Path | str], form: str, warn: Warn) -> list[Cor
     files: dict[CorpusFile, None] = {}
     kept: list[CorpusFile] = []
     for path in paths:
-        for file in _files_of(str(path), form, warn):
+        for file in _files_of(str(path), form, on_remark):
             # `folder/*` names both files of a BRAT pair: that is one document, given once.
             if file.format == "brat" and file in files:
                 continue
@@ -57,7 +54,7 @@ def corpus_files(paths: Sequence[Path | str], form: str, warn: Warn) -> list[Cor
     return kept
 
 
-def _files_of(path: str, form: str, warn: Warn) -> Iterator[CorpusFile]:
+def _files_of(path: str, form: str, on_remark: OnProblem) -> Iterator[CorpusFile]:
     if path == STDIN:
         if form != AUTO and CORPUS_FORMATS[form].pairs:
             raise LongbelError(f"{form} cannot be read from standard input", exit_code=2)
@@ -65,7 +62,7 @@ def _files_of(path: str, form: str, warn: Warn) -> Iterator[CorpusFile]:
         return
     place = Path(path)
     if place.is_dir():
-        yield from _walk(place, place, form, warn, ())
+        yield from _walk(place, place, form, on_remark, ())
         return
     if not place.exists():
         raise LongbelError(f"{path}: no such file or folder", "Check the corpus path.")
@@ -84,7 +81,7 @@ def _files_of(path: str, form: str, warn: Warn) -> Iterator[CorpusFile]:
 
 
 def _walk(
-    folder: Path, root: Path, form: str, warn: Warn, above: tuple[tuple[int, int], ...]
+    folder: Path, root: Path, form: str, on_remark: OnProblem, above: tuple[tuple[int, int], ...]
 ) -> Iterator[CorpusFile]:
     """The files below a folder by name. Links to folders are followed, loops are not."""
     try:
@@ -100,10 +97,10 @@ def _walk(
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from _walk(entry, root, form, warn, (*above, here))
+            yield from _walk(entry, root, form, on_remark, (*above, here))
             continue
         if entry.exists() and not entry.is_file():
-            warn(str(entry), "it is no regular file; it is left out")
+            on_remark(Problem.of_file(str(entry), "it is no regular file; it is left out"))
             continue
         found = _format_in_folder(entry, form, annotated)
         if found == "brat":
@@ -114,7 +111,8 @@ def _walk(
         elif found is not None:
             yield CorpusFile(str(entry), found)
         elif entry.suffix not in _BRAT_EXTRAS and form == AUTO:
-            warn(str(entry), "it is no corpus file by its name; it is left out")
+            reason = "it is no corpus file by its name; it is left out"
+            on_remark(Problem.of_file(str(entry), reason))
 
 
 def _format_in_folder(path: Path, form: str, annotated: set[str]) -> str | None:

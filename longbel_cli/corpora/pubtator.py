@@ -18,7 +18,6 @@ from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
     Item,
-    OnProblem,
     Position,
     Read,
     Remark,
@@ -26,7 +25,7 @@ from longbel_cli.corpora.records import (
     unreadable,
 )
 from longbel_cli.corpora.stored import Line
-from longbel_cli.corpora.writing import Answers, note, one_line
+from longbel_cli.corpora.writing import Answers, one_line, warn_of
 from longbel_cli.types import Document, Mention, Passage, Span
 
 _TEXT = re.compile(rb"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
@@ -184,22 +183,21 @@ class Writer:
     keeps its relation lines.
     """
 
-    def __init__(self, folder: Path, database: str, on_warning: OnProblem) -> None:
+    def __init__(self, folder: Path, database: str) -> None:
         self._handle = (folder / "corpus.pubtator").open("xb")
-        self._on_warning = on_warning
 
     def write(self, read: Read, answers: Answers) -> None:
         document = read.document
         document_id = re.sub(r"[|\t\r\n]", "_", document.id)
         if document_id != document.id:
-            self._on_warning(note(read, None, "bars, tabs or line ends in its id became `_`"))
+            warn_of(read, None, "bars, tabs or line ends in its id became `_`")
         title, abstract = _title_and_abstract(document)
         text = one_line(document.text)
         self._write(f"{document_id}|t|{one_line(title)}")
         self._write(f"{document_id}|a|{one_line(abstract)}")
         for mention in document.mentions:
             if len(mention.spans) > 1:
-                self._on_warning(note(read, mention, "its fragments became one stretch"))
+                warn_of(read, mention, "its fragments became one stretch")
             codes = "|".join(code for code, _ in answers.get(mention.id, ())) or "-1"
             fields = (
                 document_id,

@@ -5,12 +5,15 @@ Nothing here knows a format.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from kb_builder.errors import LongbelError
 from longbel_cli.types import Document, Mention, Passage
+
+log = logging.getLogger(__name__)
 
 STDIN = "-"
 
@@ -31,7 +34,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that was left out (or, handed to `on_warning`, noted), and where.
+    """Something that was left out (or, given to `on_remark`, is merely odd), and where.
 
     `whole_document`: the document is left out; otherwise one of its mentions. `reason` names
     offsets and numbers, never text of the document.
@@ -43,6 +46,11 @@ class Problem:
     mention_id: str | None
     reason: str
     whole_document: bool
+
+    @classmethod
+    def of_file(cls, path: str, reason: str) -> Problem:
+        """What there is to say of a whole file."""
+        return cls(path, None, None, None, reason, whole_document=False)
 
     @property
     def message(self) -> str:
@@ -90,8 +98,9 @@ def fail(problem: Problem) -> None:
     )
 
 
-def ignore(problem: Problem) -> None:
-    """An `on_problem` for a second read, whose problems the first one has told."""
+def log_remark(problem: Problem) -> None:
+    """An `on_remark` that logs what is odd as a note."""
+    log.info("note: %s", problem.message)
 
 
 class UnreadableError(Exception):

@@ -107,14 +107,13 @@ def survey(
     corpus: Corpus,
     found: Survey,
     on_problem: OnProblem,
-    on_warning: OnProblem,
     resolver: TypeResolver | None = None,
     has_code: HasCode | None = None,
 ) -> None:
     """Read the whole corpus into `found`, which holds what was seen even if this raises.
 
-    `on_problem` and `on_warning` hear each finding as it comes. `has_code` tells whether the
-    knowledge base has a concept.
+    `on_problem` is called with what is left out as it comes. `has_code` says whether the knowledge
+    base has a concept.
     """
     if has_code is not None:
         found.gold_in_kb = 0
@@ -123,11 +122,7 @@ def survey(
         found.left_out.append(problem)
         on_problem(problem)
 
-    def remark(problem: Problem) -> None:
-        found.noted.append(problem)
-        on_warning(problem)
-
-    for read in corpus.read_whole(leave_out, on_warning=remark):
+    for read in corpus.read_whole(leave_out, on_remark=found.noted.append):
         found.add(read.document, read.file.format, has_code)
     if resolver is None:
         return

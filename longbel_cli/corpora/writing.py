@@ -5,6 +5,7 @@ Document ids come from the corpus and are not trusted: no id can name a file out
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora.records import OnProblem, Problem, Read
+from longbel_cli.corpora.records import Problem, Read
 from longbel_cli.runs.drafts import draft_name
 from longbel_cli.types import Mention, Prediction
+
+log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
@@ -31,9 +34,9 @@ Answers = Mapping[str, tuple[Answer, ...]]
 
 class Writer(Protocol):
     """Writes documents with answers by mention id; made with a folder, a database name (the
-    prefix of the codes) and where to tell what the format cannot hold."""
+    prefix of the codes). What the format cannot hold is logged."""
 
-    def __init__(self, folder: Path, database: str, on_warning: OnProblem) -> None: ...
+    def __init__(self, folder: Path, database: str) -> None: ...
 
     def write(self, read: Read, answers: Answers) -> None: ...
 
@@ -113,13 +116,12 @@ def new_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def note(read: Read, mention: Mention | None, reason: str) -> Problem:
-    """A warning of a writer about a document or one of its mentions."""
-    return Problem(
-        read.document.source,
-        None,
-        read.document.id,
-        None if mention is None else mention.id,
-        reason,
-        whole_document=False,
-    )
+def warn(problem: Problem) -> None:
+    """Log what a person should know of what is converted."""
+    log.warning("warning: %s", problem.message)
+
+
+def warn_of(read: Read, mention: Mention | None, reason: str) -> None:
+    """Log a warning about a document or one of its mentions."""
+    mention_id = None if mention is None else mention.id
+    warn(Problem(read.document.source, None, read.document.id, mention_id, reason, False))

@@ -54,7 +54,7 @@ def link_corpus(
     if len(linkers) > 1:
         return _Ensemble(linkers, reader, options).run(stop, command, pages)
     stop.check()
-    survey_if_new(reader, [options.out], options, log.info, stop.check)
+    survey_if_new(reader, [options.out], options, stop.check)
     return _link(linkers[0], reader, options, stop, command, pages)
 
 
@@ -86,7 +86,7 @@ class _Ensemble:
 
     def run(self, stop: StopSignals, command: Sequence[str], pages: PagesOf | None) -> Outcome:
         stop.check()
-        survey_if_new(self._reader, self._fusion.runs, self._options, log.info, stop.check)
+        survey_if_new(self._reader, self._fusion.runs, self._options, stop.check)
         self._make_way()
         outcomes = [
             _link(linker, self._reader, own, stop, command, pages)

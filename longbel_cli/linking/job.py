@@ -7,6 +7,7 @@ others. Loads no model before the first window is linked.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kb_builder.progress import ignore
 from longbel_cli.corpora import Problem
 from longbel_cli.linking.checks import at_least_one, can_be_made, finite
 from longbel_cli.linking.prompt_file import PromptFile
@@ -32,6 +34,8 @@ from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.run import Auto, Bounds, Run, RunConfiguration, Shard, StopSignals, open_run
 from longbel_cli.runs.windows import Start, Window, windows
 from longbel_cli.types import Prediction, mark_review
+
+log = logging.getLogger(__name__)
 
 Commit = Callable[[Window, list[str], dict[str, Any]], None]
 """Takes a window, its lines, and a note of how it was linked."""
@@ -191,7 +195,7 @@ def link_windows(
     pages: PageWriter | None,
     go_on: bool = False,
     mentions: int | None = None,
-    check: Callable[[], None] = lambda: None,
+    check: Callable[[], None] = ignore,
 ) -> Outcome:
     """Link and commit window by window; the engine is made once there is one.
 
@@ -246,14 +250,13 @@ def survey_if_new(
     reader: CorpusReader,
     outs: Sequence[Path],
     options: JobOptions,
-    tell: Callable[[str], None],
     check: Callable[[], None],
 ) -> None:
     """Survey the corpus before a run begins; a run that goes on was surveyed then."""
     begun = all(Layout(out).configuration.exists() for out in outs)
     if options.restart or options.overwrite or not begun:
         survey = reader.survey(check)
-        tell(f"{survey.documents} documents, {survey.mentions} mentions")
+        log.info("%d documents, %d mentions", survey.documents, survey.mentions)
 
 
 def prediction_line(prediction: Prediction, min_score: float | None) -> str:
@@ -278,7 +281,6 @@ def link_to_stream(
     reader: CorpusReader,
     options: JobOptions,
     write: Callable[[str], None],
-    on_problem: Callable[[Problem], None],
     make_page_writer: MakePageWriter | None = None,
 ) -> Outcome:
     """Link without a run: lines go to `write` window by window and cannot be resumed.
@@ -292,7 +294,7 @@ def link_to_stream(
         for line in lines:
             write(line)
         for problem in window.problems:
-            on_problem(Problem(**problem))
+            log.warning("%s", Problem(**problem).message)
         quarantined += len(window.problems)
 
     survey = reader.survey()

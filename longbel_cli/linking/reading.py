@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from longbel_cli.corpora import Corpus, Problem, fail, ignore
+from longbel_cli.corpora import Corpus, OnProblem, Problem, fail, ignore, log_remark
 from longbel_cli.corpora.resolve import TypeResolver, resolve_types
 from longbel_cli.linking.checks import at_least_one
 from longbel_cli.runs.corpus_source import corpus_source, input_files
@@ -49,21 +49,21 @@ class CorpusReader:
         self,
         options: CorpusOptions,
         groups: Sequence[str],
-        on_warning: Callable[[Problem], None] = ignore,
+        on_remark: OnProblem = log_remark,
     ) -> None:
         self.options = options
         self.surveyed: Survey | None = None
-        self._on_warning = on_warning
+        self._on_remark = on_remark
         self._resolver = TypeResolver(groups, options.type_map)
-        self._corpus = Corpus(options.paths, options.format, on_warning)
+        self._corpus = Corpus(options.paths, options.format, on_remark)
 
-    def survey(self, check: Callable[[], None] = lambda: None) -> Survey:
+    def survey(self, check: Callable[[], None] = ignore) -> Survey:
         """Read everything once; LongbelError lists every type without a group, with its count.
         `check` is called at each document and may raise."""
         survey = Survey()
         types: dict[str, int] = {}
         on_problem = fail if self.options.on_error == "fail" else survey.problems.append
-        for _, document in self._corpus.read(on_problem, on_warning=self._on_warning):
+        for _, document in self._corpus.read(on_problem, on_remark=self._on_remark):
             check()
             survey.documents += 1
             survey.mentions += len(document.mentions)
@@ -80,7 +80,7 @@ class CorpusReader:
         return survey
 
     def documents(self) -> Iterator[Document]:
-        """All documents that can be read, mentions resolved; what is left out is not told."""
+        """All documents that can be read, mentions resolved; what is left out is not reported."""
         for _, document in islice(self._corpus.read(ignore), self.options.limit):
             yield self._resolved(document, ignore)
 
@@ -94,5 +94,7 @@ class CorpusReader:
         also = fail if self.options.on_error == "fail" else ignore
         return corpus_source(self._corpus, self._resolved, also)
 
-    def _resolved(self, document: Document, tell: Callable[[Problem], None]) -> Document:
-        return next(resolve_types([document], self._resolver, self.options.unknown_group, tell))
+    def _resolved(self, document: Document, on_problem: OnProblem) -> Document:
+        return next(
+            resolve_types([document], self._resolver, self.options.unknown_group, on_problem)
+        )

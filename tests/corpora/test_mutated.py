@@ -102,7 +102,7 @@ def read(files: Files) -> tuple[list[Document], list[Problem]]:
         documents: list[Document] = []
         problems: list[Problem] = []
         try:
-            for _, document in Corpus([folder]).read(problems.append, on_warning=with_place):
+            for _, document in Corpus([folder]).read(problems.append, on_remark=with_place):
                 documents.append(document)
         except LongbelError as error:
             assert folder in error.message

@@ -19,7 +19,7 @@ def read_all(folder: Path) -> tuple[list[Document], list[Problem], list[Problem]
     warnings: list[Problem] = []
     try:
         corpus = Corpus([folder], "auto", warnings.append)
-        for _, document in corpus.read(problems.append, on_warning=warnings.append):
+        for _, document in corpus.read(problems.append, on_remark=warnings.append):
             documents.append(document)
     except LongbelError as error:
         return documents, problems, warnings, str(error)

@@ -361,7 +361,7 @@ def offsets(documents: Sequence[Document]) -> dict[str, list[tuple[object, ...]]
     ],
 )
 def test_real_corpora_have_no_offset_violation(path: str, documents: int, mentions: int) -> None:
-    found = list(read_corpus([CORPORA / path], on_problem=fail, on_warning=fail))
+    found = list(read_corpus([CORPORA / path], on_problem=fail, on_remark=fail))
     assert len(found) == documents
     assert sum(len(document.mentions) for document in found) == mentions
 
@@ -404,7 +404,7 @@ def test_brat_says_what_bigbio_says(
         folder = tmp_path / "MEDLINE" / split
     else:
         folder = CORPORA / corpus / "brat" / split
-    brat = offsets(list(read_corpus([folder], on_warning=fail)))
+    brat = offsets(list(read_corpus([folder], on_remark=fail)))
     bigbio = offsets(list(read_corpus([CORPORA / corpus / f"{split}.jsonl.gz"])))
     assert brat.keys() == bigbio.keys()
     odd = [

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
-from longbel_cli.corpora import Corpus, Problem, read_corpus
+from longbel_cli.corpora import Corpus, Problem, ignore, read_corpus
 from longbel_cli.corpora.formats import writers
 from longbel_cli.corpora.writing import Answer, answers_of, safe_path
 from longbel_cli.types import Candidate, Document, Prediction, Span
@@ -38,14 +38,11 @@ def gold_answers(document: Document) -> dict[str, tuple[Answer, ...]]:
     }
 
 
-def rewritten(
-    source: Path, form: str, out: Path, with_gold: bool = True, told: list[Problem] | None = None
-) -> Path:
+def rewritten(source: Path, form: str, out: Path, with_gold: bool = True) -> Path:
     """The corpus written in a format, with its own codes as answers or with none."""
     out.mkdir()
-    notes: list[Problem] = []
-    writer = writers()[form](out, "UMLS", (notes if told is None else told).append)
-    for read in Corpus([source]).read_whole(notes.append):
+    writer = writers()[form](out, "UMLS")
+    for read in Corpus([source]).read_whole(ignore):
         writer.write(read, gold_answers(read.document) if with_gold else {})
     writer.close()
     return out
@@ -103,14 +100,14 @@ def test_brat_keeps_every_line_and_adds_one_for_each_code(
     source = stored({"x.txt": b"Fever", "x.ann": ann}, tmp_path / "corpus")
     out = tmp_path / "out"
     out.mkdir()
-    writer = writers()["brat"](out, "UMLS", lambda problem: None)
+    writer = writers()["brat"](out, "UMLS")
     for read in Corpus([source]).read_whole():
         writer.write(read, {"T1": (Answer("C9", "a\tname"),)})
     assert (out / "x.ann").read_bytes() == ann + added
     assert (out / "x.txt").read_bytes() == b"Fever"
 
 
-def test_bigbio_to_brat_by_hand(tmp_path: Path) -> None:
+def test_bigbio_to_brat_by_hand(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fragments = {
         **entity("7_T2", kind="Sign or Symptom", normalized=code("C2", "C1")),
         "text": ["Fe", "cough"],
@@ -118,8 +115,7 @@ def test_bigbio_to_brat_by_hand(tmp_path: Path) -> None:
     }
     pages = page(fragments, entity("7_T1", 0, 5), passages=[passage("Fever"), passage("cough", 6)])
     source = stored({"c.jsonl": lines(pages)}, tmp_path / "corpus")
-    told: list[Problem] = []
-    out = rewritten(source, "brat", tmp_path / "out", told=told)
+    out = rewritten(source, "brat", tmp_path / "out")
     assert (out / "d.txt").read_bytes() == b"Fever cough"
     assert (out / "d.ann").read_text() == (
         "T1\tDISO 0 5\tFever\n"
@@ -127,7 +123,8 @@ def test_bigbio_to_brat_by_hand(tmp_path: Path) -> None:
         "N1\tReference T2 UMLS:C1\tFe cough\n"
         "N2\tReference T2 UMLS:C2\tFe cough\n"
     )
-    assert [problem.mention_id for problem in told] == ["7_T2"]
+    (warning,) = caplog.messages
+    assert "mention 7_T2: blanks in its type" in warning
 
 
 def test_bigbio_keeps_its_other_keys_and_replaces_its_codes(tmp_path: Path) -> None:
@@ -141,8 +138,8 @@ def test_bigbio_keeps_its_other_keys_and_replaces_its_codes(tmp_path: Path) -> N
     source = stored({"c.jsonl": lines(value)}, tmp_path / "corpus")
     out = tmp_path / "out"
     out.mkdir()
-    writer = writers()["bigbio"](out, "OPENKB", lambda problem: None)
-    for read in Corpus([source]).read_whole(lambda problem: None):
+    writer = writers()["bigbio"](out, "OPENKB")
+    for read in Corpus([source]).read_whole(ignore):
         writer.write(read, {"T1": (Answer("C1", "a"), Answer("C2", "b"))})
     writer.close()
     expected = json.loads(json.dumps(value))
@@ -180,8 +177,8 @@ def test_of_bigbio_entities_with_one_id_only_the_kept_one_is_answered(
     source = stored({"c.jsonl": lines(page(*entities))}, tmp_path / "corpus")
     out = tmp_path / "out"
     out.mkdir()
-    writer = writers()["bigbio"](out, "UMLS", lambda problem: None)
-    for read in Corpus([source]).read_whole(lambda problem: None):
+    writer = writers()["bigbio"](out, "UMLS")
+    for read in Corpus([source]).read_whole(ignore):
         (mention,) = read.document.mentions
         writer.write(read, {mention.id: (Answer("C1", "a"),)})
     writer.close()
@@ -193,7 +190,7 @@ def test_of_bigbio_entities_with_one_id_only_the_kept_one_is_answered(
             assert found["normalized"] == expected
 
 
-def test_pubtator_by_hand(tmp_path: Path) -> None:
+def test_pubtator_by_hand(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fragments = {**entity("T2"), "text": ["Fever", "cough"], "offsets": [[0, 5], [10, 15]]}
     value = page(
         entity(normalized=code("C2", "C1")),
@@ -202,8 +199,7 @@ def test_pubtator_by_hand(tmp_path: Path) -> None:
         passages=[passage("Fever\nand cough"), passage("after\tthat.", 16)],
     )
     source = stored({"c.jsonl": lines(value)}, tmp_path / "corpus")
-    told: list[Problem] = []
-    out = rewritten(source, "pubtator", tmp_path / "out", told=told)
+    out = rewritten(source, "pubtator", tmp_path / "out")
     assert (out / "corpus.pubtator").read_text() == (
         "a_b|t|Fever and cough\n"
         "a_b|a|after that.\n"
@@ -211,7 +207,7 @@ def test_pubtator_by_hand(tmp_path: Path) -> None:
         "a_b\t0\t15\tFever and cough\tDISO\t-1\n"
         "\n"
     )
-    assert len(told) == 2
+    assert len(caplog.messages) == 2
 
 
 @pytest.mark.parametrize(
@@ -363,7 +359,7 @@ def test_a_link_in_the_folder_leads_nowhere(tmp_path: Path) -> None:
     out.mkdir()
     elsewhere.mkdir()
     (out / "a").symlink_to(elsewhere)
-    writer = writers()["brat"](out, "UMLS", lambda problem: None)
+    writer = writers()["brat"](out, "UMLS")
     (read,) = Corpus([source]).read_whole()
     with pytest.raises(LongbelError, match="would lie outside"):
         writer.write(read, {})

@@ -142,7 +142,7 @@ def test_a_lowered_budget_stays_low_without_a_run(
     linker = Linker.open(*folders, LINK)
     reader = CorpusReader(CorpusOptions((corpus,)), linker.knowledge_base.groups)
     job = replace(JOB, window_documents=2)
-    link_to_stream(linker, reader, job, lambda line: None, lambda problem: None)
+    link_to_stream(linker, reader, job, lambda line: None)
     assert made == [256] * 5
     made.clear()
     runs_out = iter([True])

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from kb_builder.errors import LongbelError
+from kb_builder.progress import ignore
 from longbel_cli.corpora.prediction_index import PredictionIndex
 from longbel_cli.linking.job import JobOptions, LinkJob
 from longbel_cli.linking.linker import Linker, LinkOptions
@@ -152,6 +153,7 @@ class FoldReader(CorpusReader):
         super().__init__(
             CorpusOptions(paths, options.corpus_format, unknown_group=options.unknown_group),
             setting.knowledge_base.groups,
+            ignore,  # the training has read the corpus, and said what is odd
         )
         self._held_out = documents
 
