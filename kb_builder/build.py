@@ -11,9 +11,9 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,8 @@ from kb_builder.rules.columns import distinct, pairs, used
 from kb_builder.rules.disambiguate import disambiguate
 from kb_builder.rules.pairs import Names
 from kb_builder.sources import read_terms
-from kb_builder.sources.selection import BadRows, Quarantined, selection_of
+from kb_builder.sources.reading import Reading
+from kb_builder.sources.selection import CODES, GROUPINGS, BadRows, Quarantined, selection_of
 from kb_builder.store.beside import count_beside
 from kb_builder.store.knowledge_base import FORMAT_VERSION, KnowledgeBase
 from kb_builder.store.writing import write
@@ -43,11 +44,27 @@ LICENCE = (
 )
 
 
+# Options with a few values.
+CHOICES = {
+    "suppressible": ("drop", "keep"),
+    "ambiguous": ("drop", "qualify"),
+    "group_by": GROUPINGS,
+    "code": CODES,
+}
+_OF_ALL_SOURCES = (
+    "preset", "languages", "vocabularies", "semantic_groups", "semantic_types", "suppressible",
+    "ambiguous",
+)  # fmt: skip
+_OF_SOME_SOURCES = (
+    "group", "group_by", "columns", "code", "domains", "standard_only", "synonyms",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class BuildOptions:
     """What to build, from what, and where to put it."""
 
-    source: Path
+    source: Path | tuple[Path, ...]  # several are of one kind
     out: Path
     tokenizers: tuple[Path, ...] = ()
     preset: str | None = None
@@ -57,25 +74,46 @@ class BuildOptions:
     semantic_types: tuple[str, ...] | None = None
     suppressible: str = "drop"
     ambiguous: str = "drop"
+    group: str | None = None
+    group_by: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    code: str | None = None
+    domains: tuple[str, ...] | None = None
+    standard_only: bool = False
+    synonyms: tuple[str, ...] | None = None
     max_bad_rows: int | None = None
     overwrite: bool = False
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        choices = {"suppressible": ("drop", "keep"), "ambiguous": ("drop", "qualify")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
+        for name, allowed in CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in allowed:
+                option = name.replace("_", "-")
                 raise LongbelError(
-                    f"--{name} is {' or '.join(allowed)}, not {getattr(self, name)!r}", exit_code=2
+                    f"--{option} is {' or '.join(allowed)}, not {value!r}", exit_code=2
                 )
 
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """Where the terms come from."""
+        return self.source if isinstance(self.source, tuple) else (self.source,)
+
+    @property
+    def source_name(self) -> str:
+        """What the sources are called, without their folders."""
+        return ", ".join(path.name for path in self.sources)
+
     def deciding(self) -> dict[str, Any]:
-        """The options that decide the names, as kb.json records them."""
-        keep = (
-            "preset", "languages", "vocabularies", "semantic_groups", "semantic_types",
-            "suppressible", "ambiguous",
-        )  # fmt: skip
-        return {name: value for name, value in asdict(self).items() if name in keep}
+        """The options that decide the names, as kb.json records them.
+
+        Those of one kind of source alone are left out where they were not chosen: older
+        knowledge bases, and their signatures, do not know them.
+        """
+        chosen = {name: getattr(self, name) for name in _OF_SOME_SOURCES if getattr(self, name)}
+        if "columns" in chosen:
+            chosen["columns"] = dict(sorted(self.columns.items()))
+        return {name: getattr(self, name) for name in _OF_ALL_SOURCES} | chosen
 
 
 @dataclass
@@ -111,12 +149,14 @@ def build_kb(options: BuildOptions, progress: Progress = ignore) -> BuildReport:
     bad = BadRows(options.max_bad_rows)
     selection = selection_of(
         options.languages, options.vocabularies, options.semantic_groups,
-        options.semantic_types, options.preset, options.suppressible == "keep",
+        options.semantic_types, options.preset, options.suppressible == "keep", options.group,
+        options.domains, options.synonyms, group_by=options.group_by, columns=options.columns,
+        code=options.code, standard_only=options.standard_only,
     )  # fmt: skip
     draft = None if options.dry_run else Draft(options.out, options.overwrite)
     tokenizers = _load_tokenizers(options)
     with _staged(stages, "read") as stage:
-        terms = read_terms(options.source, selection, bad, progress)
+        terms = read_terms(Reading(options.sources, selection, bad, progress))
         stage.rows = terms.counts.get("atoms", len(terms.concept))
     with _staged(stages, "disambiguate") as stage:
         progress("disambiguate", 0, None)
@@ -126,7 +166,7 @@ def build_kb(options: BuildOptions, progress: Progress = ignore) -> BuildReport:
         pa.default_memory_pool().release_unused()
     if names.kept.n == 0:
         raise LongbelError(
-            f"{options.source}: nothing is left under these options",
+            f"{options.source_name}: nothing is left under these options",
             hint="Choose other languages, vocabularies or groups.",
         )
     info = _info(options, terms, names, bad)
@@ -222,7 +262,7 @@ def _info(options: BuildOptions, terms: Terms, names: Names, bad: BadRows) -> di
     return {
         "format_version": FORMAT_VERSION,
         "source": {
-            "name": options.source.name,
+            "name": options.source_name,
             "release": terms.release,
             "files": terms.files,
         },

@@ -27,6 +27,7 @@ from kb_builder.errors import LongbelError
 MAX_BYTES = 32 << 30
 BLOCK_BYTES = 8 << 20
 _ARCHIVES = (".zip", ".nlm")
+_CONCEPTS = ("MRCONSO", "RXNCONSO", "CONCEPT.CSV")  # files that make a folder a release
 # Among them encrypted members (RuntimeError) and unknown compression (NotImplementedError).
 _UNREADABLE = (
     EOFError, OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error,
@@ -111,7 +112,7 @@ class Release:
             name = path.relative_to(folder).as_posix()
             size = None if path.suffix == ".gz" else path.stat().st_size
             parts.append(Part(name, name, size, _opener(path)))
-        if not any("MRCONSO" in part.name.upper() for part in parts):
+        if not _holds_concepts(parts):
             for archive in archives:
                 parts += self._archive(archive.relative_to(folder).as_posix(), archive)
         return parts
@@ -135,7 +136,7 @@ class Release:
             parts.append(
                 Part(f"{place}:{info.filename}", info.filename, size, _member(archive, info))
             )
-        if depth < 2 and not any("MRCONSO" in part.name.upper() for part in parts):
+        if depth < 2 and not _holds_concepts(parts):
             for info in inner:
                 nested = self._unpacked(archive, info)
                 parts += self._archive(f"{place}:{info.filename}", nested, depth + 1)
@@ -156,6 +157,39 @@ class Release:
             ) from error
         copy.seek(0)
         return copy
+
+
+def _holds_concepts(parts: list[Part]) -> bool:
+    """Whether archives that lie within need no look: the concepts are here already."""
+    return any(word in part.name.upper() for part in parts for word in _CONCEPTS)
+
+
+def names_within(path: Path) -> Iterator[str]:
+    """The path's own name if it is a file; the files of a folder and of its or the archives."""
+    if not path.is_dir() and path.suffix.lower() not in _ARCHIVES:
+        yield path.name
+        return
+    with Release(path) as release:
+        yield from (part.name for part in release.parts)
+
+
+def stored(path: Path, max_bytes: int = MAX_BYTES) -> StoredFile:
+    """A file that is no part of a release; by its name it may be compressed."""
+    size = None if path.suffix.lower() == ".gz" else path.stat().st_size
+    return StoredFile(path.name, (Part(path.name, path.name, size, _opener(path)),), max_bytes)
+
+
+def head(path: Path, n: int = 1 << 16) -> bytes:
+    """The first bytes of a file, unpacked where it is compressed; nothing if it is damaged."""
+    try:
+        with path.open("rb") as stream:
+            if stream.read(2) != b"\x1f\x8b":
+                stream.seek(0)
+                return stream.read(n)
+        with gzip.open(path) as unpacked:
+            return unpacked.read(n)
+    except _UNREADABLE:
+        return b""
 
 
 def is_stored_as(path: str, name: str) -> bool:

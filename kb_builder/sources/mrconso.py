@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 from kb_builder.rules.columns import distinct
 from kb_builder.rules.normalise import tidy_column
 from kb_builder.rules.titles import best_titles
+from kb_builder.sources.reading import DEFAULT_LANGUAGES
 from kb_builder.sources.rrf import NOT_UTF8, BadRow, Block, Rows, as_text, split_texts
 from kb_builder.sources.selection import Selection
 from kb_builder.terms import NOT_A_TITLE
 
-DEFAULT_LANGUAGES = ("ENG", "FRE", "SPA")
 CONSO_FIELDS = 18
 CUI, LAT, TS, SAB, TTY, CODE, STR, SUPPRESS = 0, 1, 2, 11, 12, 13, 14, 16
 _WITHOUT_CODE = pa.array(["", "NOCODE"], pa.large_string())

@@ -1,4 +1,4 @@
-"""Rows of the Rich Release Format as columns: bytes split on `\n` and `|`, on nothing else.
+"""Rows of text files as columns: bytes split on `\n` and `|` (or tabs), on nothing else.
 
 No CSV parser: quotes, `NA`, lone carriage returns, U+0085 and U+2028 are text. Knows nothing of
 what the columns mean.
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from kb_builder.errors import LongbelError
 
-_BAR, _NEWLINE, _RETURN = ord("|"), ord("\n"), ord("\r")
+_BAR, _NEWLINE, _RETURN, _TAB = ord("|"), ord("\n"), ord("\r"), ord("\t")
 MAX_ROW_BYTES = 16 << 20
 NOT_UTF8 = "not UTF-8"
 
@@ -91,7 +91,7 @@ def whole_rows(blocks: Iterable[bytes], place: str) -> Iterator[Block]:
             if len(rest) > MAX_ROW_BYTES:
                 raise LongbelError(
                     f"{place}:{line}: a row of more than {MAX_ROW_BYTES >> 20} MiB",
-                    hint="This is no RRF file: rows end in a line feed.",
+                    hint="Rows end in a line feed: is this the file that you meant?",
                 )
             continue
         data = rest + block[:cut]
@@ -129,6 +129,29 @@ def split_rows(block: Block, n_fields: int) -> tuple[Rows, list[BadRow]]:
     field_starts[:, 0] = starts
     field_starts[:, 1:] = field_ends[:, :-1] + 1
     return Rows(data, field_starts, field_ends, lines), bad
+
+
+def split_tabbed(block: Block, n_fields: int) -> tuple[Rows, list[BadRow]]:
+    """Fields of every row of the block that has `n_fields`, with tabs between them."""
+    data = np.frombuffer(block.data, dtype=np.uint8)
+    ends = np.flatnonzero(data == _NEWLINE)
+    tabs = np.flatnonzero(data == _TAB)
+    lines = block.first_line + np.arange(len(ends))
+    starts = np.concatenate(([0], ends[:-1] + 1))[: len(ends)]
+    closing = np.where((ends > starts) & (data[ends - 1] == _RETURN), ends - 1, ends)
+    first_tab = np.searchsorted(tabs, starts)
+    counts = np.searchsorted(tabs, ends) - first_tab + 1
+    whole = counts == n_fields
+    unreadable = zip(lines[~whole].tolist(), counts[~whole].tolist(), strict=True)
+    bad = [BadRow(line, f"{count} columns instead of {n_fields}") for line, count in unreadable]
+    inner = tabs[(first_tab[whole][:, None] + np.arange(n_fields - 1)).ravel()]
+    field_ends = np.empty((int(whole.sum()), n_fields), dtype=np.int64)
+    field_ends[:, :-1] = inner.reshape(-1, n_fields - 1)
+    field_ends[:, -1] = closing[whole]
+    field_starts = np.empty_like(field_ends)
+    field_starts[:, 0] = starts[whole]
+    field_starts[:, 1:] = field_ends[:, :-1] + 1
+    return Rows(data, field_starts, field_ends, lines[whole]), bad
 
 
 def split_texts(

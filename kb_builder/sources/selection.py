@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from kb_builder.errors import LongbelError
-from kb_builder.semantics import PRESETS, SEMANTIC_TYPES, Preset, group_code_of, tui_of
+from kb_builder.semantics import (
+    GROUP_NAMES,
+    PRESETS,
+    SEMANTIC_TYPES,
+    Preset,
+    group_code_of,
+    tui_of,
+)
 from kb_builder.sources.rrf import BadRow
 
 BAD_SHARE = 0.001
@@ -18,9 +25,14 @@ BAD_ROWS = 10
 _KEPT_IN_REPORT = 1_000
 
 
+SCOPES = ("exact", "related", "broad", "narrow")  # of synonyms in OBO, the nearest first
+GROUPINGS = ("namespace", "root")
+CODES = ("concept_id", "concept_code")
+
+
 @dataclass(frozen=True)
 class Selection:
-    """Rule 1's choices; None means all (of languages: the default ones)."""
+    """What is wanted of a source, and how it is read; None means all, or the source's default."""
 
     languages: tuple[str, ...] | None = None
     vocabularies: frozenset[str] | None = None
@@ -28,18 +40,35 @@ class Selection:
     tuis: frozenset[str] | None = None
     preset: Preset = field(default_factory=Preset)
     keep_suppressed: bool = False
+    group: str | None = None  # of all names, whatever the source says
+    group_by: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)  # what a table's columns are called
+    code: str | None = None
+    domains: frozenset[str] | None = None
+    standard_only: bool = False
+    synonyms: tuple[str, ...] | None = None
 
-    def refuse_umls_options(self, source: str) -> None:
-        """Options that only a UMLS release can answer are a mistake with any other source."""
-        given = {
-            "--vocabularies": self.vocabularies is not None,
-            "--semantic-types": self.tuis is not None,
-            "--preset": self.preset != Preset(),
-            "--suppressible": self.keep_suppressed,
+    def given(self) -> set[str]:
+        """The options that were chosen, as the command line calls them."""
+        return {
+            option
+            for option, is_given in {
+                "--languages": self.languages is not None,
+                "--vocabularies": self.vocabularies is not None,
+                "--semantic-groups": self.group_words is not None,
+                "--semantic-types": self.tuis is not None,
+                "--preset": self.preset != Preset(),
+                "--suppressible": self.keep_suppressed,
+                "--group": self.group is not None,
+                "--group-by": self.group_by is not None,
+                "--columns": bool(self.columns),
+                "--code": self.code is not None,
+                "--domains": self.domains is not None,
+                "--standard-only": self.standard_only,
+                "--synonyms": self.synonyms is not None,
+            }.items()
+            if is_given
         }
-        for option, is_given in given.items():
-            if is_given:
-                raise LongbelError(f"{option} does not apply to {source}", exit_code=2)
 
     def wants_types(self, numbers: np.ndarray, tree_numbers: pa.LargeBinaryArray) -> np.ndarray:
         """bool[n]: whether rows of MRSTY (TUI number, tree number) are selected."""
@@ -71,6 +100,10 @@ def selection_of(
     semantic_types: Iterable[str] | None = None,
     preset: str | None = None,
     keep_suppressed: bool = False,
+    group: str | None = None,
+    domains: Iterable[str] | None = None,
+    synonyms: Iterable[str] | None = None,
+    **others: Any,
 ) -> Selection:
     """The selection that a user's words mean; a word that means nothing is an error."""
     if preset is not None and preset not in PRESETS:
@@ -84,7 +117,34 @@ def selection_of(
         tuis=_resolved(semantic_types, tui_of, "semantic type"),
         preset=PRESETS[preset] if preset is not None else Preset(),
         keep_suppressed=keep_suppressed,
+        group=_group(group),
+        domains=None if domains is None else frozenset(domains),
+        synonyms=None if synonyms is None else _scopes(synonyms),
+        **others,
     )
+
+
+def _group(text: str | None) -> str | None:
+    """A group of UMLS by its code or name, else a group of the user's own."""
+    if text is None:
+        return None
+    if not text.strip():
+        raise LongbelError("--group needs the name of a group", exit_code=2)
+    code = group_code_of(text)
+    return text.strip() if code is None else GROUP_NAMES[code]
+
+
+def _scopes(words: Iterable[str]) -> tuple[str, ...]:
+    """Scopes of synonyms; `none` for terms under their own names alone."""
+    chosen = {word.strip().casefold() for word in words}
+    unknown = sorted(chosen - {*SCOPES, "none"})
+    if unknown or ("none" in chosen and len(chosen) > 1):
+        raise LongbelError(
+            f"--synonyms: {', '.join(unknown) or 'none excludes all others'}",
+            hint=f"Scopes are {', '.join(SCOPES)}; or none.",
+            exit_code=2,
+        )
+    return tuple(scope for scope in SCOPES if scope in chosen)
 
 
 def _language(text: str) -> str:

@@ -1,84 +1,124 @@
-"""Tables of names: a gazetteer, or any TSV, CSV or Parquet with code, name and group.
+"""Tables of names: a gazetteer, ICD-10, or any TSV, CSV or Parquet with code, name and group.
 
-Columns are found by their header. TSV is split on tabs and line feeds alone; CSV follows RFC
-4180. Codes are text. Knows rule 2; ambiguity is not its business.
+Columns are found by their header, or as `--columns` says. Codes are text. Knows rule 2;
+ambiguity is not its business.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from kb_builder.errors import LongbelError
-from kb_builder.progress import Progress
 from kb_builder.rules.columns import sorted_texts
 from kb_builder.rules.normalise import tidy_column
 from kb_builder.semantics import group_code_of
-from kb_builder.sources.archives import Part, StoredFile
-from kb_builder.sources.selection import BadRows, Selection
-from kb_builder.terms import Terms, Titles
+from kb_builder.sources.delimited import Batch, Table, suffix_of
+from kb_builder.sources.reading import Reading
+from kb_builder.sources.selection import Selection
+from kb_builder.terms import SourceCodes, Terms, Titles
 
 # What a column may be called; the first is what this page calls it.
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "code": ("code", "concept_code", "concept_id", "cui", "snomed_code", "sctid"),
-    "name": ("name", "term", "synonym", "label", "str"),
-    "group": ("group", "semantic_group", "semantic_tag", "category"),
-    "preferred": ("preferred", "mainterm", "is_main"),
+    "code": (
+        "code", "concept_code", "concept_id", "cui", "snomed_code", "sctid", "icd_code",
+        "icd10_code", "icd10", "icd10cm", "id",
+    ),
+    "name": (
+        "name", "term", "synonym", "label", "str", "concept_name", "description",
+        "long_description", "long_name", "long_common_name", "display", "title",
+    ),
+    "group": ("group", "semantic_group", "semantic_tag", "category", "domain_id", "domain"),
+    "preferred": ("preferred", "mainterm", "is_main", "is_preferred"),
     "language": ("language", "lang", "lat"),
-}
-_MAX_BYTES = 4 << 30  # a table is held in memory
-_OPTIONAL = ("preferred", "language")
+    "source": ("source", "vocabulary_id", "vocabulary", "sab", "code_system", "coding_system"),
+    "source_code": ("source_code",),
+}  # fmt: skip
+_NEEDED = ("code", "name", "group")
 _NO_CODE = ("", "NO_CODE")
 _TRUE = ("1", "true", "yes", "1.0")
 
 
-class _Table(NamedTuple):
+class _Rows(NamedTuple):
+    """Rows that are wanted, in columns, of all files in turn."""
+
     columns: dict[str, pa.LargeStringArray]
-    lines: np.ndarray  # int64, where each row stands
-    sha256: str
+    counts: dict[str, int]
+    files: list[dict[str, object]]
 
 
-def read_table(path: Path, selection: Selection, bad: BadRows, progress: Progress) -> Terms:
-    """The terms of a table; the suffix of its name says how it is written."""
-    selection.refuse_umls_options("a table of names")
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    table = _READERS["".join(suffixes) if suffixes[-1] == ".gz" else suffixes[-1]](path, bad)
-    progress("rows", len(table.lines), len(table.lines))
-    bad.check(path.name, len(table.lines))
-    return terms_of(path, table, selection, bad)
+def read_table(reading: Reading) -> Terms:
+    """The terms of tables; the suffix of a name says how the file is written."""
+    rows = _read(reading)
+    languages, in_language = _languages(rows, reading.selection)
+    wanted = wanted_groups(rows.columns["group"], reading.selection)
+    rows.counts["other_language"] = int((wanted & ~in_language).sum())
+    keep = pa.array(wanted & in_language)
+    return terms_of({name: column.filter(keep) for name, column in rows.columns.items()},
+                    languages, rows.counts, rows.files)  # fmt: skip
 
 
-def terms_of(path: Path, table: _Table, selection: Selection, bad: BadRows) -> Terms:
-    """Columns of text as terms: without rows that have no code or are not wanted."""
-    columns, n_rows = dict(table.columns), len(table.lines)
+def _read(reading: Reading) -> _Rows:
+    batches: list[Batch] = []
+    counts = {"atoms": 0, "without_code": 0}
+    files = []
+    for path in reading.paths:
+        table = Table(path, partial(_places, path, reading.selection), reading.bad)
+        for batch in table.batches():
+            batches.append(_usable(batch, path, reading, counts))
+            reading.progress("rows", counts["atoms"] + table.n_rows, None)
+        counts["atoms"] += table.n_rows
+        reading.bad.check(path.name, table.n_rows)
+        files.append(table.about)
+    columns = {}
+    for name in COLUMNS:
+        held = [batch.columns.get(name) for batch in batches]
+        if any(column is not None for column in held):
+            empty = [pa.array([""] * len(batch.lines), pa.large_string()) for batch in batches]
+            parts = [e if column is None else column for column, e in zip(held, empty, strict=True)]
+            columns[name] = pa.concat_arrays(parts)
+    return _Rows(columns, counts, files)
+
+
+def _usable(batch: Batch, path: Path, reading: Reading, counts: dict[str, int]) -> Batch:
+    """The batch without rows that have no code or no group."""
+    columns = dict(batch.columns)
     for column in columns.keys() - {"name"}:  # `DISO ` is no other group than `DISO`
         columns[column] = pc.utf8_trim_whitespace(columns[column])
-    no_code = pc.is_in(columns["code"], pa.array(_NO_CODE, pa.large_string()))
-    keep = ~no_code.to_numpy(zero_copy_only=False)
-    no_group = pc.equal(columns["group"], "").to_numpy(zero_copy_only=False) & keep
-    for line in table.lines[no_group].tolist():
-        bad.add(path.name, line, "no group")
-    bad.check(path.name, n_rows)
-    keep &= ~no_group
-    counts = {"atoms": n_rows, "without_code": int((~keep & ~no_group).sum())}
-    keep &= wanted_groups(columns["group"], selection)
-    languages, wanted = _languages(columns, selection)
-    counts["other_language"] = int((keep & ~wanted).sum())
-    keep &= wanted
-    chosen = {name: column.filter(pa.array(keep)) for name, column in columns.items()}
-    code, group, raw = (chosen[name].dictionary_encode() for name in ("code", "group", "name"))
+    if reading.selection.group is not None:
+        columns["group"] = pa.array([reading.selection.group] * len(batch.lines), pa.large_string())
+    no_code = _flags(pc.is_in(columns["code"], pa.array(_NO_CODE, pa.large_string())))
+    no_group = _flags(pc.equal(columns["group"], "")) & ~no_code
+    for line in batch.lines[no_group].tolist():
+        reading.bad.add(path.name, line, "no group")
+    counts["without_code"] += int(no_code.sum())
+    keep = ~no_code & ~no_group
+    mask = pa.array(keep)
+    return Batch(batch.lines[keep], {name: column.filter(mask) for name, column in columns.items()})
+
+
+def _flags(column: pa.Array) -> np.ndarray:
+    return column.to_numpy(zero_copy_only=False)
+
+
+def terms_of(
+    columns: Mapping[str, pa.LargeStringArray],
+    languages: tuple[str, ...],
+    counts: dict[str, int],
+    files: list[dict[str, object]],
+) -> Terms:
+    """Columns of text as terms."""
+    code, group, raw = (columns[name].dictionary_encode() for name in ("code", "group", "name"))
     codes, concept = sorted_words(code)
     groups, group_index = sorted_words(group)
-    language = _index_in(chosen.get("language"), languages, len(concept))
-    is_title = _is_true(chosen.get("preferred"), len(concept))
+    language = _index_in(columns.get("language"), languages, len(concept))
+    is_title = _is_true(columns.get("preferred"), len(concept))
     return Terms(
         codes=codes,
         groups=tuple(groups.to_pylist()),
@@ -90,12 +130,31 @@ def terms_of(path: Path, table: _Table, selection: Selection, bad: BadRows) -> T
         strings=pa.chunked_array([tidy_column(raw.dictionary)]),
         titles=Titles(
             concept[is_title],
-            chosen["name"].filter(pa.array(is_title)),
+            columns["name"].filter(pa.array(is_title)),
             np.zeros(int(is_title.sum()), np.uint8),
             language[is_title],
         ),
+        source_codes=_source_codes(columns),
         counts=counts,
-        files=[{"name": path.name, "rows": n_rows, "sha256": table.sha256}],
+        files=files,
+    )
+
+
+def _source_codes(columns: Mapping[str, pa.LargeStringArray]) -> SourceCodes | None:
+    """Of a table that says from which vocabulary a name is."""
+    if "source" not in columns:
+        return None
+    sources, source = sorted_words(columns["source"].dictionary_encode())
+    own = columns.get("source_code")
+    texts = columns["code"] if own is None else pc.if_else(pc.equal(own, ""), columns["code"], own)
+    code = texts.dictionary_encode()
+    has_source = np.array([word != "" for word in sources.to_pylist()], dtype=bool)[source]
+    return SourceCodes(
+        tuple(sources.to_pylist()),
+        pa.chunked_array([code.dictionary]),
+        np.where(has_source, source, -1),
+        code.indices.to_numpy().astype(np.int32),
+        np.zeros(0, np.int32),
     )
 
 
@@ -106,34 +165,40 @@ def sorted_words(encoded: pa.DictionaryArray) -> tuple[pa.LargeStringArray, np.n
 
 
 def wanted_groups(group: pa.LargeStringArray, selection: Selection) -> np.ndarray:
+    """bool[n]: which rows are of a group that is wanted."""
     if selection.group_words is None:
         return np.ones(len(group), dtype=bool)
     encoded = group.dictionary_encode()
-    wanted = {word.casefold() for word in selection.group_words}
-    codes = {group_code_of(word) for word in selection.group_words} - {None}
-    held = encoded.dictionary.to_pylist()
-    chosen = [name.casefold() in wanted or group_code_of(name) in codes for name in held]
+    wanted = wanted_group_names(encoded.dictionary.to_pylist(), selection)
+    return np.array(wanted, dtype=bool)[encoded.indices.to_numpy()]
+
+
+def wanted_group_names(held: list[str], selection: Selection) -> list[bool]:
+    """Which of the source's groups are wanted; one that it does not have is an error."""
+    words = selection.group_words
+    if words is None:
+        return [True] * len(held)
+    wanted = {word.casefold() for word in words}
+    codes = {group_code_of(word) for word in words} - {None}
     folded, known = {name.casefold() for name in held}, {group_code_of(name) for name in held}
     lacking = [
         word
-        for word in sorted(selection.group_words)
+        for word in sorted(words)
         if word.casefold() not in folded and group_code_of(word) not in known - {None}
     ]
     if lacking:
         raise LongbelError(
-            f"the table has no group {', '.join(lacking)}",
+            f"the source has no group {', '.join(lacking)}",
             hint=f"It has {', '.join(sorted(held))}.",
             exit_code=2,
         )
-    return np.array(chosen, dtype=bool)[encoded.indices.to_numpy()]
+    return [name.casefold() in wanted or group_code_of(name) in codes for name in held]
 
 
-def _languages(
-    columns: dict[str, pa.LargeStringArray], selection: Selection
-) -> tuple[tuple[str, ...], np.ndarray]:
+def _languages(rows: _Rows, selection: Selection) -> tuple[tuple[str, ...], np.ndarray]:
     """The languages in order of preference, and which rows are in a chosen one."""
-    column = columns.get("language")
-    n = len(columns["code"])
+    column = rows.columns.get("language")
+    n = len(rows.columns["code"])
     if column is None:
         if selection.languages is not None:
             raise LongbelError("--languages: the table has no language column", exit_code=2)
@@ -148,8 +213,7 @@ def _languages(
             f"the table has no row in language {missing[0]}", hint=f"It has {', '.join(held)}."
         )
     languages = tuple(by_fold[code.casefold()] for code in selection.languages)
-    chosen = pc.is_in(column, pa.array(languages, pa.large_string()))
-    return languages, chosen.to_numpy(zero_copy_only=False)
+    return languages, _flags(pc.is_in(column, pa.array(languages, pa.large_string())))
 
 
 def _index_in(column: pa.LargeStringArray | None, words: tuple[str, ...], n: int) -> np.ndarray:
@@ -162,139 +226,49 @@ def _index_in(column: pa.LargeStringArray | None, words: tuple[str, ...], n: int
 def _is_true(column: pa.LargeStringArray | None, n: int) -> np.ndarray:
     if column is None:
         return np.zeros(n, dtype=bool)
-    truth = pc.is_in(pc.utf8_lower(column), pa.array(_TRUE, pa.large_string()))
-    return truth.to_numpy(zero_copy_only=False)
+    return _flags(pc.is_in(pc.utf8_lower(column), pa.array(_TRUE, pa.large_string())))
 
 
-def _places(header: list[str], path: Path) -> dict[str, int]:
+def columns_of(text: str | None) -> dict[str, str]:
+    """`code=ICD,name=Text` as what the columns are called."""
+    columns = {}
+    for pair in text.split(",") if text else ():
+        column, equals, header = (part.strip() for part in pair.partition("="))
+        if column not in COLUMNS or not equals or not header:
+            raise LongbelError(
+                f"--columns: {pair.strip()!r} is no pair such as code=ICD10",
+                hint=f"Left of = stands one of {', '.join(COLUMNS)}.",
+                exit_code=2,
+            )
+        columns[column] = header
+    return columns
+
+
+def _places(path: Path, selection: Selection, header: list[str]) -> dict[str, int]:
     """Where the columns are; those that must be there and are not are an error."""
     lower = [name.strip().casefold() for name in header]
     places = {}
-    for column, names in COLUMNS.items():
+    for column, aliases in COLUMNS.items():
+        told = selection.columns.get(column)
+        names = aliases if told is None else (told.casefold(),)
         found = next((lower.index(name) for name in names if name in lower), None)
+        needed = column in _NEEDED and not (column == "group" and selection.group is not None)
         if found is not None:
             places[column] = found
-        elif column not in _OPTIONAL:
-            raise LongbelError(
-                f"{path}:1: no column for the {column} ({' or '.join(names)})",
-                hint="The first line names the columns; code, name and group are needed.",
-            )
+        elif told is not None or needed:
+            raise _no_column(path, column, (told,) if told is not None else names)
     return places
 
 
-def _bytes_of(path: Path) -> tuple[bytes, str]:
-    """The whole file, unpacked where it is compressed, and the hash of that."""
-    part = Part(path.name, path.name, None, lambda: path.open("rb"))
-    data = b"".join(StoredFile(path.name, (part,), _MAX_BYTES).blocks())
-    return data, hashlib.sha256(data).hexdigest()
-
-
-def _read_tsv(path: Path, bad: BadRows) -> _Table:
-    data, digest = _bytes_of(path)
-    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    if not lines:
-        raise LongbelError(f"{path}: empty")
-    header = [field.decode("utf-8", "replace") for field in lines[0].rstrip(b"\r").split(b"\t")]
-    places = _places(header, path)
-    kept: list[int] = []
-    values: dict[str, list[str]] = {column: [] for column in places}
-    for number, line in enumerate(lines[1:], 2):
-        fields = line.removesuffix(b"\r").split(b"\t")
-        if len(fields) != len(header):
-            bad.add(path.name, number, f"{len(fields)} columns instead of {len(header)}")
-            continue
-        try:
-            texts = [fields[place].decode("utf-8") for place in places.values()]
-        except UnicodeDecodeError:
-            bad.add(path.name, number, "not UTF-8")
-            continue
-        kept.append(number)
-        for column, text in zip(places, texts, strict=True):
-            values[column].append(text)
-    columns = {name: pa.array(column, pa.large_string()) for name, column in values.items()}
-    return _Table(columns, np.array(kept, dtype=np.int64), digest)
-
-
-def _read_csv(path: Path, bad: BadRows) -> _Table:
-    data, digest = _bytes_of(path)
-    skipped: list[int] = []
-
-    def note(row: pyarrow.csv.InvalidRow) -> str:
-        skipped.append(row.number)
-        bad.add(
-            path.name, row.number, f"{row.actual_columns} columns instead of {row.expected_columns}"
-        )
-        return "skip"
-
-    try:
-        first = data.split(b"\n", 1)[0].decode("utf-8-sig")
-        names = pyarrow.csv.read_csv(pa.BufferReader(f"{first}\n".encode())).column_names
-        table = pyarrow.csv.read_csv(
-            pa.BufferReader(data),
-            read_options=pyarrow.csv.ReadOptions(use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(
-                newlines_in_values=True, invalid_row_handler=note
-            ),
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types={name: pa.large_string() for name in names}, strings_can_be_null=False
-            ),
-        )
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise LongbelError(f"{path}: not a CSV file in UTF-8 ({type(error).__name__})") from error
-    places = _places(table.column_names, path)
-    columns = {name: _text(table.column(place), path, name) for name, place in places.items()}
-    lines = np.setdiff1d(np.arange(2, 2 + len(table) + len(skipped)), skipped)
-    return _Table(columns, lines, digest)
-
-
-def _read_parquet(path: Path, bad: BadRows) -> _Table:
-    try:
-        file = pq.ParquetFile(path)
-        names = file.schema_arrow.names
-        places = _places(names, path)
-        table = file.read(columns=[names[place] for place in places.values()])
-    except (pa.ArrowInvalid, OSError) as error:
-        raise LongbelError(f"{path}: not a Parquet file ({type(error).__name__})") from error
-    columns = {
-        name: _text(table.column(names[place]), path, name) for name, place in places.items()
-    }
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return _Table(columns, np.arange(1, len(table) + 1), digest)
-
-
-def _text(column: pa.ChunkedArray, path: Path, name: str) -> pa.LargeStringArray:
-    """A column of whatever type as text, nothing as the empty text."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    kind = column.type
-    if name == "code" and (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        raise LongbelError(
-            f"{path}: the column for the code is of type {kind}: codes are text",
-            hint="Write the column as string or integer.",
-        )
-    try:
-        text = pc.fill_null(column.cast(pa.large_string()), "")
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
-        raise LongbelError(
-            f"{path}: the column for the {name}, of type {kind}, is no text",
-            hint="Write the column as string.",
-        ) from error
-    return pa.concat_arrays(text.chunks) if text.num_chunks else pa.array([], pa.large_string())
-
-
-_READERS: dict[str, Callable[[Path, BadRows], _Table]] = {
-    ".tsv": _read_tsv,
-    ".txt": _read_tsv,
-    ".tsv.gz": _read_tsv,
-    ".csv": _read_csv,
-    ".csv.gz": _read_csv,
-    ".parquet": _read_parquet,
-}
+def _no_column(path: Path, column: str, names: tuple[str, ...]) -> LongbelError:
+    group = " or --group DISO" if column == "group" else ""
+    return LongbelError(
+        f"{path}:1: no column for the {column} ({' or '.join(names)})",
+        hint="The first line names the columns; code, name and group are needed. "
+        f"Say what they are called: --columns {column}=…{group}.",
+    )
 
 
 def is_table(path: Path) -> bool:
     """Whether the name says that this is a table that can be read."""
-    return path.is_file() and path.name.lower().endswith(tuple(_READERS))
+    return path.is_file() and suffix_of(path) is not None

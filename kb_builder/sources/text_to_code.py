@@ -14,19 +14,16 @@ import numpy as np
 import pyarrow as pa
 
 from kb_builder.errors import LongbelError
-from kb_builder.progress import Progress
-from kb_builder.sources.selection import BadRows, Selection
+from kb_builder.sources.reading import Reading
 from kb_builder.sources.tables import sorted_words, wanted_groups
 from kb_builder.terms import Terms, Titles
 
 FILE_NAME = "text_to_code.json"
 
 
-def read_text_to_code(path: Path, selection: Selection, bad: BadRows, progress: Progress) -> Terms:
+def read_text_to_code(reading: Reading) -> Terms:
     """The candidate set of a checkpoint: its file, or the folder that holds it."""
-    selection.refuse_umls_options(FILE_NAME)
-    if selection.languages is not None:
-        raise LongbelError(f"--languages: {FILE_NAME} says no languages", exit_code=2)
+    path = reading.path
     file = path / FILE_NAME if path.is_dir() else path
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -37,8 +34,8 @@ def read_text_to_code(path: Path, selection: Selection, bad: BadRows, progress: 
                 names.append(name)
                 codes.append(code)
                 groups.append(group)
-    progress("names", len(names), len(names))
-    wanted = pa.array(wanted_groups(pa.array(groups, pa.large_string()), selection))
+    reading.progress("names", len(names), len(names))
+    wanted = pa.array(wanted_groups(pa.array(groups, pa.large_string()), reading.selection))
     columns = [pa.array(one, pa.large_string()).filter(wanted) for one in (codes, groups, names)]
     code, group, name = (column.dictionary_encode() for column in columns)
     sorted_codes, concept = sorted_words(code)

@@ -19,11 +19,10 @@ from numpy.typing import DTypeLike
 
 from kb_builder.errors import LongbelError
 from kb_builder.progress import Progress
-from kb_builder.sources.archives import Release, StoredFile
+from kb_builder.sources.archives import Release, StoredFile, is_stored_as
 from kb_builder.sources.history import Retirements
 from kb_builder.sources.mrconso import (
     CONSO_FIELDS,
-    DEFAULT_LANGUAGES,
     AtomKinds,
     Atoms,
     language_code,
@@ -34,6 +33,7 @@ from kb_builder.sources.mrconso import (
 from kb_builder.sources.mrfiles import check_against_mrfiles
 from kb_builder.sources.mrrel import REL_FIELDS, RelationKinds, read_relations, read_retired_cuis
 from kb_builder.sources.mrsty import STY_FIELDS, Types, read_types
+from kb_builder.sources.reading import DEFAULT_LANGUAGES, Reading
 from kb_builder.sources.rrf import Block, whole_rows
 from kb_builder.sources.selection import BadRows, Selection
 from kb_builder.terms import SourceCodes, Terms, Titles
@@ -69,11 +69,22 @@ UMLS = Layout(
 )
 
 
-def read_release(
-    release: Release, layout: Layout, selection: Selection, bad: BadRows, progress: Progress
-) -> Terms:
-    """The terms of a release under `selection`; unusable rows go to `bad`."""
-    _check_languages(selection)
+def read_umls(reading: Reading) -> Terms:
+    """The terms of a UMLS release."""
+    return read_release(reading, UMLS)
+
+
+def read_release(reading: Reading, layout: Layout) -> Terms:
+    """The terms of a release; its file of atoms stands for the folder in which it lies."""
+    _check_languages(reading.selection)
+    path = reading.path
+    folder = path.parent if path.is_file() and is_stored_as(path.name, layout.conso) else path
+    with Release(folder) as release:
+        return _read_files(release, layout, reading)
+
+
+def _read_files(release: Release, layout: Layout, reading: Reading) -> Terms:
+    selection, bad, progress = reading.selection, reading.bad, reading.progress
     conso, sty = (_find(release, layout, name) for name in (layout.conso, layout.sty))
     rel, retired = release.find(layout.rel), release.find(layout.retired)
     fields = {conso: CONSO_FIELDS, sty: STY_FIELDS}

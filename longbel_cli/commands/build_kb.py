@@ -18,11 +18,12 @@ _SHOWN = 5
 
 def build_kb(
     source: Annotated[
-        Path,
+        list[Path],
         typer.Argument(
-            metavar="SOURCE",
-            help="UMLS folder, .zip or .nlm; gazetteer or table (.tsv, .csv, .parquet) with code, "
-            "name, group; a checkpoint's text_to_code.json.",
+            metavar="SOURCE...",
+            help="UMLS or RxNorm folder, .zip or .nlm; OMOP vocabulary folder; OBO, OBO Graph JSON "
+            "or MeSH XML files; tables (.tsv, .csv, .parquet) with code, name, group; a "
+            "checkpoint's text_to_code.json. Several files are of one kind.",
             show_default=False,
         ),
     ],
@@ -47,7 +48,10 @@ def build_kb(
     ] = None,
     vocabularies: Annotated[
         str | None,
-        typer.Option(help="Vocabularies (SAB), such as MSH,SNOMEDCT_US.", show_default="all"),
+        typer.Option(
+            help="Vocabularies, such as MSH,SNOMEDCT_US (UMLS), SNOMED (OMOP), HP (OBO).",
+            show_default="all",
+        ),
     ] = None,
     semantic_groups: Annotated[
         str | None, typer.Option(help="Groups, such as DISO,CHEM.", show_default="all")
@@ -65,6 +69,47 @@ def build_kb(
             "under 'name (preferred title)'."
         ),
     ] = "drop",
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="One group for all names, such as DISO: OBO, OMOP, MeSH, tables.",
+            show_default="as the source says",
+        ),
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            help="OBO: groups are namespaces, or the names of root terms: namespace or root.",
+            show_default="namespace",
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Tables: what columns are called, such as code=ICD10,name=Text.",
+            show_default="by usual names",
+        ),
+    ] = None,
+    code: Annotated[
+        str | None,
+        typer.Option(
+            help="OMOP: concept_id, or concept_code (VOCABULARY:code where there are several).",
+            show_default="concept_id",
+        ),
+    ] = None,
+    domains: Annotated[
+        str | None, typer.Option(help="OMOP: domains, such as Condition,Drug.", show_default="all")
+    ] = None,
+    standard_only: Annotated[
+        bool, typer.Option("--standard-only", help="OMOP: standard concepts alone.")
+    ] = False,
+    synonyms: Annotated[
+        str | None,
+        typer.Option(
+            help="OBO: scopes of synonyms: exact, related, broad, narrow; or none.",
+            show_default="exact,related",
+        ),
+    ] = None,
     max_bad_rows: Annotated[
         int | None,
         typer.Option(
@@ -88,19 +133,24 @@ def build_kb(
 
     from kb_builder.build import BuildOptions
     from kb_builder.build import build_kb as build
+    from kb_builder.sources.tables import columns_of
     from longbel_cli.commands.kb_tables import build_summary, plan_table, print_parts
 
     options = BuildOptions(
-        source=source, out=out, tokenizers=tuple(tokenizer or ()), preset=preset,
+        source=tuple(source), out=out, tokenizers=tuple(tokenizer or ()), preset=preset,
         languages=_listed(languages), vocabularies=_listed(vocabularies),
         semantic_groups=_listed(semantic_groups), semantic_types=_listed(semantic_types),
-        suppressible=suppressible, ambiguous=ambiguous, max_bad_rows=max_bad_rows,
+        suppressible=suppressible, ambiguous=ambiguous, group=group,
+        group_by=group_by, columns=columns_of(columns), code=code, domains=_listed(domains),
+        standard_only=standard_only, synonyms=_listed(synonyms), max_bad_rows=max_bad_rows,
         overwrite=overwrite, dry_run=dry_run,
     )  # fmt: skip
     # Ended from outside, a build tidies up as it does when interrupted by hand.
     signal.signal(signal.SIGTERM, _interrupt)
     if dry_run and not quiet:
-        print_parts(plan_table({"source": source.name, "out": str(out), **options.deciding()}))
+        print_parts(
+            plan_table({"source": options.source_name, "out": str(out), **options.deciding()})
+        )
     set_quiet(quiet)
     with Progress("build-kb") as progress:
         report = build(options, progress.stage)

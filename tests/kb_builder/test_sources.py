@@ -441,7 +441,7 @@ def test_a_plain_table_and_its_options(tmp_path: Path) -> None:
         ("t.csv", b"code,name\nC1,Flu\n", "no column for the group"),
         ("t.tsv", b"", "empty"),
         ("t.parquet", b"PAR", "not a Parquet file"),
-        ("t.csv", b"code,name,group\n\xff,\xff,\xff\n", "not a CSV file in UTF-8"),
+        ("t.csv", b"code,name,group,\xff\na,b,c,d\n", "not a CSV file in UTF-8"),
     ],
 )
 def test_tables_that_cannot_be_read(tmp_path: Path, name: str, data: bytes, message: str) -> None:
