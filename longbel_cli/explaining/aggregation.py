@@ -73,7 +73,7 @@ def document_sentences(document: Document, split: SentenceSplitter) -> tuple[Spa
     return tuple(sentences)
 
 
-def spread(places: Sequence[Span], scores: Sequence[float], text: str) -> np.ndarray:
+def spread(characters_of: Sequence[Span], scores: Sequence[float], text: str) -> np.ndarray:
     """Token scores as one score a prompt character, float64 of len(text).
 
     A token's score is divided evenly among its characters that are not blank (among all where
@@ -81,7 +81,7 @@ def spread(places: Sequence[Span], scores: Sequence[float], text: str) -> np.nda
     """
     inked = np.array([not char.isspace() for char in text], dtype=bool)
     characters = np.zeros(len(text))
-    for (start, end), score in zip(places, scores, strict=True):
+    for (start, end), score in zip(characters_of, scores, strict=True):
         if end <= start:
             continue
         chosen = inked[start:end]
@@ -93,18 +93,18 @@ def spread(places: Sequence[Span], scores: Sequence[float], text: str) -> np.nda
 
 def attribute(
     case: Case,
-    places: Sequence[Span],
+    characters_of: Sequence[Span],
     scores: Sequence[float],
     signed: Sequence[float] | None = None,
     **about: Any,
 ) -> Attribution:
-    """The attribution of token scores; `places` are the tokens' characters in the prompt.
+    """The attribution of token scores; `characters_of` are the tokens' characters in the prompt.
 
     `about` are the fields that say how the scores came about: method, rank, versus, objective, …
     """
     prompt_map, text = case.map, case.prompt.text
-    by_character = spread(places, scores, text)
-    signed_by_character = None if signed is None else spread(places, signed, text)
+    by_character = spread(characters_of, scores, text)
+    signed_by_character = None if signed is None else spread(characters_of, signed, text)
     on_document = _on_document(case, by_character)
     signed_on_document = (
         None if signed_by_character is None else _on_document(case, signed_by_character)
@@ -114,7 +114,7 @@ def attribute(
         sentences=_sums(case.shown_sentences, on_document, signed_on_document),
         memory=_line_sums(case, by_character, signed_by_character),
         shares=_shares(by_character, prompt_map.parts, float(np.sum(scores))),
-        tokens=_tokens(prompt_map, text, places, scores, signed),
+        tokens=_tokens(prompt_map, text, characters_of, scores, signed),
         **about,
     )
 
@@ -191,10 +191,10 @@ def _line_sums(
     return tuple(
         Weight(
             None,
-            float(by_character[lines == number].sum()),
-            None if signed is None else float(signed[lines == number].sum()),
+            float(by_character[lines == index].sum()),
+            None if signed is None else float(signed[lines == index].sum()),
         )
-        for number in range(len(case.lines))
+        for index in range(len(case.lines))
     )
 
 
@@ -209,12 +209,12 @@ def _shares(by_character: np.ndarray, parts: np.ndarray, total: float) -> dict[s
 def _tokens(
     prompt_map: PromptMap,
     text: str,
-    places: Sequence[Span],
+    characters_of: Sequence[Span],
     scores: Sequence[float],
     signed: Sequence[float] | None,
 ) -> tuple[Token, ...]:
     tokens: list[Token] = []
-    for number, (start, end) in enumerate(places):
+    for index, (start, end) in enumerate(characters_of):
         offsets = prompt_map.offsets[start:end]
         known = offsets[offsets >= 0]
         lines = prompt_map.lines[start:end]
@@ -226,8 +226,8 @@ def _tokens(
                 part=PARTS[int(parts.argmax())] if end > start else "frame",
                 document=Span(int(known.min()), int(known.max()) + 1) if len(known) else None,
                 line=int(lines.max()) if len(lines) and lines.max() >= 0 else None,
-                score=float(scores[number]),
-                signed=None if signed is None else float(signed[number]),
+                score=float(scores[index]),
+                signed=None if signed is None else float(signed[index]),
             )
         )
     return tuple(tokens)

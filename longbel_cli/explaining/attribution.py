@@ -116,7 +116,7 @@ def _pieces(value_at: Callable[[float], float], steps: int) -> list[float]:
     """Edges of pieces of [0, 1], four nodes each: the piece over which the objective changes most
     is halved until there are enough. One forward an edge."""
     count = max(1, steps // _NODES_A_PIECE)
-    known = {place / min(count, 4): 0.0 for place in range(min(count, 4) + 1)}
+    known = {step / min(count, 4): 0.0 for step in range(min(count, 4) + 1)}
     known = {edge: value_at(edge) for edge in known}
     while len(known) <= count:
         edges = sorted(known)
@@ -133,10 +133,10 @@ def _quadrature(edges: Sequence[float], steps: int) -> tuple[np.ndarray, np.ndar
     nodes: list[np.ndarray] = []
     weights: list[np.ndarray] = []
     count = len(edges) - 1
-    for number, (start, end) in enumerate(pairwise(edges)):
-        share = steps // count + (number < steps % count)
-        places, shares = np.polynomial.legendre.leggauss(share)
-        nodes.append(start + (places + 1) / 2 * (end - start))
+    for index, (start, end) in enumerate(pairwise(edges)):
+        share = steps // count + (index < steps % count)
+        nodes_of_piece, shares = np.polynomial.legendre.leggauss(share)
+        nodes.append(start + (nodes_of_piece + 1) / 2 * (end - start))
         weights.append(shares / 2 * (end - start))
     return np.concatenate(nodes), np.concatenate(weights)
 
@@ -148,14 +148,14 @@ def objective_values(
     max_batch_tokens: int | None = None,
 ) -> list[float]:
     """The objective of each prompt, without gradients; prompts of like length run together."""
-    order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     values = [0.0] * len(prompts)
 
     def fill(first: int, last: int) -> None:
         chosen = order[first:last]
-        batch = _padded_values(model, [prompts[number] for number in chosen], objective)
-        for number, value in zip(chosen, batch, strict=True):
-            values[number] = value
+        batch = _padded_values(model, [prompts[index] for index in chosen], objective)
+        for index, value in zip(chosen, batch, strict=True):
+            values[index] = value
 
     with _frozen(model), torch.no_grad():
         longest = max(map(len, prompts), default=0)
@@ -169,16 +169,16 @@ def baseline_embedding(model: Any, name: str, pad_id: int) -> torch.Tensor:
     device = _device(model)
     with torch.no_grad():
         if name == "pad":
-            found = table(torch.tensor([pad_id], device=device))[0]
+            embedding = table(torch.tensor([pad_id], device=device))[0]
         elif name == "zero":
-            found = torch.zeros_like(table(torch.tensor([pad_id], device=device))[0])
+            embedding = torch.zeros_like(table(torch.tensor([pad_id], device=device))[0])
         elif name == "mean":
-            found = table.weight.float().mean(0)
+            embedding = table.weight.float().mean(0)
         else:
             raise LongbelError(
                 f"unknown baseline {name!r}", f"Choose one of {', '.join(BASELINES)}.", exit_code=2
             )
-    return found.float()
+    return embedding.float()
 
 
 def _norms(vectors: torch.Tensor) -> np.ndarray:
@@ -226,9 +226,9 @@ def _slopes(
     values = torch.zeros(len(points), dtype=torch.float32, device=points.device)
     slopes = torch.zeros(points.shape, dtype=torch.float32, device=points.device)
     for answer in objective:
-        place = points.detach().requires_grad_(True)
-        value = _logprob(model, place, answer.ids)
-        (slope,) = torch.autograd.grad(value.sum(), place)
+        inputs = points.detach().requires_grad_(True)
+        value = _logprob(model, inputs, answer.ids)
+        (slope,) = torch.autograd.grad(value.sum(), inputs)
         values = values + answer.weight * value.detach()
         slopes = slopes + answer.weight * slope.float()
     return values, slopes
@@ -276,8 +276,8 @@ def _padded_values(
             inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
         logits = _last_logits(model, inputs, len(answer.ids))
         chosen = torch.tensor(answer.ids, device=device).expand(len(prompts), -1)[..., None]
-        found = logits.float().log_softmax(-1).gather(-1, chosen).squeeze(-1).sum(-1)
-        values = values + answer.weight * found
+        logprobs = logits.float().log_softmax(-1).gather(-1, chosen).squeeze(-1).sum(-1)
+        values = values + answer.weight * logprobs
     return [float(value) for value in values]
 
 

@@ -68,9 +68,9 @@ class Case:
     def map(self) -> PromptMap:
         return map_prompt(self)
 
-    def without_line(self, number: int) -> Prompt:
-        """The prompt as it would be had memory line `number` not been predicted."""
-        lines = self.lines[:number] + self.lines[number + 1 :]
+    def without_line(self, index: int) -> Prompt:
+        """The prompt as it would be had memory line `index` not been predicted."""
+        lines = self.lines[:index] + self.lines[index + 1 :]
         return self.prompts.render(self.mention, lines, self.window)
 
     def without_sentence(self, sentence: Span) -> Prompt:
@@ -169,11 +169,11 @@ def _map_memory(
     """
     at = 1
     position += len(section[0])
-    for number, line in enumerate(memory):
+    for index, line in enumerate(memory):
         size = len(line.echo) + 6 + len(answer_segments(line.names))
         for segment in section[at : at + size]:
             end = position + len(segment)
-            lines[position:end] = number
+            lines[position:end] = index
             if not isinstance(segment, Mark):
                 parts[position:end] = MEMORY
             position = end
@@ -255,15 +255,15 @@ def memories(
     prompts: DocumentPrompts, predictions: Mapping[str, Prediction], names: NamesOf
 ) -> dict[str, tuple[MemoryEntry, ...]]:
     """Each mention's memory as its run predicted it, by mention id."""
-    found: dict[str, tuple[MemoryEntry, ...]] = {}
+    by_mention: dict[str, tuple[MemoryEntry, ...]] = {}
     memory: list[MemoryEntry] = []
     for mention in prompts.document.mentions:
-        found[mention.id] = tuple(memory)
+        by_mention[mention.id] = tuple(memory)
         prediction = predictions[mention.id]
         if prediction.answer is not None:
             line = prompts.line(mention, names(prediction.answer, prediction))
             memory.append(MemoryEntry(mention.id, line))
-    return found
+    return by_mention
 
 
 def candidate_names(name: str, code: str, is_name: Callable[[str], bool]) -> tuple[str, ...]:

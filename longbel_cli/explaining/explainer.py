@@ -80,7 +80,7 @@ class Explainer:
     ) -> None:
         self._checkpoint, self._model = checkpoint, model
         self._options = options or ExplainOptions()
-        self._places = TokenPlaces(checkpoint)
+        self._characters = TokenCharacters(checkpoint)
         tokenizer = checkpoint.tokenizer
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
@@ -114,12 +114,12 @@ class Explainer:
         if method == "ablation":
             return self._ablation(case, objective, about)
         ids = self._checkpoint.encode(case.prompt)
-        places = self._places.of(case.prompt, ids)
+        characters_of = self._characters.of(case.prompt, ids)
         if method == "gradient":
-            found = gradient(self._model, ids, objective)
+            scores = gradient(self._model, ids, objective)
         else:
             options = self._options
-            found = integrated(
+            scores = integrated(
                 self._model,
                 ids,
                 objective,
@@ -131,24 +131,24 @@ class Explainer:
             about |= {
                 "steps": options.steps,
                 "baseline": options.baseline,
-                "baseline_objective": found.baseline_value,
-                "delta": found.delta,
+                "baseline_objective": scores.baseline_value,
+                "delta": scores.delta,
             }
         return attribute(
             case,
-            places,
-            found.scores.tolist(),
-            None if found.signed is None else found.signed.tolist(),
+            characters_of,
+            scores.scores.tolist(),
+            None if scores.signed is None else scores.signed.tolist(),
             method=method,
-            objective=found.value,
-            score=self._score(found.value, objective),
+            objective=scores.value,
+            score=self._score(scores.value, objective),
             **about,
         )
 
     def _ablation(self, case: Case, objective: Objective, about: dict[str, Any]) -> Attribution:
         prompts = [
             case.prompt,
-            *(case.without_line(number) for number in range(len(case.lines))),
+            *(case.without_line(index) for index in range(len(case.lines))),
             *(case.without_sentence(sentence) for sentence in case.shown_sentences),
         ]
         whole, *others = objective_values(
@@ -188,7 +188,7 @@ class Explainer:
         return Answer((*ids, self._checkpoint.end_id(case.prompts.form)))
 
 
-class TokenPlaces:
+class TokenCharacters:
     """Where a prompt's tokens stand among its characters."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -196,7 +196,7 @@ class TokenPlaces:
 
     def of(self, prompt: Prompt, ids: Sequence[int]) -> list[Span]:
         """The characters of each token; an empty span for tokens in front that are no text."""
-        found = self._checkpoint.token_places(prompt)
-        if len(found) != len(ids):
+        spans = self._checkpoint.token_places(prompt)
+        if len(spans) != len(ids):
             raise AssertionError("the prompt's tokens are not those that the checkpoint gives")
-        return found
+        return spans

@@ -26,7 +26,7 @@ class MemoryEntry(NamedTuple):
 class Token(NamedTuple):
     """A prompt token: its characters in the prompt, where it comes from, and its scores.
 
-    `document` are document offsets, None outside the document; `line` is a memory line's number.
+    `document` are document offsets, None outside the document; `line` is a memory line's index.
     `score` is a norm; `signed` says in addition for (above 0) or against, where known.
     """
 

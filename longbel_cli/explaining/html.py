@@ -66,18 +66,18 @@ def page_data(explanations: Sequence[Explanation]) -> dict[str, Any]:
 class _DocumentWords:
     """A document of the page, and all words that any of its maps shades."""
 
-    def __init__(self, number: int, document: Document) -> None:
-        self.number, self.document = number, document
+    def __init__(self, index: int, document: Document) -> None:
+        self.index, self.document = index, document
         self.spans: set[Span] = set()
 
     @cached_property
     def table(self) -> dict[Span, int]:
-        """Each word's number, in document order."""
-        return {span: number for number, span in enumerate(sorted(self.spans))}
+        """Each word's index, in document order."""
+        return {span: index for index, span in enumerate(sorted(self.spans))}
 
     @cached_property
-    def places(self) -> _Places:
-        return _Places(self.document)
+    def offsets(self) -> _Offsets:
+        return _Offsets(self.document)
 
     def data(self) -> dict[str, Any]:
         words, at = list(self.table), 0
@@ -97,15 +97,15 @@ class _DocumentWords:
 
 
 def _mention_data(explanation: Explanation, document: _DocumentWords) -> dict[str, Any]:
-    prediction, places = explanation.prediction, document.places
+    prediction, offsets = explanation.prediction, document.offsets
     spans_of = {mention.id: mention.spans for mention in explanation.document.mentions}
     sentences = explanation.attributions[0].sentences
     return {
-        "document": document.number,
+        "document": document.index,
         "id": prediction.mention_id,
         "text": prediction.mention,
         "group": prediction.semantic_group,
-        "spans": places.of(explanation.mention.spans),
+        "spans": offsets.of(explanation.mention.spans),
         "gold": prediction.gold_concept_code,
         "candidates": [
             [rank, code, name, None if math.isnan(score) else score]
@@ -117,11 +117,13 @@ def _mention_data(explanation: Explanation, document: _DocumentWords) -> dict[st
                 "mention": entry.line.mention,
                 "group": entry.line.semantic_group,
                 "name": " <+> ".join(entry.line.names),
-                "spans": places.of(spans_of.get(entry.mention_id, ())),
+                "spans": offsets.of(spans_of.get(entry.mention_id, ())),
             }
             for entry in explanation.memory
         ],
-        "sentences": [places.of((weight.span,)) for weight in sentences if weight.span is not None],
+        "sentences": [
+            offsets.of((weight.span,)) for weight in sentences if weight.span is not None
+        ],
         "maps": [
             _map_data(attribution, document.table) for attribution in explanation.attributions
         ],
@@ -129,7 +131,7 @@ def _mention_data(explanation: Explanation, document: _DocumentWords) -> dict[st
 
 
 def _map_data(attribution: Attribution, table: dict[Span, int]) -> dict[str, Any]:
-    """A map's numbers; the words it shades follow one another, from number `first` on."""
+    """A map's numbers; the words it shades follow one another, from index `first` on."""
     words = attribution.words
     return {
         "method": attribution.method,
@@ -174,24 +176,24 @@ def _utf16(text: str) -> np.ndarray:
     return np.arange(len(text) + 1) + np.concatenate([[0], np.cumsum(points > 0xFFFF)])
 
 
-class _Places:
-    """Document spans as [passage number, start, end] in UTF-16 units, cut at passages."""
+class _Offsets:
+    """Document spans as [passage index, start, end] in UTF-16 units, cut at passages."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
         self._units: dict[int, np.ndarray] = {}
 
     def of(self, spans: Sequence[Span]) -> list[list[int]]:
-        return [place for span in spans for place in self._cut(span)]
+        return [piece for span in spans for piece in self._cut(span)]
 
     def _cut(self, span: Span) -> Iterator[list[int]]:
-        for number, passage in enumerate(self._document.passages):
+        for index, passage in enumerate(self._document.passages):
             start, end = max(span.start, passage.start), min(span.end, passage.end)
             if start < end:
-                if number not in self._units:
-                    self._units[number] = _utf16(passage.text)
-                units = self._units[number]
-                yield [number, int(units[start - passage.start]), int(units[end - passage.start])]
+                if index not in self._units:
+                    self._units[index] = _utf16(passage.text)
+                units = self._units[index]
+                yield [index, int(units[start - passage.start]), int(units[end - passage.start])]
 
 
 def html_fragment(explanation: Explanation) -> str:

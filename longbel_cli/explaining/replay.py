@@ -77,7 +77,9 @@ class Reconstruction:
             return candidate_names(
                 candidate.concept_name,
                 candidate.concept_code,
-                lambda name: any(base.lookup(name, one) is not None for one in groups),
+                lambda name: any(
+                    base.lookup(name, group_name) is not None for group_name in groups
+                ),
             )
         except ValueError:
             raise LongbelError(

@@ -81,7 +81,7 @@ class Choice:
         # Document and mention ids may both hold colons, so the pair is never taken apart.
         names, ids = set(self.mentions), set(self.documents)
         unknown = [
-            *sorted(names - {":".join(_key(one)) for one in predictions}),
+            *sorted(names - {":".join(_key(prediction)) for prediction in predictions}),
             *sorted(ids - {prediction.document_id for prediction in predictions}),
         ]
         if unknown:
@@ -176,12 +176,12 @@ class LinkedRun:
         return run
 
     def _refuse_others(self, layout: Layout) -> None:
-        found = {
+        asked = {
             "model": self.linker.checkpoint.fingerprint,
             "kb": self.linker.knowledge_base.signature,
             "context_format": self.linker.form.name,
         }
-        for name, value in found.items():
+        for name, value in asked.items():
             known = self.settings.get(name, value)
             if known != value:
                 raise LongbelError(

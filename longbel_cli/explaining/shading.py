@@ -57,7 +57,7 @@ class Shading:
     def of(self, weight: Weight | None) -> float:
         return 0.0 if weight is None else self._value(weight) / self._largest
 
-    def number(self, weight: Weight) -> str:
+    def value_text(self, weight: Weight) -> str:
         """The weight itself, with a sign where it has a direction."""
         directed = self._directed and weight.signed is not None
         return f"{self._value(weight):+.3f}" if directed else f"{weight.score:.3g}"
@@ -95,8 +95,8 @@ def pieces(explanation: Explanation, attribution: Attribution) -> Iterator[Piece
 
     words = iter(attribution.words)
     word = next(words, None)
-    for number, passage in enumerate(document.passages):
-        if number:
+    for index, passage in enumerate(document.passages):
+        if index:
             yield Piece(None, "\n", None, False)
         position = passage.start
         while word is not None and word.span is not None and word.span.start < passage.end:
@@ -114,7 +114,7 @@ def memory_rows(explanation: Explanation, attribution: Attribution) -> list[tupl
         (
             visible(entry.line.mention),
             visible(" <+> ".join(entry.line.names)),
-            shading.number(weight),
+            shading.value_text(weight),
             f"{shading.of(weight):.0%}",
         )
         for entry, weight in zip(explanation.memory, attribution.memory, strict=True)

@@ -63,7 +63,7 @@ def _ansi_attribution(
     for weight in sorted(strongest, key=lambda weight: -abs(shading.of(weight)))[:8]:
         if weight.span is not None and weight.score:
             text = explanation.document.text[slice(*weight.span)]
-            value = shading.number(weight) if by_sentence else f"{shading.of(weight):.0%}"
+            value = shading.value_text(weight) if by_sentence else f"{shading.of(weight):.0%}"
             yield f"   {value:>8}  @{weight.span.start}  {_excerpt(text)}"
     if explanation.memory:
         yield "   earlier normalizations:"

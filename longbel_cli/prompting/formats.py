@@ -208,7 +208,7 @@ class DocumentPrompts:
         """The passages, joined by newlines, with marks at `edges`, cut to `window`."""
         segments: list[Segment] = []
         shown = 0
-        for number, passage in enumerate(self.document.passages):
+        for index, passage in enumerate(self.document.passages):
             span = Span(passage.start, passage.end)
             if window is not None:
                 span = Span(max(span.start, window.start), min(span.end, window.end))
@@ -217,13 +217,13 @@ class DocumentPrompts:
             if shown:
                 segments.append("\n")
             shown += 1
-            text = self._cleaned[number]
+            text = self._cleaned[index]
             position = span.start
-            for place in edges.places(number):
-                segments.append(text[position - passage.start : place - passage.start])
-                segments.extend([CLOSE] * edges.closing[number, place])
-                segments.extend([OPEN] * edges.opening[number, place])
-                position = place
+            for offset in edges.offsets(index):
+                segments.append(text[position - passage.start : offset - passage.start])
+                segments.extend([CLOSE] * edges.closing[index, offset])
+                segments.extend([OPEN] * edges.opening[index, offset])
+                position = offset
             segments.append(text[position - passage.start : span.end - passage.start])
         return segments
 
@@ -251,9 +251,9 @@ class DocumentPrompts:
         return Edges(opening, closing)
 
     def _passage_at(self, offset: int) -> int:
-        """The number of the passage that holds `offset`; raises LongbelError if none does."""
-        number = bisect_right(self._starts, offset) - 1
-        if number < 0 or offset >= self.document.passages[number].end:
+        """The index of the passage that holds `offset`; raises LongbelError if none does."""
+        index = bisect_right(self._starts, offset) - 1
+        if index < 0 or offset >= self.document.passages[index].end:
             named = "".join(
                 f"mention {mention.id}: "
                 for mention in self.document.mentions
@@ -264,34 +264,36 @@ class DocumentPrompts:
                 f"offset {offset} lies in no passage",
                 "Run `longbel check` on the corpus to list such mentions.",
             )
-        return number
+        return index
 
     def sentence(self, mention: Mention) -> Span:
         """The sentence that holds the mention's smallest start, in document offsets."""
-        number = self._passage_at(mention.start)
-        passage = self.document.passages[number]
+        index = self._passage_at(mention.start)
+        passage = self.document.passages[index]
         whole = Span(passage.start, passage.end)
-        found = next((span for span in self._sentences(number) if mention.start < span.end), whole)
-        start, end = min(found.start, mention.start), found.end
+        sentence = next(
+            (span for span in self._sentences(index) if mention.start < span.end), whole
+        )
+        start, end = min(sentence.start, mention.start), sentence.end
         # A fragment may hold white space that its sentence was trimmed of.
         for span in sorted(mention.spans):
-            if start <= span.start <= end and self._passage_at(span.start) == number:
+            if start <= span.start <= end and self._passage_at(span.start) == index:
                 end = max(end, span.end)
         return Span(start, end)
 
-    def _sentences(self, number: int) -> list[Span]:
-        if number not in self._sentence_spans:
-            self._sentence_spans[number] = self._split_passage(number)
-        return self._sentence_spans[number]
+    def _sentences(self, passage: int) -> list[Span]:
+        if passage not in self._sentence_spans:
+            self._sentence_spans[passage] = self._split_passage(passage)
+        return self._sentence_spans[passage]
 
     @cached_property
     def _sentence_spans(self) -> dict[int, list[Span]]:
         return {}
 
-    def _split_passage(self, number: int) -> list[Span]:
+    def _split_passage(self, index: int) -> list[Span]:
         """Sentences of a passage, joined wherever a fragment of any mention would be cut."""
         assert self._split is not None
-        passage = self.document.passages[number]
+        passage = self.document.passages[index]
         fragments = [span for mention in self.document.mentions for span in mention.spans]
         sentences: list[Span] = []
         for start, end in self._split(clean(passage.text)):
@@ -305,15 +307,15 @@ class DocumentPrompts:
 
 @dataclass(frozen=True)
 class Edges:
-    """How many marks open and close at each (passage number, document offset)."""
+    """How many marks open and close at each (passage index, document offset)."""
 
     opening: Counter[tuple[int, int]]
     closing: Counter[tuple[int, int]]
 
-    def places(self, passage: int) -> list[int]:
+    def offsets(self, passage: int) -> list[int]:
         """The offsets within a passage that carry marks, ascending."""
         both = self.opening.keys() | self.closing.keys()
-        return sorted(offset for number, offset in both if number == passage)
+        return sorted(offset for index, offset in both if index == passage)
 
 
 def _no_memory(memory: Sequence[MemoryLine]) -> list[Segment]:
@@ -322,8 +324,8 @@ def _no_memory(memory: Sequence[MemoryLine]) -> list[Segment]:
 
 def _memory_section(memory: Sequence[MemoryLine]) -> list[Segment]:
     segments: list[Segment] = ["\n\n### Previous Normalizations\n"]
-    for number, line in enumerate(memory):
-        if number:
+    for index, line in enumerate(memory):
+        if index:
             segments.append("\n")
         segments.extend(_memory_entry(line))
     if not memory:
@@ -356,8 +358,8 @@ _MEMORY_SECTIONS: dict[str, Callable[[Sequence[MemoryLine]], list[Segment]]] = {
 def answer_segments(names: Sequence[str]) -> list[Segment]:
     """The segments of an answer without its end; several names are joined by the composite mark."""
     segments: list[Segment] = []
-    for number, name in enumerate(names):
-        if number:
+    for index, name in enumerate(names):
+        if index:
             segments.append(COMPOSITE)
         segments.append(f" {name}")
     return segments

@@ -28,7 +28,7 @@ from longbel_cli.explaining.case import (
     linked_document,
     memories,
 )
-from longbel_cli.explaining.explainer import TokenPlaces
+from longbel_cli.explaining.explainer import TokenCharacters
 from longbel_cli.explaining.explanation import MemoryEntry
 from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts, MemoryLine
 from longbel_cli.types import Document, Mention, Passage, Prediction, Span
@@ -255,7 +255,7 @@ def test_ablation_shades_the_words_of_a_sentence():
 def test_token_places_are_the_tokens_texts(form):
     case = make_case(form, text=TEXT + " Text <+> <SEP> </s> [x] 𝒳 é 👩‍⚕️ end.")
     ids = checkpoint().encode(case.prompt)
-    places = TokenPlaces(checkpoint()).of(case.prompt, ids)
+    places = TokenCharacters(checkpoint()).of(case.prompt, ids)
     assert len(places) == len(ids) and places[0] == Span(0, 0)
     text = case.prompt.text
     covered = np.zeros(len(text), dtype=bool)
