@@ -82,7 +82,9 @@ def _completed(
 
 
 def _by_key(predictions: Iterable[Prediction]) -> dict[tuple[str, str], Prediction]:
-    return {(found.document_id, found.mention_id): found for found in predictions}
+    return {
+        (prediction.document_id, prediction.mention_id): prediction for prediction in predictions
+    }
 
 
 def _by_other_gold(mention: ScoredMention, prediction: Prediction | None) -> ScoredMention:

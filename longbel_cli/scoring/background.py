@@ -56,9 +56,9 @@ def kb_facts(path: Path, mentions: Sequence[ScoredMention]) -> KbFacts:
     names_of: dict[str, list[str]] = {}
     for batch in _batches(path):
         name, code, group = (batch.column(column).cast(pa.string()) for column in COLUMNS[:3])
-        found = pc.index_in(pc.utf8_lower(name), value_set=wanted_texts)
-        hits = pc.is_valid(found)
-        for index, its_code, its_group in _rows(hits, found, code, group):
+        matches = pc.index_in(pc.utf8_lower(name), value_set=wanted_texts)
+        hits = pc.is_valid(matches)
+        for index, its_code, its_group in _rows(hits, matches, code, group):
             groups = codes_of.setdefault(texts[index], {})
             groups.setdefault(its_group, set()).add(its_code)
         known = pc.is_in(code, value_set=wanted_codes)
@@ -70,7 +70,7 @@ def kb_facts(path: Path, mentions: Sequence[ScoredMention]) -> KbFacts:
     return KbFacts(
         groups_of={code: frozenset(groups) for code, groups in groups_of.items()},
         codes_of={
-            text: {group: frozenset(found) for group, found in groups.items()}
+            text: {group: frozenset(matches) for group, matches in groups.items()}
             for text, groups in codes_of.items()
         },
         signature=signature,

@@ -64,19 +64,19 @@ def calibration(scores: Floats, right: npt.NDArray[np.bool_], n_bins: int = N_BI
     scores, right = scores[usable], right[usable]
     if not len(scores) or scores.min() < 0 or scores.max() > 1:
         return Calibration((), None, 0)
-    numbers = np.minimum((scores * n_bins).astype(np.int64), n_bins - 1)
-    counts = np.bincount(numbers, minlength=n_bins)
-    confidence = np.bincount(numbers, weights=scores, minlength=n_bins)
-    accuracy = np.bincount(numbers, weights=right, minlength=n_bins)
+    bin_of = np.minimum((scores * n_bins).astype(np.int64), n_bins - 1)
+    counts = np.bincount(bin_of, minlength=n_bins)
+    confidence = np.bincount(bin_of, weights=scores, minlength=n_bins)
+    accuracy = np.bincount(bin_of, weights=right, minlength=n_bins)
     bins = tuple(
         Bin(
-            number / n_bins,
-            (number + 1) / n_bins,
+            index / n_bins,
+            (index + 1) / n_bins,
             int(n),
-            float(confidence[number] / n) if n else None,
-            float(accuracy[number] / n) if n else None,
+            float(confidence[index] / n) if n else None,
+            float(accuracy[index] / n) if n else None,
         )
-        for number, n in enumerate(counts)
+        for index, n in enumerate(counts)
     )
     return Calibration(bins, float(np.abs(accuracy - confidence).sum() / len(scores)), len(scores))
 

@@ -56,12 +56,12 @@ def compare(
 ) -> list[dict[str, Difference]]:
     """For each other system, by metric: the first system's value less its own."""
     raw = [_differences(first, other, options) for other in others]
-    found: list[dict[str, Difference]] = [{} for _ in others]
+    by_system: list[dict[str, Difference]] = [{} for _ in others]
     for metric in mention_metrics(first, options.ks):
         adjusted = holm([differences[metric][2] for differences in raw])
-        for place, differences, p_holm in zip(found, raw, adjusted, strict=True):
-            place[metric] = Difference(*differences[metric], p_holm)
-    return found
+        for of_system, differences, p_holm in zip(by_system, raw, adjusted, strict=True):
+            of_system[metric] = Difference(*differences[metric], p_holm)
+    return by_system
 
 
 def _differences(

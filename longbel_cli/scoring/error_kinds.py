@@ -126,7 +126,7 @@ def wrong_answers(evaluated: Evaluated, kb: KbFacts | None = None) -> list[Wrong
         for mention, right in zip(evaluated.mentions, evaluated.right, strict=True)
         if right
     }
-    found: list[Wrong] = []
+    collected: list[Wrong] = []
     for mention, rank in zip(evaluated.mentions, evaluated.hit_rank, strict=True):
         if rank <= 1:
             continue
@@ -138,8 +138,10 @@ def wrong_answers(evaluated: Evaluated, kb: KbFacts | None = None) -> list[Wrong
             kb,
         )
         kind = next(name for name, (_, fits) in KINDS.items() if fits(case))
-        found.append(Wrong(mention, case.gold_names, case.gold_rank, kind, case.right_elsewhere))
-    return found
+        collected.append(
+            Wrong(mention, case.gold_names, case.gold_rank, kind, case.right_elsewhere)
+        )
+    return collected
 
 
 def _gold_names(gold: str, names: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -159,7 +161,7 @@ def _known_names(
     for code, name in _candidate_names(mentions):
         if code in golds and name:
             names.setdefault(code, {})[name] = None
-    return {code: tuple(found) for code, found in names.items()}
+    return {code: tuple(collected) for code, collected in names.items()}
 
 
 def _candidate_names(mentions: Sequence[ScoredMention]) -> Iterator[tuple[str, str]]:

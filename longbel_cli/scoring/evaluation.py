@@ -90,7 +90,9 @@ class System:
             "system": self.name,
             "n_missing": self.score.n_missing,
             **intervals_json(self.score.overall),
-            "difference": {metric: found.to_json() for metric, found in differences.items()},
+            "difference": {
+                metric: difference.to_json() for metric, difference in differences.items()
+            },
         }
 
 
@@ -116,20 +118,20 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
-        found = self.first.score.to_json()
-        found["gold_match"] = self.request.options.match
-        found["calibration"] = self.calibration.to_json()
-        found["risk_coverage"] = self.risk_coverage.to_json()
+        content = self.first.score.to_json()
+        content["gold_match"] = self.request.options.match
+        content["calibration"] = self.calibration.to_json()
+        content["risk_coverage"] = self.risk_coverage.to_json()
         if self.triage is not None:
-            found["triage"] = self.triage.to_json()
+            content["triage"] = self.triage.to_json()
         if self.differences:
-            found["paired"] = [
+            content["paired"] = [
                 system.to_json(differences)
                 for system, differences in zip(self.systems[1:], self.differences, strict=True)
             ]
-        found["run"] = self.first.facts.to_json()
-        found["signature"] = self.signature
-        return found
+        content["run"] = self.first.facts.to_json()
+        content["signature"] = self.signature
+        return content
 
 
 def evaluate_files(request: ScoreRequest) -> Evaluation:
@@ -137,14 +139,16 @@ def evaluate_files(request: ScoreRequest) -> Evaluation:
     paths = (request.predictions, *request.others)
     files = [read_predictions(path) for path in paths]
     joined = _joined(files, request)
-    for file, found in zip(files, joined, strict=True):
-        for note in (*file.notes, *found.notes):
+    for file, matched in zip(files, joined, strict=True):
+        for note in (*file.notes, *matched.notes):
             log.warning("%s", note)
-        refuse_other_spelling(file, found.mentions)
+        refuse_other_spelling(file, matched.mentions)
     background = _background(request, joined)
     systems = tuple(
-        System(name, file, found, score(found, request.options, background), run_facts(file.path))
-        for name, file, found in zip(distinct_names(paths), files, joined, strict=True)
+        System(
+            name, file, matched, score(matched, request.options, background), run_facts(file.path)
+        )
+        for name, file, matched in zip(distinct_names(paths), files, joined, strict=True)
     )
     if systems[0].score.n_documents == 1:
         log.warning("one document: resampling it says nothing, the intervals have no width")
@@ -229,5 +233,5 @@ def _background(request: ScoreRequest, joined: Sequence[Joined]) -> Background:
     if request.train:
         training = training_facts(_read(request.train, request.gold_format, "training"))
     if request.kb is not None:
-        kb = kb_facts(request.kb, [mention for found in joined for mention in found.mentions])
+        kb = kb_facts(request.kb, [mention for mentions in joined for mention in mentions.mentions])
     return Background(training, kb)

@@ -29,13 +29,13 @@ def join(
     """
     same_group = same_group or _same_text
     unmatched = list(range(len(file.predictions)))
-    found: dict[int, int] = {}
-    n_moved = _join_ids(gold, file, unmatched, found)
-    n_by_span = _join_spans(gold, file, unmatched, found, same_group)
-    groups = _spelled_groups(gold, file, found)
+    prediction_of: dict[int, int] = {}
+    n_moved = _join_ids(gold, file, unmatched, prediction_of)
+    n_by_span = _join_spans(gold, file, unmatched, prediction_of, same_group)
+    groups = _spelled_groups(gold, file, prediction_of)
     annotated = [
-        (place, mention, mention.gold)
-        for place, mention in enumerate(gold)
+        (index, mention, mention.gold)
+        for index, mention in enumerate(gold)
         if mention.gold is not None
     ]
     no_code = tuple(
@@ -44,10 +44,10 @@ def join(
         if is_no_code(code)
     )
     scored = tuple(
-        _given(mention, code, file.predictions[found[place]])
-        if place in found
+        _given(mention, code, file.predictions[prediction_of[index]])
+        if index in prediction_of
         else _missing(mention, code, groups)
-        for place, mention, code in annotated
+        for index, mention, code in annotated
         if not is_no_code(code)
     )
     if not scored:
@@ -55,7 +55,7 @@ def join(
             "nothing to score: the gold corpus has no mention with a concept code",
             "Is it the annotated corpus, and the right --gold-format?",
         )
-    if not found:
+    if not prediction_of:
         raise LongbelError(
             f"{file.path}: no mention of it is in the gold corpus, by id or by spans",
             "Are the two of the same corpus? Document ids must be equal.",
@@ -73,12 +73,12 @@ def join(
         notes.append(f"{n_without} mention(s) of the gold corpus have no concept code: not scored")
     unscored = tuple(
         replace(
-            file.predictions[found[place]],
+            file.predictions[prediction_of[index]],
             document_id=mention.document_id,
             mention_id=mention.mention_id,
         )
-        for place, mention in enumerate(gold)
-        if mention.gold is None and place in found
+        for index, mention in enumerate(gold)
+        if mention.gold is None and index in prediction_of
     )
     return Joined(scored, no_code, n_without, tuple(notes), unscored)
 
@@ -112,34 +112,34 @@ def _join_ids(
     gold: Sequence[GoldMention],
     file: PredictionFile,
     unmatched: list[int],
-    found: dict[int, int],
+    prediction_of: dict[int, int],
 ) -> int:
     """Join by ids; returns how many ids were in both with other spans."""
     if not file.has_ids:
         return 0
-    index: dict[tuple[str, ...], int] = {}
+    position_of: dict[tuple[str, ...], int] = {}
     for position, mention in enumerate(gold):
         if file.has_documents:
-            index.setdefault((mention.document_id, mention.mention_id), position)
-        elif (mention.mention_id,) in index:
-            index[(mention.mention_id,)] = -1
+            position_of.setdefault((mention.document_id, mention.mention_id), position)
+        elif (mention.mention_id,) in position_of:
+            position_of[(mention.mention_id,)] = -1
         else:
-            index[(mention.mention_id,)] = position
+            position_of[(mention.mention_id,)] = position
     n_moved = 0
     left: list[int] = []
-    for number in unmatched:
-        prediction = file.predictions[number]
+    for row in unmatched:
+        prediction = file.predictions[row]
         key: tuple[str, ...] = (prediction.mention_id,)
         if file.has_documents:
             key = (prediction.document_id, prediction.mention_id)
-        position = index.get(key, -1)
-        if position < 0 or position in found:
-            left.append(number)
+        position = position_of.get(key, -1)
+        if position < 0 or position in prediction_of:
+            left.append(row)
         elif not _agree(prediction.spans, gold[position].spans):
             n_moved += 1
-            left.append(number)
+            left.append(row)
         else:
-            found[position] = number
+            prediction_of[position] = row
     unmatched[:] = left
     return n_moved
 
@@ -155,50 +155,52 @@ def _join_spans(
     gold: Sequence[GoldMention],
     file: PredictionFile,
     unmatched: list[int],
-    found: dict[int, int],
+    prediction_of: dict[int, int],
     same_group: Callable[[str, str], bool],
 ) -> int:
     if not file.has_documents:
         return 0
-    index: dict[tuple[str, Span], list[int]] = {}
+    positions_of: dict[tuple[str, Span], list[int]] = {}
     for position, mention in enumerate(gold):
-        if position not in found and mention.spans:
-            index.setdefault((mention.document_id, extent(mention.spans)), []).append(position)
+        if position not in prediction_of and mention.spans:
+            positions_of.setdefault((mention.document_id, extent(mention.spans)), []).append(
+                position
+            )
     joined = 0
     left: list[int] = []
-    for number in unmatched:
-        prediction = file.predictions[number]
+    for row in unmatched:
+        prediction = file.predictions[row]
         positions: list[int] = []
         if prediction.spans:
-            positions = index.get((prediction.document_id, extent(prediction.spans)), [])
-        found_at = next(
+            positions = positions_of.get((prediction.document_id, extent(prediction.spans)), [])
+        match = next(
             (
-                place
-                for place in positions
-                if _agree(prediction.spans, gold[place].spans)
+                index
+                for index in positions
+                if _agree(prediction.spans, gold[index].spans)
                 and (
                     not prediction.semantic_group  # some tables have no groups
-                    or same_group(gold[place].semantic_group, prediction.semantic_group)
+                    or same_group(gold[index].semantic_group, prediction.semantic_group)
                 )
             ),
             None,
         )
-        if found_at is None:
-            left.append(number)
+        if match is None:
+            left.append(row)
         else:
-            positions.remove(found_at)
-            found[found_at] = number
+            positions.remove(match)
+            prediction_of[match] = row
             joined += 1
     unmatched[:] = left
     return joined
 
 
 def _spelled_groups(
-    gold: Sequence[GoldMention], file: PredictionFile, found: dict[int, int]
+    gold: Sequence[GoldMention], file: PredictionFile, prediction_of: dict[int, int]
 ) -> dict[str, str]:
     """Corpus type -> the group as predictions spell it, by what the joined mentions show."""
     seen: dict[str, Counter[str]] = {}
-    for position, number in found.items():
-        group = file.predictions[number].semantic_group
+    for position, row in prediction_of.items():
+        group = file.predictions[row].semantic_group
         seen.setdefault(gold[position].semantic_group, Counter())[group] += 1
     return {entity_type: counts.most_common(1)[0][0] for entity_type, counts in seen.items()}

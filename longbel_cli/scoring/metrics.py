@@ -61,12 +61,12 @@ class Evaluated:
 
 def evaluate(mentions: Sequence[ScoredMention], match: str = "exact") -> Evaluated:
     """Find the gold among each mention's candidates."""
-    numbers: dict[str, int] = {}
-    document_of = [numbers.setdefault(m.document_id, len(numbers)) for m in mentions]
+    index_of: dict[str, int] = {}
+    document_of = [index_of.setdefault(m.document_id, len(index_of)) for m in mentions]
     ranks = [m.hit_rank(match) for m in mentions]
     return Evaluated(
         tuple(mentions),
-        tuple(numbers),
+        tuple(index_of),
         np.array(document_of, dtype=np.int64),
         np.array([np.inf if rank is None else rank for rank in ranks], dtype=np.float64),
     )
@@ -75,7 +75,7 @@ def evaluate(mentions: Sequence[ScoredMention], match: str = "exact") -> Evaluat
 class Ratio(NamedTuple):
     """A number to be resampled: two sums per document, and where it goes in the results."""
 
-    place: tuple[str, ...]
+    key: tuple[str, ...]
     above: Floats
     below: Floats
 
@@ -142,7 +142,7 @@ class Score:
 
     def to_json(self) -> dict[str, Any]:
         """The score as `--json` gives it, but for what other modules add."""
-        found: dict[str, Any] = {
+        content: dict[str, Any] = {
             "n_mentions": self.n_mentions,
             "n_documents": self.n_documents,
             **intervals_json(self.overall),
@@ -159,8 +159,8 @@ class Score:
             "cascade": {name: part.to_json() for name, part in self.cascade.items()},
         }
         if self.coverage is not None:
-            found["coverage"] = self.coverage.to_json()
-        return found
+            content["coverage"] = self.coverage.to_json()
+        return content
 
 
 def score(joined: Joined, options: ScoreOptions, background: Background | None = None) -> Score:
@@ -168,22 +168,22 @@ def score(joined: Joined, options: ScoreOptions, background: Background | None =
     background = background or Background()
     evaluated = evaluate(joined.mentions, options.match)
     parts = partition_labels(evaluated, background)
-    found = _resample(_all_ratios(evaluated, options.ks, parts, background), options)
+    intervals_of = _resample(_all_ratios(evaluated, options.ks, parts, background), options)
     mentions = evaluated.mentions
     return Score(
         n_mentions=len(mentions),
         n_documents=len(evaluated.documents),
-        overall=found[("overall",)],
-        by={name: _parts(evaluated, labels, found, name) for name, labels in parts.items()},
-        consistency=found[("consistency",)]["value"],
+        overall=intervals_of[("overall",)],
+        by={name: _parts(evaluated, labels, intervals_of, name) for name, labels in parts.items()},
+        consistency=intervals_of[("consistency",)]["value"],
         n_pairs=sum(len(group) * (len(group) - 1) // 2 for group in evaluated.repeated),
-        cascade=_cascade_parts(evaluated, found),
+        cascade=_cascade_parts(evaluated, intervals_of),
         mean_candidates=sum(len(m.candidates) for m in mentions) / len(mentions),
         n_without_prediction=sum(not m.candidates for m in mentions),
         n_missing=sum(m.missing for m in mentions),
         n_no_code=joined.n_no_code,
         n_without_gold=joined.n_without_gold,
-        coverage=_coverage(evaluated, background, found),
+        coverage=_coverage(evaluated, background, intervals_of),
         evaluated=evaluated,
     )
 
@@ -205,52 +205,52 @@ def _all_ratios(
 ) -> list[Ratio]:
     metrics = mention_metrics(evaluated, ks)
     everything = np.ones(len(evaluated.mentions))
-    found = _metric_ratios(evaluated, metrics, everything, ("overall",))
+    all_ratios = _metric_ratios(evaluated, metrics, everything, ("overall",))
     for name, labels in parts.items():
         for part in dict.fromkeys(label for label in labels if label is not None):
             inside = np.array([label == part for label in labels], dtype=np.float64)
-            found += _metric_ratios(evaluated, metrics, inside, ("by", name, part))
-    found.append(Ratio(("consistency", "value"), *consistency_sums(evaluated)))
+            all_ratios += _metric_ratios(evaluated, metrics, inside, ("by", name, part))
+    all_ratios.append(Ratio(("consistency", "value"), *consistency_sums(evaluated)))
     for name, inside in cascade_masks(evaluated).items():
-        found += _metric_ratios(
+        all_ratios += _metric_ratios(
             evaluated, {"recall@1": evaluated.right.astype(np.float64)}, inside, ("cascade", name)
         )
     if background.kb is not None:
         for name, covered in _covered(evaluated, background).items():
-            found += _metric_ratios(evaluated, {name: covered}, everything, ("coverage",))
-    return found
+            all_ratios += _metric_ratios(evaluated, {name: covered}, everything, ("coverage",))
+    return all_ratios
 
 
 def _metric_ratios(
     evaluated: Evaluated,
     metrics: Mapping[str, Floats],
     inside: Floats,
-    place: tuple[str, ...],
+    key: tuple[str, ...],
 ) -> list[Ratio]:
     below = evaluated.per_document(inside)
     return [
-        Ratio((*place, name), evaluated.per_document(values * inside), below)
+        Ratio((*key, name), evaluated.per_document(values * inside), below)
         for name, values in metrics.items()
     ]
 
 
 def _resample(
-    found: Sequence[Ratio], options: ScoreOptions
+    all_ratios: Sequence[Ratio], options: ScoreOptions
 ) -> dict[tuple[str, ...], dict[str, Interval]]:
     """The interval of each ratio, by place, from one set of resampled documents."""
-    above = np.stack([ratio.above for ratio in found], axis=1)
-    below = np.stack([ratio.below for ratio in found], axis=1)
+    above = np.stack([ratio.above for ratio in all_ratios], axis=1)
+    below = np.stack([ratio.below for ratio in all_ratios], axis=1)
     samples = resampled_ratios(above, below, options.n_boot, options.seed)
-    places: dict[tuple[str, ...], dict[str, Interval]] = {}
-    for ratio, interval in zip(found, intervals(ratios(above, below), samples), strict=True):
-        places.setdefault(ratio.place[:-1], {})[ratio.place[-1]] = interval
-    return places
+    by_key: dict[tuple[str, ...], dict[str, Interval]] = {}
+    for ratio, interval in zip(all_ratios, intervals(ratios(above, below), samples), strict=True):
+        by_key.setdefault(ratio.key[:-1], {})[ratio.key[-1]] = interval
+    return by_key
 
 
 def _parts(
     evaluated: Evaluated,
     labels: Sequence[str | None],
-    found: Mapping[tuple[str, ...], dict[str, Interval]],
+    intervals_of: Mapping[tuple[str, ...], dict[str, Interval]],
     name: str,
 ) -> dict[str, Part]:
     counts = Counter(label for label in labels if label is not None)
@@ -263,7 +263,7 @@ def _parts(
     )
     order = PARTITIONS[name].order or tuple(sorted(counts))
     return {
-        part: Part(counts[part], documents[part], found[("by", name, part)])
+        part: Part(counts[part], documents[part], intervals_of[("by", name, part)])
         for part in order
         if counts[part]
     }
@@ -297,13 +297,13 @@ def cascade_masks(evaluated: Evaluated) -> dict[str, Floats]:
 
 
 def _cascade_parts(
-    evaluated: Evaluated, found: Mapping[tuple[str, ...], dict[str, Interval]]
+    evaluated: Evaluated, intervals_of: Mapping[tuple[str, ...], dict[str, Interval]]
 ) -> dict[str, Part]:
     return {
         name: Part(
             int(inside.sum()),
             int(np.count_nonzero(evaluated.per_document(inside))),
-            found[("cascade", name)],
+            intervals_of[("cascade", name)],
         )
         for name, inside in cascade_masks(evaluated).items()
     }
@@ -334,14 +334,14 @@ def _covered(evaluated: Evaluated, background: Background) -> dict[str, Floats]:
 def _coverage(
     evaluated: Evaluated,
     background: Background,
-    found: Mapping[tuple[str, ...], dict[str, Interval]],
+    intervals_of: Mapping[tuple[str, ...], dict[str, Interval]],
 ) -> Coverage | None:
     if background.kb is None:
         return None
     codes = {code for mention in evaluated.mentions for code in mention.gold.split("+")}
     return Coverage(
-        in_kb=found[("coverage",)]["in_kb"],
-        in_group=found[("coverage",)]["in_group"],
+        in_kb=intervals_of[("coverage",)]["in_kb"],
+        in_group=intervals_of[("coverage",)]["in_group"],
         n_codes=len(codes),
         lacking=tuple(sorted(code for code in codes if code not in background.kb.groups_of)),
     )

@@ -22,7 +22,7 @@ class Shape(NamedTuple):
 
     kind: str
     style: str
-    numbers: tuple[float, ...] = ()
+    coordinates: tuple[float, ...] = ()
     text: str = ""
     tip: str = ""
 
@@ -83,10 +83,10 @@ def risk_plot(curve: RiskCoverage, threshold: float | None) -> Plot | None:
     if not curve.points:
         return None
     shapes = _axes("accepted, per cent", "wrong among them, per cent")
-    numbers: list[float] = []
+    coordinates: list[float] = []
     for point in thinned(curve.points):
-        numbers += [_x(point.coverage), _y(point.risk)]
-    shapes.append(Shape("polyline", "curve", tuple(numbers)))
+        coordinates += [_x(point.coverage), _y(point.risk)]
+    shapes.append(Shape("polyline", "curve", tuple(coordinates)))
     if threshold is not None:
         point = min(curve.points, key=lambda point: abs(point.threshold - threshold))
         tip = f"score {point.threshold:.6f}: {100 * point.coverage:.1f} % accepted"
@@ -103,8 +103,8 @@ def interval_plot(title: str, rows: Sequence[tuple[str, Interval]]) -> Plot:
         x = LABELS + SIDE * tick / 100
         shapes.append(Shape("line", "grid", (x, TOP, x, bottom)))
         shapes.append(Shape("text", "tick middle", (x, bottom + 16), str(tick)))
-    for number, (name, interval) in enumerate(rows):
-        y = TOP + ROW * number + ROW / 2
+    for index, (name, interval) in enumerate(rows):
+        y = TOP + ROW * index + ROW / 2
         shapes.append(Shape("text", "row end", (LABELS - 10, y + 4), _cut(name), tip=name))
         if interval.value is None:
             continue

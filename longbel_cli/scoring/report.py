@@ -92,11 +92,11 @@ def plots(evaluation: Evaluation) -> Sequence[Plot]:
     metric = next(iter(first.overall))
     rows = [("all", first.overall[metric])]
     rows += [(name, part.metrics[metric]) for name, part in first.by["group"].items()]
-    found: list[Plot | None] = [interval_plot(f"{headline(metric)} by group, per cent", rows)]
+    drawn: list[Plot | None] = [interval_plot(f"{headline(metric)} by group, per cent", rows)]
     if len(evaluation.systems) > 1:
         systems = [(system.name, system.score.overall[metric]) for system in evaluation.systems]
-        found.append(interval_plot(f"{headline(metric)} by system, per cent", systems))
-    found.append(reliability_plot(evaluation.calibration))
+        drawn.append(interval_plot(f"{headline(metric)} by system, per cent", systems))
+    drawn.append(reliability_plot(evaluation.calibration))
     threshold = evaluation.triage.threshold if evaluation.triage else None
-    found.append(risk_plot(evaluation.risk_coverage, threshold))
-    return [plot for plot in found if plot is not None]
+    drawn.append(risk_plot(evaluation.risk_coverage, threshold))
+    return [plot for plot in drawn if plot is not None]

@@ -38,7 +38,9 @@ def refuse_other_spelling(file: PredictionFile, mentions: Sequence[ScoredMention
 
 def _meets(mention: ScoredMention, change: Callable[[str], str]) -> bool:
     gold = set(mention.gold.split("+"))
-    predicted = {code for one in mention.candidates for code in one.concept_code.split("+")}
+    predicted = {
+        code for candidate in mention.candidates for code in candidate.concept_code.split("+")
+    }
     # `HP:0000001` and `DOID:0000001` are alike in their numbers alone: one side stays as it is.
     return not gold.isdisjoint(map(change, predicted)) or not predicted.isdisjoint(
         map(change, gold)

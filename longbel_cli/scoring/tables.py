@@ -38,9 +38,9 @@ def comparison_table(
     rows: list[tuple[str, ...]] = []
     for metric, interval in scores[0].overall.items():
         rows.append((headline(metric), names[0], plus_minus(interval), "", "", ""))
-        for name, its_score, found in zip(names[1:], scores[1:], differences, strict=True):
+        for name, its_score, of_metric in zip(names[1:], scores[1:], differences, strict=True):
             value = plus_minus(its_score.overall[metric])
-            rows.append((headline(metric), name, value, *_difference_cells(found[metric])))
+            rows.append((headline(metric), name, value, *_difference_cells(of_metric[metric])))
     return Table(
         "Compared on the same documents († p of randomization under 0.05 after Holm)",
         ("", "system", "value", f"lead of {names[0]}", "p bootstrap", "p randomization"),

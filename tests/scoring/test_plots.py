@@ -33,8 +33,8 @@ def test_the_curve_goes_across_by_coverage_and_up_by_risk() -> None:
     curve = RiskCoverage((Point(0.9, 0.2, 0.0), Point(0.5, 0.6, 0.1), Point(0.1, 1.0, 0.4)), 0.15)
     plot = risk_plot(curve, threshold=0.5)
     (line,), (mark,) = the(plot, "curve"), the(plot, "mark")
-    assert line.numbers == pytest.approx((*at(0.2, 0.0), *at(0.6, 0.1), *at(1.0, 0.4)))
-    assert mark.numbers[:2] == pytest.approx(at(0.6, 0.1))
+    assert line.coordinates == pytest.approx((*at(0.2, 0.0), *at(0.6, 0.1), *at(1.0, 0.4)))
+    assert mark.coordinates[:2] == pytest.approx(at(0.6, 0.1))
     assert mark.tip == "score 0.500000: 60.0 % accepted"
     assert the(risk_plot(curve, None), "mark") == []
     assert risk_plot(RiskCoverage((), 1.0), None) is None
@@ -45,8 +45,8 @@ def test_a_bar_stands_on_the_axis_as_high_as_its_accuracy() -> None:
     plot = reliability_plot(Calibration(bins, 0.2, 43))
     (bar,), (few,) = the(plot, "bar"), the(plot, "bar few")
     left, top = at(0.2, 0.5)
-    assert bar.numbers == pytest.approx((left + 1, top, SIDE * 0.1 - 2, SIDE * 0.5))
-    assert few.numbers[3] == pytest.approx(SIDE * 0.1)
+    assert bar.coordinates == pytest.approx((left + 1, top, SIDE * 0.1 - 2, SIDE * 0.5))
+    assert few.coordinates[3] == pytest.approx(SIDE * 0.1)
     assert reliability_plot(Calibration((), None, 0)) is None
 
 
@@ -55,6 +55,8 @@ def test_a_whisker_goes_from_low_to_high() -> None:
     plot = interval_plot("Recall", rows)
     (whisker,), (dot,) = the(plot, "whisker"), the(plot, "dot")
     x = [LABELS + SIDE * share for share in (0.3, 0.5, 0.9)]
-    assert (whisker.numbers[0], dot.numbers[0], whisker.numbers[2]) == pytest.approx(tuple(x))
-    assert whisker.numbers[1] == whisker.numbers[3] == dot.numbers[1]
+    assert (whisker.coordinates[0], dot.coordinates[0], whisker.coordinates[2]) == pytest.approx(
+        tuple(x)
+    )
+    assert whisker.coordinates[1] == whisker.coordinates[3] == dot.coordinates[1]
     assert dot.tip == "all: 50.0 [30.0, 90.0]"
