@@ -285,7 +285,7 @@ def _model_and_kb(model: str | None, kb: Path | None) -> tuple[str, Path | None]
         log.info("no --model: using the bundled sample model")
         return str(sample("model")), kb
     if kb is None:
-        from longbel_cli.model.checkpoint import model_folder
+        from longbel_cli.model.folder import model_folder
 
         folder = model_folder(model)  # of a hub id: its files say whether they bring names
         if not (folder / "text_to_code.json").exists():

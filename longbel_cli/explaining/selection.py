@@ -178,11 +178,14 @@ class LinkedRun:
     def _refuse_others(self, layout: Layout) -> None:
         asked = {
             "model": self.linker.checkpoint.fingerprint,
+            "tokenizer": self.linker.checkpoint.tokenizer_fingerprint,
             "kb": self.linker.knowledge_base.signature,
             "context_format": self.linker.form.name,
         }
         for name, value in asked.items():
             known = self.settings.get(name, value)
+            if name == "model" and "tokenizer" not in self.settings:
+                continue  # linked by a version that knew models by something else
             if known != value:
                 raise LongbelError(
                     f"{name}: {known} when {layout.out.name} was linked, {value} now",

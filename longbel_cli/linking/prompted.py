@@ -105,6 +105,7 @@ class PromptedLinker(ABC, Generic[Model, Options]):
         return {
             "linker": self.name,
             "model": self.checkpoint.fingerprint,
+            "tokenizer": self.checkpoint.tokenizer_fingerprint,
             "kb": self.knowledge_base.signature,
             "beams": options.beams,
             "context_format": self.form.name,

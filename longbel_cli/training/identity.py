@@ -17,7 +17,7 @@ from longbel_cli.training.options import TrainOptions, plain
 @dataclass(frozen=True)
 class Inputs:
     """Contents: a knowledge base's signature, the hash of each corpus's files in order, that of the
-    predictions in memory, and the base model's fingerprint."""
+    predictions in memory, and the base model's fingerprints."""
 
     kb: str
     corpora: tuple[str, ...]
@@ -29,15 +29,22 @@ class Inputs:
     def read(cls, options: TrainOptions) -> Inputs:
         """Read every file of the corpora; LongbelError where something is missing."""
         from kb_builder.store.knowledge_base import KnowledgeBase
-        from longbel_cli.model.checkpoint import fingerprint_of, model_folder
 
         return cls(
             KnowledgeBase.open(options.kb).signature,
             _hashes(options.corpora, options.corpus_format),
             _hashes(options.validate, options.corpus_format),
             _hash([Path(options.predictions)]) if options.predictions is not None else None,
-            fingerprint_of(model_folder(options.base)) if options.base is not None else None,
+            _fingerprints(options.base) if options.base is not None else None,
         )
+
+
+def _fingerprints(base: str) -> str:
+    """Of a model's weights and configuration, and of its tokenizer."""
+    from longbel_cli.linking.baselines.folder import PublishedModel
+
+    model = PublishedModel.open(base)
+    return f"{model.fingerprint}-{model.tokenizer_fingerprint}"
 
 
 def _hashes(paths: Sequence[str], form: str) -> tuple[str, ...]:

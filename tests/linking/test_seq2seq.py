@@ -169,11 +169,36 @@ def test_an_older_model_tells_its_start_in_its_configuration(
     config = json.loads((folder / "config.json").read_text()) | {key: told[key] for key in keys}
     (folder / "config.json").write_text(json.dumps(config))
     linker = Seq2SeqLinker(PublishedModel.open(folder), base, options(2))
-    assert linker._loaded.start == tuple(told[key] for key in keys)
+    assert linker.start == tuple(told[key] for key in keys)
     (folder / "config.json").write_text(json.dumps({**config, keys[0]: None}))
-    linker = Seq2SeqLinker(PublishedModel.open(folder), base, options(2))
     with pytest.raises(LongbelError, match="does not say what its answers start with"):
-        linker.engine()
+        Seq2SeqLinker(PublishedModel.open(folder), base, options(2))
+
+
+@pytest.mark.parametrize("key", ["decoder_start_token_id", "forced_bos_token_id"])
+@pytest.mark.parametrize("value", [[2], "2", -1, True, 2.5])
+def test_a_start_that_is_no_token_is_refused(
+    kb_folder: Path, tmp_path: Path, key: str, value: Any
+) -> None:
+    folder = save_folder(tmp_path / "model", *MODELS["bart"])
+    told = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps({**told, key: value}))
+    with pytest.raises(LongbelError, match=f"{key} is no token id"):
+        Seq2SeqLinker(PublishedModel.open(folder), KnowledgeBase.open(kb_folder), options(2))
+
+
+def test_another_forced_token_is_another_run(kb_folder: Path, tmp_path: Path) -> None:
+    """The language that a multilingual model answers in."""
+    base = KnowledgeBase.open(kb_folder)
+    folder = save_folder(tmp_path / "model", *MODELS["mbart"])
+    before = Seq2SeqLinker(PublishedModel.open(folder), base, options(2)).settings()
+    told = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps({**told, "forced_bos_token_id": 9}))
+    after = Seq2SeqLinker(PublishedModel.open(folder), base, options(2)).settings()
+    assert before["answer_start"][0] == after["answer_start"][0] and after["answer_start"][1] == 9
+    assert {name for name in after if after[name] != before[name]} - {
+        "device_type", "max_batch_tokens"
+    } == {"answer_start"}  # fmt: skip
 
 
 def test_text_is_text_and_marks_are_marks() -> None:

@@ -433,6 +433,7 @@ def cut_in_half(base):
 
 def an_encoder(base):
     edit(base / "config.json", "LlamaForCausalLM", "BertModel")
+    edit(base / "config.json", '"model_type": "llama"', '"model_type": "bert"')
 
 
 @pytest.mark.parametrize(

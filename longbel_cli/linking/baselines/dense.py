@@ -56,8 +56,7 @@ class DenseRanker(Ranker):
             raise LongbelError(f"--pooling {pooling}: choose {' or '.join(POOLINGS)}", exit_code=2)
         if encoder.is_causal or encoder.is_encoder_decoder:
             raise LongbelError(
-                f"{encoder.path}: no encoder, its config.json says "
-                f"{', '.join(encoder.config.get('architectures') or ['encoder-decoder'])}",
+                f"{encoder.path}: no encoder, its config.json says {encoder.kind}",
                 "Give the folder of a BERT-like model with --model.",
             )
         self._encoder, self._pooling, self._device = encoder, pooling, device
@@ -70,6 +69,8 @@ class DenseRanker(Ranker):
     def settings(self) -> dict[str, Any]:
         return super().settings() | {
             "model": self._encoder.fingerprint,
+            "tokenizer": self._encoder.tokenizer_fingerprint,
+            "input_tokens": self._encoder.input_tokens,
             "pooling": self._pooling,
             "dtype": "float32",
             "device_type": device_type(self._device, self.found),
@@ -150,10 +151,11 @@ class DenseRanker(Ranker):
 
     @cached_property
     def index_folder(self) -> Path:
-        """Where the vectors of this model, pooling and knowledge base are kept, as this kind of
-        device computes them."""
+        """Where the vectors of this model, tokenizer, pooling and knowledge base are kept, as this
+        kind of device computes them."""
         parts = (
-            self._encoder.fingerprint, self._pooling, self.knowledge_base.signature,
+            self._encoder.fingerprint, self._encoder.tokenizer_fingerprint,
+            str(self._encoder.input_tokens), self._pooling, self.knowledge_base.signature,
             self.found()["device_type"],
         )  # fmt: skip
         digest = hashlib.sha256(b"\0".join([_VERSION, *(part.encode() for part in parts)]))

@@ -6,8 +6,9 @@ read from safetensors.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from kb_builder.errors import LongbelError
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.model.devices import resolve_device
 
@@ -23,24 +24,30 @@ class PublishedModel(Checkpoint):
 
     @property
     def is_encoder_decoder(self) -> bool:
-        return bool(self.config.get("is_encoder_decoder"))
-
-    @property
-    def is_causal(self) -> bool:
-        """Whether it is a language model that reads from left to right alone."""
-        names = self.config.get("architectures") or []
-        return any(str(name).endswith("ForCausalLM") for name in names)
+        return bool(self.configuration.is_encoder_decoder)
 
     @property
     def input_tokens(self) -> int:
         """Tokens of an input, special ones included."""
         stated = getattr(self.tokenizer, "model_max_length", None)
-        return min(self.max_tokens, int(stated)) if stated else self.max_tokens
+        if not stated:
+            return self.max_tokens
+        try:
+            return min(self.max_tokens, int(stated))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise LongbelError(
+                f"{self.path}: model_max_length of the tokenizer is no number",
+                "Set it in its tokenizer_config.json.",
+            ) from error
 
     def load(
         self, kind: str, device: str, ignore_missing: str = "", dtype: str = "float32"
     ) -> PreTrainedModel:
         """The weights as `transformers.{kind}`; parameters named with `ignore_missing` may lack."""
-        model = self._weights(kind, ignore_missing, dtype=dtype)
-        loaded: PreTrainedModel = model.to(resolve_device(device)).eval()
+        from longbel_cli.model.loading import load_weights
+
+        weights: Any = load_weights(
+            kind, self.path, self.configuration, ignore_missing, dtype=dtype
+        )
+        loaded: PreTrainedModel = weights.to(resolve_device(device))
         return loaded

@@ -8,7 +8,7 @@ code, say) is what the model's generation config tells.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kb_builder.errors import LongbelError
 from kb_builder.store.knowledge_base import KnowledgeBase
@@ -16,6 +16,7 @@ from kb_builder.trie.tokenization import ANSWER_PREFIX, plain_text_tokenizer
 from longbel_cli.linking.baselines.folder import PublishedModel
 from longbel_cli.linking.prompted import PromptedLinker, PromptingOptions
 from longbel_cli.model.decoders import MAX_NEW_TOKENS
+from longbel_cli.model.folder import GENERATION, read_object
 from longbel_cli.prompting.formats import (
     CLOSE,
     GROUP_CLOSE,
@@ -64,13 +65,6 @@ class PromptEncoder:
         return list(self._plain.encode(text, add_special_tokens=False).ids) if text else []
 
 
-class _Loaded(NamedTuple):
-    """Weights, and the tokens that the decoder is given before an answer."""
-
-    model: PreTrainedModel
-    start: tuple[int, ...]
-
-
 class Seq2SeqLinker(PromptedLinker[PublishedModel, PromptingOptions]):
     """An encoder-decoder and a knowledge base joined."""
 
@@ -90,38 +84,18 @@ class Seq2SeqLinker(PromptedLinker[PublishedModel, PromptingOptions]):
                 "Set eos_token in its tokenizer_config.json.",
             )
         super().__init__(model, knowledge_base, options, prompt_format("short"))
+        self.start = answer_start(model)
         self._encode = PromptEncoder(model.tokenizer)
 
-    @property
-    def model(self) -> PreTrainedModel:
-        """The weights, on their device."""
-        return self._loaded.model
-
     @cached_property
-    def _loaded(self) -> _Loaded:
-        """Weights, and what an answer starts with, as the model's generation config tells; that
-        config is then forgotten, since it also says how to search."""
+    def model(self) -> PreTrainedModel:
+        """The weights, on their device. What their generation config says of searching is not
+        asked for."""
         from transformers import GenerationConfig
 
         model = self.checkpoint.load("AutoModelForSeq2SeqLM", self.options.device)
-        start, forced = (
-            self._told(model.generation_config, key)
-            for key in ("decoder_start_token_id", "forced_bos_token_id")
-        )
-        if start is None:
-            raise LongbelError(
-                f"{self.checkpoint.path}: the model does not say what its answers start with",
-                "Set decoder_start_token_id in its generation_config.json.",
-            )
         model.generation_config = GenerationConfig(do_sample=False)
-        return _Loaded(model, (start,) if forced is None else (start, forced))
-
-    def _told(self, generation: Any, key: str) -> int | None:
-        """A token of the generation config; older models tell it in config.json."""
-        token = getattr(generation, key, None)
-        if token is None and not (self.checkpoint.path / "generation_config.json").exists():
-            token = self.checkpoint.config.get(key)
-        return None if token is None else int(token)
+        return model
 
     @cached_property
     def trie(self) -> Any:
@@ -139,7 +113,11 @@ class Seq2SeqLinker(PromptedLinker[PublishedModel, PromptingOptions]):
 
     def settings(self) -> dict[str, Any]:
         """Whatever of it can change predictions; resolving an `Auto` loads the model."""
-        return super().settings() | {"dtype": "float32"}
+        return super().settings() | {
+            "dtype": "float32",
+            "answer_start": list(self.start),
+            "input_tokens": self.checkpoint.input_tokens,
+        }
 
     def decoder(self, beams: int) -> Any:
         """The beam search of `transformers.generate` (loads the model)."""
@@ -151,7 +129,30 @@ class Seq2SeqLinker(PromptedLinker[PublishedModel, PromptingOptions]):
             end_id=int(tokenizer.eos_token_id), n_beams=beams, max_new_tokens=MAX_NEW_TOKENS
         )
         pad_id = options.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        return Seq2SeqDecoder(self.model, self.trie, options, self._loaded.start, pad_id)
+        return Seq2SeqDecoder(self.model, self.trie, options, self.start, pad_id)
+
+
+def answer_start(model: PublishedModel) -> tuple[int, ...]:
+    """The tokens that the decoder is given before an answer: the start, and the one that is forced
+    to follow (a language's code, say), as the model's generation config tells."""
+    start, forced = (_told(model, key) for key in ("decoder_start_token_id", "forced_bos_token_id"))
+    if start is None:
+        raise LongbelError(
+            f"{model.path}: the model does not say what its answers start with",
+            "Set decoder_start_token_id in its generation_config.json.",
+        )
+    return (start,) if forced is None else (start, forced)
+
+
+def _told(model: PublishedModel, key: str) -> int | None:
+    """A token of the generation config; older models tell it in config.json."""
+    file = model.path / GENERATION
+    token = (read_object(file) if file.exists() else model.config).get(key)
+    if token is None or (isinstance(token, int) and not isinstance(token, bool) and token >= 0):
+        return token
+    raise LongbelError(
+        f"{model.path}: {key} is no token id", "Set it in its generation_config.json."
+    )
 
 
 def answering(tokenizer: Any) -> Any:

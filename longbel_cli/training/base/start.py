@@ -19,7 +19,8 @@ from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
 from longbel_cli.linking.baselines.folder import PublishedModel
-from longbel_cli.model.checkpoint import Checkpoint, resolve_dtype
+from longbel_cli.model.checkpoint import Checkpoint
+from longbel_cli.model.devices import resolve_dtype
 from longbel_cli.training.options import TrainOptions
 
 log = logging.getLogger(__name__)
@@ -126,11 +127,9 @@ def base_model(options: TrainOptions) -> PublishedModel:
     """The base, without its weights; LongbelError where it is none that can be trained."""
     assert options.base is not None
     base = PublishedModel.open(options.base)
-    architectures = base.config.get("architectures")
-    if architectures and not base.is_causal:
+    if not base.is_causal:
         raise LongbelError(
-            f"{options.base}: no causal language model, its config.json says "
-            f"{', '.join(map(str, architectures))}",
+            f"{options.base}: no causal language model, its config.json says {base.kind}",
             "Give a folder with config.json, tokenizer.json and *.safetensors of a causal model.",
         )
     if base.tokenizer.eos_token_id is None:

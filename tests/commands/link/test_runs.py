@@ -98,6 +98,45 @@ def test_another_configuration_is_refused(longbel: Longbel, corpus: Path, tmp_pa
     assert out.read_bytes() == before
 
 
+def as_0_1_0_left_it(out: Path) -> None:
+    """A run's record as version 0.1.0 wrote it: one fingerprint, by another formula."""
+    record = out.with_name(f"{out.name}.run") / "run.json"
+    content = json.loads(record.read_text())
+    del content["configuration"]["tokenizer"]
+    content["configuration"] |= {"model": "0123456789abcdef", "longbel version": "0.1.0"}
+    content["version"] = "0.1.0"
+    record.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def test_a_run_of_an_older_version_is_told_apart_and_still_read(
+    longbel: Longbel, corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "p.jsonl"
+    assert longbel("link", corpus, "--out", out).code == 0
+    before = out.read_bytes()
+    as_0_1_0_left_it(out)
+    done = longbel("link", corpus, "--out", out)
+    assert done.code == 4 and out.read_bytes() == before
+    assert 'model: "0123456789abcdef" in the run' in done.err
+    assert "tokenizer: unset in the run" in done.err
+    assert longbel("status", out).code == 0
+    assert longbel("score", out, "--gold", corpus).code == 0
+    assert longbel("explain", out, "--mention", "d1:T1", "--json").code == 0
+    assert out.read_bytes() == before
+
+
+def test_shards_of_an_older_version_are_merged(
+    longbel: Longbel, corpus: Path, tmp_path: Path
+) -> None:
+    whole, out = tmp_path / "whole.jsonl", tmp_path / "p.jsonl"
+    longbel("link", corpus, "--out", whole, "--window", 1)
+    for shard in ("1/2", "2/2"):
+        assert longbel("link", corpus, "--out", out, "--window", 1, "--shard", shard).code == 0
+    as_0_1_0_left_it(out)
+    assert longbel("merge", out).code == 0
+    assert out.read_bytes() == whole.read_bytes()
+
+
 def test_what_overwrites_a_run_is_surveyed_first(
     longbel: Longbel, corpus: Path, tmp_path: Path
 ) -> None:
