@@ -24,7 +24,7 @@ from longbel_cli.linking.baselines import BASELINES
 from longbel_cli.prompting.formats import PROMPT_FORMATS
 from longbel_cli.scoring.partitions import PARTITIONS
 from tests.benchmarks import renew
-from tests.support.command_reference import BLOCK, REFERENCE, help_text
+from tests.support.command_reference import BLOCK, REFERENCE, help_texts
 from tests.support.paths import ROOT
 from tests.test_rooms import FLOOR
 
@@ -256,7 +256,7 @@ def test_every_command_has_its_help() -> None:
 @pytest.mark.parametrize("command", sorted(COMMAND_HELP))
 def test_help_is_as_printed(command: str) -> None:
     """Word for word; older versions of typer put some words in another way."""
-    assert COMMAND_HELP[command].split() == help_text(command).split(), (
+    assert COMMAND_HELP[command].split() == help_texts()[command].split(), (
         "Run: python -m tests.support.command_reference"
     )
 

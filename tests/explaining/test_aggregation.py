@@ -201,6 +201,7 @@ def sample_document() -> Document:
     return next(iter(read_corpus([sample("corpus") / "brat" / "en"])))
 
 
+@pytest.mark.slow
 @with_sample
 def test_integrated_gradients_of_the_sample_model_are_complete():
     """On what was linked: the signed scores add up to the change of the log-probability."""

@@ -6,8 +6,6 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -312,7 +310,7 @@ def test_spoilt_folders_are_refused(folder: Path, name: str) -> None:
 
 
 def test_pickled_weights_come_with_the_command_that_converts_them(folder: Path) -> None:
-    """The command in the message, run as it stands, makes the folder loadable."""
+    """The program in the message, run as it stands, makes the folder loadable."""
     import torch
     from safetensors.torch import load_file
 
@@ -321,9 +319,9 @@ def test_pickled_weights_come_with_the_command_that_converts_them(folder: Path) 
     (folder / "model.safetensors").unlink()
     with pytest.raises(LongbelError) as raised:
         Checkpoint.open(folder)
-    command = raised.value.hint.partition("python -c ")[2].strip('"')
-    assert "safe" in command and str(folder) in command
-    subprocess.run([sys.executable, "-c", command], check=True, capture_output=True)
+    program = raised.value.hint.partition("python -c ")[2].strip('"')
+    assert "safe" in program and str(folder) in program
+    exec(program, {})
     converted = load_file(folder / "model.safetensors")
     assert set(converted) == set(weights)
     Checkpoint.open(folder).load_model("cpu")

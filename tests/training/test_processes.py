@@ -118,6 +118,7 @@ def together(
     return done.stderr
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(kb_folder, model_folder, tmp_path):
     """Folds, their predictions, validation and the final model."""
     corpus = write_corpus(tmp_path / "corpus.jsonl", WITH_MEMORY)
