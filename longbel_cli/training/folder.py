@@ -84,9 +84,9 @@ class RunFolder:
     def final(self) -> TrainingFiles:
         return TrainingFiles(self.path)
 
-    def fold(self, number: int) -> TrainingFiles:
+    def fold(self, index: int) -> TrainingFiles:
         """Where fold `number` (from 1) keeps its files."""
-        return TrainingFiles(self.path / f"fold-{number}")
+        return TrainingFiles(self.path / f"fold-{index}")
 
     @property
     def _options(self) -> Path:
@@ -186,7 +186,9 @@ class RunFolder:
         last = (self._options, self._finished)
         aside = draft_name(self.path)
         aside.mkdir()
-        for path in sorted(self.path.iterdir(), key=lambda one: (one in last, one == last[1])):
+        for path in sorted(
+            self.path.iterdir(), key=lambda entry: (entry in last, entry == last[1])
+        ):
             if path != self._claims:
                 path.rename(aside / path.name)
         shutil.rmtree(aside, ignore_errors=True)
@@ -210,9 +212,9 @@ class RunFolder:
 
 def _json(path: Path, hint: str) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise LongbelError(f"{path}: damaged, it is no JSON", hint) from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise LongbelError(f"{path}: damaged, it is no JSON object", hint)
-    return found
+    return content

@@ -57,8 +57,8 @@ def _hashes(paths: Sequence[str], form: str) -> tuple[str, ...]:
 def _hash(files: Sequence[Path]) -> str:
     from longbel_cli.runs.inputs import Inputs as Contents
 
-    found: str = Contents.read(files).summary()["sha256"]
-    return found
+    digest: str = Contents.read(files).summary()["sha256"]
+    return digest
 
 
 @dataclass(frozen=True)

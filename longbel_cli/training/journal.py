@@ -20,7 +20,7 @@ class Journal:
 
     def step(self, step: Step) -> None:
         """Note a step's loss and rate."""
-        self._write({"step": step.number, "loss": step.loss, "rate": step.rate})
+        self._write({"step": step.step, "loss": step.loss, "rate": step.rate})
 
     def validation(self, step: int, recall: float, mentions: int) -> None:
         """Note what a model was worth after so many steps."""

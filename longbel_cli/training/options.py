@@ -203,8 +203,8 @@ class Callbacks:
 
 def plain(options: TrainOptions) -> dict[str, Any]:
     """The options as JSON gives them back."""
-    found: dict[str, Any] = json.loads(json.dumps(asdict(options)))
-    return found
+    values: dict[str, Any] = json.loads(json.dumps(asdict(options)))
+    return values
 
 
 def _refuse(*rules: tuple[bool, str]) -> None:

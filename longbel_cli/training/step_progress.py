@@ -29,9 +29,9 @@ class StepProgress(Progress):
     def on_step(self, step: Step) -> None:
         """Show where the training is after this step."""
         self._steps.append(step)
-        loss = sum(one.loss for one in self._steps) / len(self._steps)
-        speed = sum(one.tokens for one in self._steps) / sum(one.seconds for one in self._steps)
+        loss = sum(done.loss for done in self._steps) / len(self._steps)
+        speed = sum(done.tokens for done in self._steps) / sum(done.seconds for done in self._steps)
         self.reach(
             round(_PER_MILLE * step.progress),
-            f"step {step.number}, {step.progress:.1%}, loss {loss:.3f}, {speed:.0f} tokens/s",
+            f"step {step.step}, {step.progress:.1%}, loss {loss:.3f}, {speed:.0f} tokens/s",
         )

@@ -96,7 +96,7 @@ def _material(options: TrainOptions) -> _Material:
     from kb_builder.store.knowledge_base import KnowledgeBase
     from longbel_cli.training.base.start import base_model
     from longbel_cli.training.data.corpus import splitter_of
-    from longbel_cli.training.optimise.folds import deal
+    from longbel_cli.training.optimise.folds import split_folds
     from longbel_cli.training.optimise.validation import draw_sample
 
     knowledge_base = KnowledgeBase.open(options.kb)
@@ -106,7 +106,7 @@ def _material(options: TrainOptions) -> _Material:
     if options.base is not None:
         base_model(options)
     if options.folds is not None:
-        deal(corpus.documents, options.folds, options.seed)
+        split_folds(corpus.documents, options.folds, options.seed)
     if options.predictions is not None:
         corpus = _remembering(Path(options.predictions), corpus, knowledge_base)
     return _Material(knowledge_base, corpus, sample, left_out)
@@ -177,11 +177,15 @@ def _remembering(
         "same --format and --unknown-group."
     )
     predictions = predictions_for(path, corpus.documents, hint)
-    found = recall_of(
-        [predictions[one.document.id][at] for one in corpus.documents for at in one.trainable]
+    recall = recall_of(
+        [
+            predictions[training.document.id][at]
+            for training in corpus.documents
+            for at in training.trainable
+        ]
     )
     log.info(
-        "%s in memory: Recall@1 %.4f of %d mentions", path, found["recall@1"], found["mentions"]
+        "%s in memory: Recall@1 %.4f of %d mentions", path, recall["recall@1"], recall["mentions"]
     )
     return corpus.remembering(names_of(predictions, knowledge_base))
 
@@ -214,10 +218,10 @@ def _publish(setting: Setting, fitted: Fitted, folder: RunFolder, identity: Iden
     options, tokenizer = setting.options, setting.start.checkpoint.tokenizer
     facts = {"inputs": asdict(identity.inputs), **_facts(setting, fitted, folder)}
     model = fitted.trained.merged()
-    found = fitted.validation
-    if found is not None:
+    validation = fitted.validation
+    if validation is not None:
         publish(model, tokenizer, options, folder.last, facts)
-        if found["best"]["step"] != found["last"]["step"]:
+        if validation["best"]["step"] != validation["last"]["step"]:
             best = setting.start.load()
             BestWeights(folder.final.best).put_into(best.model)
             model = best.merged()

@@ -111,7 +111,7 @@ def kill_at(number: int, nth: int = 1) -> Callable[[Any], None]:
 
     def on_step(step: Any) -> None:
         nonlocal seen
-        seen += step.number == number
+        seen += step.step == number
         if seen == nth:
             raise KilledError
 

@@ -14,7 +14,7 @@ from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.model.decoders import Beam, DecodeStats
 from longbel_cli.prompting.formats import PROMPT_FORMATS, prompt_format
 from longbel_cli.prompting.sentences import splitter
-from longbel_cli.training.data.batches import CHUNK, EpochPlan, Place, by_length
+from longbel_cli.training.data.batches import CHUNK, EpochPlan, Position, by_length
 from longbel_cli.training.data.corpus import ItemSource, TrainingCorpus
 from longbel_cli.training.data.examples import Cropping, Example, ExampleMaker
 from longbel_cli.training.options import TrainOptions
@@ -211,11 +211,11 @@ def test_padding_stands_right_and_weighs_nothing():
 def test_an_epoch_can_be_entered_at_any_batch():
     whole = list(plan(CHUNK + 50).batches(0))
     for number in (0, 7, len(whole) - 1):
-        rest = list(plan(CHUNK + 50).batches(0, whole[number].place))
-        assert [batch.place for batch in rest] == [batch.place for batch in whole[number:]]
+        rest = list(plan(CHUNK + 50).batches(0, whole[number].position))
+        assert [batch.position for batch in rest] == [batch.position for batch in whole[number:]]
         assert np.array_equal(rest[0].ids, whole[number].ids)
-    assert whole[-1].place.chunk == 1
-    assert Place(0, 0, 3) < Place(0, 1, 0) < Place(1, 0, 0)
+    assert whole[-1].position.chunk == 1
+    assert Position(0, 0, 3) < Position(0, 1, 0) < Position(1, 0, 0)
 
 
 def test_several_formats_are_drawn_evenly_and_one_format_draws_nothing(checkpoint, kb_folder):

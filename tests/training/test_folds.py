@@ -56,7 +56,7 @@ def documents(*ids: str) -> list[TrainingDocument]:
 
 
 def test_documents_are_dealt_evenly():
-    dealt = folds.deal(documents(*"abcde"), 3, seed=0)
+    dealt = folds.split_folds(documents(*"abcde"), 3, seed=0)
     ids = [[one.document.id for one in fold] for fold in dealt]
     assert sorted(len(fold) for fold in ids) == [1, 2, 2]
     assert sorted(one for fold in ids for one in fold) == list("abcde")
@@ -64,7 +64,7 @@ def test_documents_are_dealt_evenly():
 
 def test_there_may_be_as_many_folds_as_documents():
     """Leaving one out, the most that a small corpus allows."""
-    assert [len(fold) for fold in folds.deal(documents(*"abc"), 3, seed=0)] == [1, 1, 1]
+    assert [len(fold) for fold in folds.split_folds(documents(*"abc"), 3, seed=0)] == [1, 1, 1]
 
 
 def test_a_predicted_answer_is_as_many_names_as_it_has_codes(tmp_path):
@@ -86,7 +86,7 @@ def test_a_predicted_answer_is_as_many_names_as_it_has_codes(tmp_path):
 
 
 def test_the_seed_deals():
-    dealt = [folds.deal(documents(*"abcdefgh"), 2, seed) for seed in (0, 0, 1)]
+    dealt = [folds.split_folds(documents(*"abcdefgh"), 2, seed) for seed in (0, 0, 1)]
     ids = [[[one.document.id for one in fold] for fold in folds_] for folds_ in dealt]
     assert ids[0] == ids[1] != ids[2]
 

@@ -16,7 +16,7 @@ import torch
 
 from kb_builder.errors import LongbelError
 from longbel_cli.training.base.start import recompute_activations
-from longbel_cli.training.data.batches import Batch, Place
+from longbel_cli.training.data.batches import Batch, Position
 from longbel_cli.training.optimise.loop import Schedule, Trainer
 from longbel_cli.training.optimise.processes import Processes, joined
 from longbel_cli.training.options import plain
@@ -37,7 +37,7 @@ def batch() -> Batch:
         ids[row, :length] = rng.integers(1, 50, length)
         weights[row, length - 2 : length] = 1.0
         weights[row, 1] = 0.5 * (row % 2)
-    return Batch(ids, weights, Place(), 1.0, 1.0)
+    return Batch(ids, weights, Position(), 1.0, 1.0)
 
 
 def gradients(checkpointing=False, **options) -> tuple[float, dict[str, torch.Tensor], int]:

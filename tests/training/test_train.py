@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from kb_builder.errors import LongbelError
 from longbel_cli.app import app
-from longbel_cli.training.data.batches import Batch, Place
+from longbel_cli.training.data.batches import Batch, Position
 from longbel_cli.training.folder import RunFolder
 from longbel_cli.training.optimise import fitting
 from longbel_cli.training.optimise.loop import Schedule, Trainer
@@ -67,7 +67,7 @@ def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(fresh, 
     stop = iter([False, True])
     callbacks = Callbacks(on_step=seen.append, should_stop=lambda: next(stop))
     assert train(options, killed, Computing(save_every=2), callbacks) is Outcome.STOPPED
-    assert [step.number for step in seen] == [5]
+    assert [step.step for step in seen] == [5]
     assert train(options, killed, Computing(save_every=2)) is Outcome.FINISHED
     assert losses(killed) == losses(again) == losses(whole)
     for name, tensor in weights(whole).items():
@@ -132,7 +132,7 @@ def test_the_loss_is_the_mean_over_the_weights():
     ids = np.array([[1, 2, 3, 4, 5], [6, 7, 8, 0, 0]])
     weights = np.array([[0, 0, 0, 1, 1], [0, 0.5, 1, 0, 0]], dtype=np.float32)
     trainer = Trainer(model, Schedule(1, None, 1e-3))
-    loss = trainer._backward(Batch(ids, weights, Place(), 1.0, 1.0))
+    loss = trainer._backward(Batch(ids, weights, Position(), 1.0, 1.0))
     with torch.no_grad():
         logprobs = model(input_ids=torch.from_numpy(ids)).logits.log_softmax(-1)
         alone = model(input_ids=torch.tensor([[6, 7, 8]])).logits.log_softmax(-1)
@@ -145,7 +145,7 @@ def test_dropout_differs_from_step_to_step_and_depends_on_the_step_alone():
 
     def loss(trainer: Trainer, number: int) -> float:
         ids = np.array([[1, 2, 3, 4, 5]])
-        batch = Batch(ids, np.ones(ids.shape, dtype=np.float32), Place(), 1.0, 1.0)
+        batch = Batch(ids, np.ones(ids.shape, dtype=np.float32), Position(), 1.0, 1.0)
         return trainer._step(batch, number).loss
 
     def trainer(seed: int) -> Trainer:
@@ -203,7 +203,7 @@ def test_a_state_is_on_the_disk_before_it_replaces_the_last(tmp_path, monkeypatc
 def test_a_single_step_is_no_step_of_rate_0(steps):
     model = tiny_model("llama", 50)
     before = model.get_input_embeddings().weight.detach().clone()
-    batch = Batch(np.array([[1, 2, 3]]), np.array([[0, 1, 1]], np.float32), Place(), 1.0, 1.0)
+    batch = Batch(np.array([[1, 2, 3]]), np.array([[0, 1, 1]], np.float32), Position(), 1.0, 1.0)
     step = Trainer(model, Schedule(1, steps, 1e-2))._step(batch, 1)
     assert step.progress == 1.0  # what a bar shows
     assert step.rate == pytest.approx(1e-2 * 0.5 / 0.97)
@@ -380,7 +380,7 @@ def test_a_finished_training_leaves_nothing_to_go_on_from(options, tmp_path):
     steps = []
     for _ in range(2):
         train(options, out, callbacks=Callbacks(on_step=steps.append), overwrite=True)
-    assert [step.number for step in steps] == [*range(1, len(losses(out)) + 1)] * 2
+    assert [step.step for step in steps] == [*range(1, len(losses(out)) + 1)] * 2
 
 
 def command(*arguments: object):
@@ -468,7 +468,7 @@ def test_a_training_that_cannot_begin_leaves_the_one_before(options, tmp_path):
 def test_one_process_trains_at_a_time(options, tmp_path):
     out = tmp_path / "model"
     with (
-        RunFolder.of(out).held(print),
+        RunFolder.of(out).held(),
         pytest.raises(LongbelError, match=f"process {os.getpid()}") as caught,
     ):
         train(options, out)
@@ -498,7 +498,7 @@ def test_a_training_that_was_taken_over_writes_nothing_more(options, tmp_path, m
 
     if at == "the end":
         monkeypatch.setattr(fitting, "fit", fit_and_freeze)
-    on_step = (lambda step: step.number == 2 and taken_over()) if at == "a step" else lambda _: None
+    on_step = (lambda step: step.step == 2 and taken_over()) if at == "a step" else lambda _: None
     with pytest.raises(LongbelError, match="taken this run over") as caught:
         train(options, out, Computing(save_every=1), Callbacks(on_step=on_step))
     assert caught.value.exit_code == 4

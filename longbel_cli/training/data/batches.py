@@ -30,7 +30,7 @@ class Batch:
 
     ids: NDArray[np.int64]
     weights: NDArray[np.float32]
-    place: Place
+    position: Position
     done: float
     share: float
 
@@ -44,7 +44,7 @@ class Batch:
         return replace(self, ids=self.ids[rows, :longest], weights=weights[:, :longest])
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """A batch by its epoch, its chunk of the epoch, and its number in the chunk."""
 
     epoch: int = 0
@@ -62,14 +62,14 @@ class EpochPlan:
     seed: int
     pad: int
 
-    def batches(self, epoch: int, start: Place | None = None) -> Iterator[Batch]:
+    def batches(self, epoch: int, start: Position | None = None) -> Iterator[Batch]:
         """The batches of an epoch, from `start` on if that lies in it."""
         order = np.random.default_rng([self.seed, epoch]).permutation(self.n_items)
         first = start.chunk if start is not None else 0
         for chunk in range(first, self.n_chunks):
             items = order[chunk * CHUNK : (chunk + 1) * CHUNK]
             for batch in self._chunk(epoch, chunk, items):
-                if start is None or batch.place >= start:
+                if start is None or batch.position >= start:
                     yield batch
 
     @property
@@ -84,12 +84,12 @@ class EpochPlan:
                 examples.append(example)
         groups = by_length(examples, self.tokens_per_batch)
         random.Random(f"{self.seed}/{epoch}/chunk {chunk}").shuffle(groups)
-        for number, group in enumerate(groups):
+        for index, group in enumerate(groups):
             ids, weights = self._padded(group)
-            done = chunk * CHUNK + (number + 1) / len(groups) * len(items)
+            done = chunk * CHUNK + (index + 1) / len(groups) * len(items)
             share = len(items) / len(groups)
-            place = Place(epoch, chunk, number)
-            yield Batch(ids, weights, place, done / self.n_items, share / self.n_items)
+            position = Position(epoch, chunk, index)
+            yield Batch(ids, weights, position, done / self.n_items, share / self.n_items)
 
     def _padded(self, group: Sequence[Example]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         length = max(len(example) for example in group)

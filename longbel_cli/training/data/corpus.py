@@ -38,7 +38,7 @@ class TrainingDocument:
 
     @property
     def trainable(self) -> list[int]:
-        return [place for place, target in enumerate(self.targets) if target is not None]
+        return [index for index, target in enumerate(self.targets) if target is not None]
 
 
 class TrainingCorpus:
@@ -77,12 +77,15 @@ class TrainingCorpus:
     def remembering(self, predicted: Mapping[str, Sequence[Names]]) -> TrainingCorpus:
         """The same with the names that were predicted for each document's mentions as memory."""
         return self.only(
-            [replace(one, memory=tuple(predicted[one.document.id])) for one in self.documents]
+            [
+                replace(document, memory=tuple(predicted[document.document.id]))
+                for document in self.documents
+            ]
         )
 
-    def synthetic_document(self, number: int) -> TrainingDocument:
-        document = self._synthetic().document(number)
-        rng = random.Random(f"{self._seed}/synonyms/{number}")
+    def synthetic_document(self, index: int) -> TrainingDocument:
+        document = self._synthetic().document(index)
+        rng = random.Random(f"{self._seed}/synonyms/{index}")
         return self._with_targets(document, lambda: rng.random() < self._synonyms)
 
     def texts(self, synthetic: bool) -> Iterator[str]:
@@ -94,8 +97,8 @@ class TrainingCorpus:
         for training in self.documents:
             yield training.document.text
         if synthetic:
-            for number in range(_TOKENIZER_DOCUMENTS):
-                yield self._synthetic().document(-1 - number).text
+            for index in range(_TOKENIZER_DOCUMENTS):
+                yield self._synthetic().document(-1 - index).text
 
     def _with_targets(
         self, document: Document, synonym: Callable[[], bool] = lambda: False
@@ -132,13 +135,13 @@ class ItemSource:
             for form in options.formats
         ]
         self._items: list[tuple[int, int | None]] = []
-        for number, training in enumerate(corpus.documents):
-            places = training.trainable
+        for document, training in enumerate(corpus.documents):
+            mentions = training.trainable
             most = options.mentions_per_document
-            if most is None or most >= len(places):
-                self._items += [(number, place) for place in places]
+            if most is None or most >= len(mentions):
+                self._items += [(document, mention) for mention in mentions]
             else:
-                self._items += [(number, None)] * most
+                self._items += [(document, None)] * most
 
     def __len__(self) -> int:
         return len(self._items) + self._options.synthetic
@@ -146,21 +149,21 @@ class ItemSource:
     def make(self, item: int, epoch: int, rng: random.Random) -> Example | None:
         """The example of an item; None where it trains nothing, or where not even the mention
         alone fits into `max_length` and the model's positions."""
-        place: int | None
+        mention: int | None
         if item < len(self._items):
-            number, place = self._items[item]
-            training = self._corpus.documents[number]
+            document, mention = self._items[item]
+            training = self._corpus.documents[document]
         else:
             count = item - len(self._items) + epoch * self._options.synthetic
-            training, place = self._corpus.synthetic_document(count), None
-        if place is None:
-            places = training.trainable
-            if not places:
+            training, mention = self._corpus.synthetic_document(count), None
+        if mention is None:
+            mentions = training.trainable
+            if not mentions:
                 return None
             # Late mentions have more memory before them, in which names can be trained as well.
-            place = max(rng.choice(places), rng.choice(places))
+            mention = max(rng.choice(mentions), rng.choice(mentions))
         maker = self._makers[0] if len(self._makers) == 1 else rng.choice(self._makers)
-        example = maker.example(training.document, training.targets, place, rng, training.memory)
+        example = maker.example(training.document, training.targets, mention, rng, training.memory)
         return example if len(example) <= self._max_length else None
 
 

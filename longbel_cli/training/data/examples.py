@@ -56,11 +56,11 @@ def encode_example(
     weights = np.zeros(len(ids), dtype=np.float32)
     if any(memory_weights):
         closing = checkpoint.mark_id(GROUP_CLOSE)
-        places = [place for place, token in enumerate(ids) if token == closing]
-        for place, line, weight in zip(places, memory, memory_weights, strict=False):
+        closings = [position for position, token in enumerate(ids) if token == closing]
+        for position, line, weight in zip(closings, memory, memory_weights, strict=False):
             answer = checkpoint.encode_answer(line.names)
-            if ids[place + 1 : place + 1 + len(answer)] == answer:
-                weights[place + 1 : place + 1 + len(answer)] = weight
+            if ids[position + 1 : position + 1 + len(answer)] == answer:
+                weights[position + 1 : position + 1 + len(answer)] = weight
     answer = checkpoint.encode_answer(names)
     weights = np.concatenate([weights, np.ones(len(answer) + 1, dtype=np.float32)])
     return Example(np.array([*ids, *answer, end], dtype=np.int32), weights)
@@ -102,30 +102,30 @@ class ExampleMaker:
         self,
         document: Document,
         targets: Sequence[Names],
-        place: int,
+        mention_index: int,
         rng: random.Random,
         memory: Sequence[Names] | None = None,
     ) -> Example:
         """The example of the mention at `place`. Memory holds the names in `memory` (None: the
         targets) of the mentions before it, but for what dropout leaves out. What is longer than
         `max_length` is shortened as `link` does."""
-        window = self._window(document, place, rng)
+        window = self._window(document, mention_index, rng)
         prompts = DocumentPrompts(document, self._form, self._split)
-        remembered = _remembered(prompts, targets if memory is None else memory, place)
+        remembered = _remembered(prompts, targets if memory is None else memory, mention_index)
         shown = [
-            number
-            for number in remembered
-            if window is None or _inside(document.mentions[number], window)
+            index
+            for index in remembered
+            if window is None or _inside(document.mentions[index], window)
         ]
         if self._memory_dropout:
-            shown = [number for number in shown if rng.random() >= self._memory_dropout]
-        lines = [remembered[number] for number in shown]
+            shown = [index for index in shown if rng.random() >= self._memory_dropout]
+        lines = [remembered[index] for index in shown]
         # A name that was predicted wrong is shown, but never learnt.
         weights = [
-            self._memory_weight if remembered[number].names == targets[number] else 0.0
-            for number in shown
+            self._memory_weight if remembered[index].names == targets[index] else 0.0
+            for index in shown
         ]
-        target, mention = targets[place], document.mentions[place]
+        target, mention = targets[mention_index], document.mentions[mention_index]
         assert target is not None
 
         def made(latest: int, context: Span | None) -> Example:
@@ -142,7 +142,7 @@ class ExampleMaker:
                 return whole
         return made(*shortened(prompts, mention, lines, self._checkpoint.encode, room))
 
-    def _window(self, document: Document, place: int, rng: random.Random) -> Span | None:
+    def _window(self, document: Document, mention_index: int, rng: random.Random) -> Span | None:
         """A stretch of whole words around the mention, in document offsets."""
         most = self._cropping.characters
         length = document.passages[-1].end
@@ -151,7 +151,7 @@ class ExampleMaker:
         size = round(most / 8 ** rng.random())
         if length <= size:
             return None
-        mention = document.mentions[place]
+        mention = document.mentions[mention_index]
         room = max(0, size - (mention.end - mention.start))
         start = max(0, mention.start - rng.randint(0, room))
         end = min(length, max(mention.end, start + size))
@@ -164,13 +164,13 @@ class ExampleMaker:
 
 
 def _remembered(
-    prompts: DocumentPrompts, memory: Sequence[Names], place: int
+    prompts: DocumentPrompts, memory: Sequence[Names], mention_index: int
 ) -> dict[int, MemoryLine]:
     """The lines of the mentions before `place`, by the mention's number."""
-    mentions = prompts.document.mentions[:place]
+    mentions = prompts.document.mentions[:mention_index]
     return {
-        number: prompts.line(mention, names)
-        for number, (mention, names) in enumerate(zip(mentions, memory[:place], strict=True))
+        index: prompts.line(mention, names)
+        for index, (mention, names) in enumerate(zip(mentions, memory[:mention_index], strict=True))
         if names is not None
     }
 

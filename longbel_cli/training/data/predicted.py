@@ -27,14 +27,14 @@ def predictions_for(
     LongbelError, with what to do in `hint`, where a document is missing or its mentions are others.
     """
     file = PredictionIndex(path)
-    found: dict[str, list[Prediction]] = {}
-    for document in (one.document for one in documents):
+    by_document: dict[str, list[Prediction]] = {}
+    for document in (training.document for training in documents):
         predictions = list(file.of(document.id))
         if [line.mention_id for line in predictions] != [m.id for m in document.mentions]:
             wrong = "are not those of its mentions" if predictions else "are missing"
             raise LongbelError(f"{path}: the predictions of document {document.id} {wrong}", hint)
-        found[document.id] = predictions
-    return found
+        by_document[document.id] = predictions
+    return by_document
 
 
 def names_of(
@@ -42,7 +42,7 @@ def names_of(
 ) -> dict[str, list[Names]]:
     """The first candidate's names for each mention, by document id."""
     return {
-        document_id: [_first(one, knowledge_base) for one in of_document]
+        document_id: [_first(prediction, knowledge_base) for prediction in of_document]
         for document_id, of_document in predictions.items()
     }
 
@@ -65,7 +65,9 @@ def _first(prediction: Prediction, knowledge_base: KnowledgeBase) -> Names:
         return candidate_names(
             answer.concept_name,
             answer.concept_code,
-            lambda name: any(knowledge_base.lookup(name, one) is not None for one in groups),
+            lambda name: any(
+                knowledge_base.lookup(name, group_name) is not None for group_name in groups
+            ),
         )
     except ValueError as error:
         raise LongbelError(

@@ -103,11 +103,11 @@ class NearestNames:
         return self._idf[gram]
 
 
-def cosine(one: Vector, other: Vector) -> float:
+def cosine(first: Vector, second: Vector) -> float:
     """The dot product of two vectors of unit length."""
-    if len(other) < len(one):
-        one, other = other, one
-    return sum(weight * other[gram] for gram, weight in one.items() if gram in other)
+    if len(second) < len(first):
+        first, second = second, first
+    return sum(weight * second[gram] for gram, weight in first.items() if gram in second)
 
 
 class Choice(NamedTuple):
@@ -149,10 +149,10 @@ def document_targets(
 
     def name_of(mention: Mention, code: str) -> str | None:
         concept = (code, mention.semantic_group)
-        found = nearest.nearest(mention.text, *concept, second=synonym())
-        if found is None:
+        names = nearest.nearest(mention.text, *concept, second=synonym())
+        if names is None:
             return None
-        name = rule(Choice(earlier.get(concept), nearest.preferred(*concept), *found))
+        name = rule(Choice(earlier.get(concept), nearest.preferred(*concept), *names))
         earlier.setdefault(concept, name)
         return name
 

@@ -43,19 +43,21 @@ _WINDOW = 16
 _CHANGED = "The corpus has changed since. Put it back, or start anew with --restart."
 
 
-def deal(documents: Sequence[TrainingDocument], k: int, seed: int) -> list[list[TrainingDocument]]:
+def split_folds(
+    documents: Sequence[TrainingDocument], k: int, seed: int
+) -> list[list[TrainingDocument]]:
     """The documents, whose ids differ, in k folds of near equal numbers, drawn by the seed."""
     if len(documents) < k:
         raise LongbelError(
             f"--folds {k}: the corpus has only {len(documents)} documents to train on",
             "Give fewer folds.",
         )
-    places = list(range(len(documents)))
-    random.Random(f"{seed}/folds").shuffle(places)
-    fold_of = {place: number % k for number, place in enumerate(places)}
+    indices = list(range(len(documents)))
+    random.Random(f"{seed}/folds").shuffle(indices)
+    fold_of = {index: rank % k for rank, index in enumerate(indices)}
     folds: list[list[TrainingDocument]] = [[] for _ in range(k)]
-    for place, one in enumerate(documents):
-        folds[fold_of[place]].append(one)
+    for index, training in enumerate(documents):
+        folds[fold_of[index]].append(training)
     return folds
 
 
@@ -68,12 +70,12 @@ def predicted_names(
     """
     k = setting.options.folds
     assert k is not None
-    folds = deal(corpus.documents, k, setting.options.seed)
+    folds = split_folds(corpus.documents, k, setting.options.seed)
     predicted: dict[str, list[Names]] = {}
-    for number, held_out in enumerate(folds, start=1):
-        files = folder.fold(number)
-        others = [one for fold in folds if fold is not held_out for one in fold]
-        label = f"fold {number} of {k}"
+    for index, held_out in enumerate(folds, start=1):
+        files = folder.fold(index)
+        others = [training for fold in folds if fold is not held_out for training in fold]
+        label = f"fold {index} of {k}"
         if not files.predictions.exists():
             if not _train(setting, corpus.only(others), files, f"{label}: training"):
                 return None
@@ -130,7 +132,7 @@ def _predict(
         overwrite=True,  # what was begun on another kind of machine is begun anew
         threads=torch.get_num_threads(),  # as they are: training goes on with them
     )
-    reader = FoldReader([one.document for one in held_out], setting)
+    reader = FoldReader([training.document for training in held_out], setting)
     stopped = False
     try:
         LinkJob(linker, reader, job).run([label], _Asked(setting.callbacks.should_stop))
@@ -188,17 +190,17 @@ def _clear(files: TrainingFiles, keep_model: bool) -> None:
 
 def out_of_fold_recall(folder: RunFolder, k: int) -> dict[str, Any]:
     """Recall@1 of the folds' models on what they did not see, over all folds."""
-    files = [PredictionIndex(folder.fold(number).predictions) for number in range(1, k + 1)]
+    files = [PredictionIndex(folder.fold(index).predictions) for index in range(1, k + 1)]
     return recall_of(
         [line for file in files for name in file.document_ids for line in file.of(name)]
     )
 
 
 def _log_recall(setting: Setting, folder: RunFolder, k: int) -> None:
-    found = out_of_fold_recall(folder, k)
+    recall = out_of_fold_recall(folder, k)
     log.info(
         "%d folds predicted: Recall@1 %.4f of %d mentions each by the model of the other folds",
         k,
-        found["recall@1"],
-        found["mentions"],
+        recall["recall@1"],
+        recall["mentions"],
     )

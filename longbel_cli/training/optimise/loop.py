@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
-from longbel_cli.training.data.batches import Batch, EpochPlan, Place
+from longbel_cli.training.data.batches import Batch, EpochPlan, Position
 from longbel_cli.training.optimise.processes import Processes
 from longbel_cli.training.optimise.state import StateFile
 
@@ -49,7 +49,7 @@ class Schedule:
 class Step(NamedTuple):
     """One step behind us: its number from 1, how much of all is done, loss and rate."""
 
-    number: int
+    step: int
     progress: float
     loss: float
     rate: float
@@ -90,9 +90,9 @@ class Trainer:
         self._accumulate = accumulate
         self._processes = processes
         self._device = next(model.parameters()).device
-        self._trained = [one for one in model.parameters() if one.requires_grad]
-        matrices = [one for one in self._trained if one.ndim > 1]
-        others = [one for one in self._trained if one.ndim <= 1]
+        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        matrices = [parameter for parameter in self._trained if parameter.ndim > 1]
+        others = [parameter for parameter in self._trained if parameter.ndim <= 1]
         self._optimizer = torch.optim.AdamW(
             [
                 {"params": matrices, "weight_decay": schedule.weight_decay},
@@ -117,38 +117,38 @@ class Trainer:
         The state is saved every `save_every` steps, before each validation, and when
         `should_stop` asks to stop: then False is returned.
         """
-        number, place = state.load(self._model, self._optimizer)
-        following = place or Place()
-        for batch in self._batches(plan, place):
-            following = batch.place
-            if self._schedule.steps is not None and number >= self._schedule.steps:
+        step, position = state.load(self._model, self._optimizer)
+        following = position or Position()
+        for batch in self._batches(plan, position):
+            following = batch.position
+            if self._schedule.steps is not None and step >= self._schedule.steps:
                 break
             stop = self._processes.any(should_stop(), self._device)
-            due = validation is not None and validation.due(number)
-            if stop or due or (number and number % save_every == 0):
-                self._save(state, number, following)
-            if stop or (due and not self._validated(validation, number)):
+            due = validation is not None and validation.due(step)
+            if stop or due or (step and step % save_every == 0):
+                self._save(state, step, following)
+            if stop or (due and not self._validated(validation, step)):
                 return False
-            number += 1
-            on_step(self._step(batch, number))
-            following = Place(self._schedule.epochs)
+            step += 1
+            on_step(self._step(batch, step))
+            following = Position(self._schedule.epochs)
         if validation is None:
             return True
-        self._save(state, number, following)
-        return self._validated(validation, number)
+        self._save(state, step, following)
+        return self._validated(validation, step)
 
-    def _save(self, state: StateFile, number: int, following: Place) -> None:
+    def _save(self, state: StateFile, step: int, following: Position) -> None:
         if self._processes.first:
-            state.save(self._model, self._optimizer, number, following)
+            state.save(self._model, self._optimizer, step, following)
 
-    def _validated(self, validation: Validation | None, number: int) -> bool:
+    def _validated(self, validation: Validation | None, step: int) -> bool:
         """Measure what the model is worth now; False where that was stopped."""
         assert validation is not None
-        finished = validation.measure(self._model, number)
+        finished = validation.measure(self._model, step)
         self._model.train()
         return finished
 
-    def _batches(self, plan: EpochPlan, start: Place | None) -> Iterator[Batch]:
+    def _batches(self, plan: EpochPlan, start: Position | None) -> Iterator[Batch]:
         epoch, empty = start.epoch if start is not None else 0, 0
         patience = _EMPTY_EPOCHS
         if self._schedule.steps is None:
@@ -166,19 +166,19 @@ class Trainer:
                 )
             epoch, start = epoch + 1, None
 
-    def _progress(self, batch: Batch, number: int) -> tuple[float, float]:
+    def _progress(self, batch: Batch, step: int) -> tuple[float, float]:
         """How much of the training is behind in the middle of step `number`, and after it."""
         if self._schedule.steps is not None:
-            return (number - 0.5) / self._schedule.steps, number / self._schedule.steps
-        after = batch.place.epoch + batch.done
+            return (step - 0.5) / self._schedule.steps, step / self._schedule.steps
+        after = batch.position.epoch + batch.done
         return (after - batch.share / 2) / self._schedule.epochs, after / self._schedule.epochs
 
-    def _step(self, batch: Batch, number: int) -> Step:
+    def _step(self, batch: Batch, step: int) -> Step:
         started = time.perf_counter()
         # What a base model's dropout draws depends on the step alone, so a resumed training
         # draws the same.
-        torch.manual_seed(self._seed * 1_000_003 + number)
-        middle, after = self._progress(batch, number)
+        torch.manual_seed(self._seed * 1_000_003 + step)
+        middle, after = self._progress(batch, step)
         # Of its middle, so that no step is taken at rate 0, neither the first nor the last.
         rate = self._schedule.rate(middle)
         for group in self._optimizer.param_groups:
@@ -189,7 +189,7 @@ class Trainer:
         self._optimizer.step()
         shown = loss.item()  # last: a device has all of the step queued before this waits for it
         seconds = time.perf_counter() - started
-        return Step(number, after, shown, rate, batch.ids.size, seconds)
+        return Step(step, after, shown, rate, batch.ids.size, seconds)
 
     def _backward(self, batch: Batch) -> Tensor:
         """Gradients of the whole batch's mean loss, and that loss (a scalar on the device)."""

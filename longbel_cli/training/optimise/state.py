@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
-from longbel_cli.training.data.batches import Place
+from longbel_cli.training.data.batches import Position
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -36,7 +36,7 @@ class StateFile:
         model: PreTrainedModel,
         optimizer: torch.optim.Optimizer,
         step: int,
-        place: Place,
+        position: Position,
     ) -> None:
         """Write the state after `step` steps, to go on with the batch at `place`."""
         tensors: dict[str, Tensor] = {}
@@ -45,7 +45,7 @@ class StateFile:
             for moment in _MOMENTS:
                 if moment in optimizer.state[parameter]:
                     tensors[f"{moment}/{name}"] = optimizer.state[parameter][moment]
-        write_tensors(tensors, self.path, {"step": step, "place": list(place)})
+        write_tensors(tensors, self.path, {"step": step, "place": list(position)})
 
     def steps_done(self) -> int:
         """How many steps a saved state has behind it; 0 where there is none."""
@@ -55,7 +55,7 @@ class StateFile:
 
     def load(
         self, model: PreTrainedModel, optimizer: torch.optim.Optimizer
-    ) -> tuple[int, Place | None]:
+    ) -> tuple[int, Position | None]:
         """Put a saved state into model and optimiser; (0, None) where there is none."""
         if not self.path.exists():
             return 0, None
@@ -65,7 +65,7 @@ class StateFile:
                 self._fill(file, model, optimizer)
         except Exception as error:
             raise _unusable(self.path, error) from error
-        return int(where["step"]), Place(*where["place"])
+        return int(where["step"]), Position(*where["place"])
 
     def _fill(self, file: Any, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> None:
         names = set(file.keys())
@@ -75,10 +75,10 @@ class StateFile:
                 key = f"{moment}/{name}"
                 if key in names:
                     tensor = file.get_tensor(key)
-                    place = (
+                    device = (
                         "cpu" if moment == "step" and not parameter.is_cuda else parameter.device
                     )
-                    optimizer.state[parameter][moment] = tensor.to(place)
+                    optimizer.state[parameter][moment] = tensor.to(device)
 
 
 def trained_parameters(model: PreTrainedModel) -> Iterator[tuple[str, nn.Parameter]]:

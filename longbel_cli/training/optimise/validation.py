@@ -65,8 +65,16 @@ def counts(mention: Mention) -> bool:
 
 def n_right(predictions: Sequence[Prediction]) -> tuple[int, int]:
     """How many predictions have a gold concept, and of how many it is the answer."""
-    gold = [one for one in predictions if one.gold_concept_code not in (None, "", NO_CODE)]
-    right = [one for one in gold if one.answer and one.answer.concept_code == one.gold_concept_code]
+    gold = [
+        prediction
+        for prediction in predictions
+        if prediction.gold_concept_code not in (None, "", NO_CODE)
+    ]
+    right = [
+        prediction
+        for prediction in gold
+        if prediction.answer and prediction.answer.concept_code == prediction.gold_concept_code
+    ]
     return len(gold), len(right)
 
 

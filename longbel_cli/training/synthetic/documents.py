@@ -41,12 +41,12 @@ class SyntheticDocuments:
         self._lexicon = lexicon
         self._seed = seed
 
-    def document(self, number: int) -> Document:
-        """Document `number`; equal numbers give equal documents."""
-        rng = random.Random(f"{self._seed}/{number}")
+    def document(self, index: int) -> Document:
+        """Document `index`; the same index gives the same document."""
+        rng = random.Random(f"{self._seed}/{index}")
         writer = _Writer(self._lexicon, self._pools, rng)
         passages, mentions = writer.write()
-        return Document(f"synthetic-{number}", passages, mentions, source="synthetic")
+        return Document(f"synthetic-{index}", passages, mentions, source="synthetic")
 
     @cached_property
     def _pools(self) -> _Pools:
@@ -129,7 +129,7 @@ class _Writer:
 
     def write(self) -> tuple[tuple[Passage, ...], tuple[Mention, ...]]:
         languages = self.pools.languages
-        self.language = self.rng.choices(languages, [SHARES[one] for one in languages])[0]
+        self.language = self.rng.choices(languages, [SHARES[language] for language in languages])[0]
         if self.rng.random() < LISTS:
             self._list()
             return (Passage(self.text),), in_document_order(self.mentions)
@@ -139,8 +139,8 @@ class _Writer:
         """Names one after another, as in lists of diagnoses or medications."""
         separator = self.rng.choice((", ", "; ", "\n", " / "))
         kind = self.rng.choice(("any", "any", "disorder", "chemical"))
-        for number in range(self.rng.randint(3, 12)):
-            if number:
+        for index in range(self.rng.randint(3, 12)):
+            if index:
                 self._put(separator)
             self._place(kind)
 
@@ -149,13 +149,13 @@ class _Writer:
         rng = self.rng
         sentences = rng.choices((1, 2, 3, 4, 5, 6, 9, 14), (10, 14, 18, 18, 14, 12, 10, 4))[0]
         title_end = None
-        for number in range(sentences):
-            self._gap(number)
+        for index in range(sentences):
+            self._gap(index)
             if rng.random() < 0.15:
                 self._put(rng.choice(FILLERS[self.language]))
             else:
                 self._sentence()
-            if number == 0 and sentences > 2 and rng.random() < 0.3:
+            if index == 0 and sentences > 2 and rng.random() < 0.3:
                 title_end = len(self.text)
         return title_end
 
@@ -167,8 +167,8 @@ class _Writer:
             Passage(self.text[title_end + 1 :], title_end + 1, "abstract", "abstract"),
         )
 
-    def _gap(self, number: int) -> None:
-        if number:
+    def _gap(self, index: int) -> None:
+        if index:
             self._put("\n" if self.rng.random() < 0.15 else " ")
         if self.rng.random() < 0.12:
             self._put(self.rng.choice(HEADINGS[self.language]))
@@ -247,7 +247,7 @@ class _Writer:
             self._mention(name, self._surface(name))
         else:
             others = self.lexicon.of_concept(*concept)
-            same = [one for one in others if LANGUAGES.get(one.language, "en") == self.language]
+            same = [name for name in others if LANGUAGES.get(name.language, "en") == self.language]
             self._mention(name, self._surface(rng.choice(same or others)))
 
     def _coordinated(self, name: Name) -> bool:

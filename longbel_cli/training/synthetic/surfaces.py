@@ -81,9 +81,9 @@ def without_last_word(text: str, language: str, rng: random.Random) -> str:
 def other_number(text: str, language: str, rng: random.Random) -> str:
     """The last word (French and Spanish: every long word) in the other number."""
     words = text.split(" ")
-    places = range(len(words)) if language != "en" and len(words) < 3 else [len(words) - 1]
-    for place in places:
-        words[place] = _other_number(words[place], language)
+    positions = range(len(words)) if language != "en" and len(words) < 3 else [len(words) - 1]
+    for position in positions:
+        words[position] = _other_number(words[position], language)
     return " ".join(words)
 
 
@@ -144,8 +144,8 @@ def related_word(text: str, language: str, rng: random.Random) -> str:
     """A word for one of the same sense: the organ and its adjective, say."""
     if language != "en":
         return text
-    for one, other in _WORD_PAIRS:
-        for old, new in ((one, other), (other, one)):
+    for left, right in _WORD_PAIRS:
+        for old, new in ((left, right), (right, left)):
             if re.search(rf"\b{old}\b", text):
                 return re.sub(rf"\b{old}\b", new, text, count=1)
     return text
@@ -196,10 +196,10 @@ def without_accents(text: str, language: str, rng: random.Random) -> str:
 
 def slip(text: str, language: str, rng: random.Random) -> str:
     """One typing error: a letter lost, doubled or swapped with the next."""
-    places = [n for n in range(1, len(text) - 1) if text[n].isalpha() and text[n + 1].isalpha()]
-    if len(places) < 4:
+    positions = [n for n in range(1, len(text) - 1) if text[n].isalpha() and text[n + 1].isalpha()]
+    if len(positions) < 4:
         return text
-    n = rng.choice(places)
+    n = rng.choice(positions)
     return rng.choice(
         (text[:n] + text[n + 1 :], text[:n] + text[n] + text[n:],
          text[:n] + text[n + 1] + text[n] + text[n + 2 :])
@@ -272,7 +272,7 @@ def _other_word(word: str, language: str, rng: random.Random) -> str:
             word = word.replace(old, new)
     if rng.random() < 0.4:
         accents = {"fr": ("e", "é"), "es": ("i", "í")}[language]
-        place = word.find(accents[0], 1)
-        if 0 < place < len(word) - 2:
-            word = word[:place] + accents[1] + word[place + 1 :]
+        position = word.find(accents[0], 1)
+        if 0 < position < len(word) - 2:
+            word = word[:position] + accents[1] + word[position + 1 :]
     return word
