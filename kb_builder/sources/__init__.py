@@ -7,6 +7,8 @@ from pathlib import Path
 
 from kb_builder.errors import LongbelError
 from kb_builder.sources.archives import is_stored_as, names_within
+from kb_builder.sources.obo import is_obo, read_obo
+from kb_builder.sources.obograph import is_obograph, read_obograph
 from kb_builder.sources.reading import Reading, Source
 from kb_builder.sources.rxnorm import RXNORM, read_rxnorm
 from kb_builder.sources.tables import is_table, read_table
@@ -18,6 +20,8 @@ _ALL = frozenset({"--semantic-groups"})
 _RELEASE = _ALL | {
     "--languages", "--vocabularies", "--semantic-types", "--preset", "--suppressible"
 }  # fmt: skip
+
+_ONTOLOGY = _ALL | {"--languages", "--vocabularies", "--group", "--group-by", "--synonyms"}
 
 
 def _holds(name: str) -> Callable[[Path], bool]:
@@ -37,6 +41,10 @@ def _is_release(path: Path) -> bool:
 
 # The first row that matches is the kind of a source.
 SOURCES: tuple[Source, ...] = (
+    Source("obo", "an OBO file", is_obo, read_obo, _ONTOLOGY, several=True),
+    Source(
+        "obograph", "an OBO Graph JSON file", is_obograph, read_obograph, _ONTOLOGY, several=True
+    ),
     Source("text_to_code", "text_to_code.json", is_text_to_code, read_text_to_code, _ALL),
     Source(
         "table", "a table of names", is_table, read_table,

@@ -6,6 +6,8 @@ Successors that only come near (broader, narrower, related) may be several.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,7 +24,7 @@ class Retirements:
 
     def __init__(self, bad: BadRows) -> None:
         self._bad = bad
-        self._successor: dict[str, str] = {}
+        self._successor: dict[str, tuple[str, str, int]] = {}  # with its file and line
         self._batches: list[pa.RecordBatch] = []
 
     def add(self, old: str, new: str | None, reason: str, file: str, line: int) -> None:
@@ -46,15 +48,23 @@ class Retirements:
             return True
         if old == new:
             self._bad.add(file, line, f"{old} is retired in favour of itself")
-        elif self._successor.setdefault(old, new) != new:
+        elif self._successor.setdefault(old, (new, file, line))[0] != new:
             self._bad.add(file, line, f"{old} is retired twice")
         else:
             return True
         return False
 
-    def table(self) -> pa.Table:
-        """Distinct rows, sorted; a code that has a successor is not also listed without one."""
+    def table(self, is_in_use: Callable[[str], bool] = lambda code: False) -> pa.Table:
+        """Distinct rows, sorted; a code that has a successor is not also listed without one.
+
+        A code that is in use is not retired: what says so is quarantined.
+        """
         table = pa.Table.from_batches(self._batches, _SCHEMA)
+        in_use = [code for code in self._successor if is_in_use(code)]
+        for code in in_use:
+            _, file, line = self._successor[code]
+            self._bad.add(file, line, f"{code} is retired and in use")
+        table = table.filter(pc.invert(pc.is_in(table["old"], pa.array(in_use, pa.large_string()))))
         table = table.group_by(_SCHEMA.names, use_threads=False).aggregate([])
         followed = pc.is_in(table["old"], value_set=table.filter(pc.is_valid(table["new"]))["old"])
         table = table.filter(pc.or_(pc.is_valid(table["new"]), pc.invert(followed)))

@@ -78,11 +78,19 @@ def _resolved(base: KnowledgeBase, group: str) -> str:
 
 
 def _concepts_with_code(base: KnowledgeBase, text: str) -> np.ndarray:
-    """int64: rows in the concepts table of those that a source vocabulary calls `text`."""
-    table = read_beside(base.path, CODES, "source_code", text)
-    if table is None:
-        return np.zeros(0, np.int64)
-    return np.unique(table["concept"].to_numpy()).astype(np.int64)
+    """int64: rows in the concepts table of those that a source vocabulary calls `text`.
+
+    `UMLS:C0015967` is C0015967 of UMLS; `HP:0001250` is all of it a code.
+    """
+    source, _, local = text.partition(":")
+    found = [np.zeros(0, np.int64)]
+    for code, vocabulary in ((text, None), (local, source)) if local else ((text, None),):
+        table = read_beside(base.path, CODES, "source_code", code)
+        if table is not None and vocabulary is not None:
+            table = table.filter(pc.equal(table["source"].cast(pa.string()), vocabulary))
+        if table is not None:
+            found.append(table["concept"].to_numpy().astype(np.int64))
+    return np.unique(np.concatenate(found))
 
 
 def _card(base: KnowledgeBase, code: str, limit: int) -> dict[str, Any]:

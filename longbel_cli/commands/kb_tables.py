@@ -18,7 +18,12 @@ _LISTED = 5
 _COUNTS = (
     ("atoms", "rows read"),
     ("suppressed", "  suppressible, dropped"),
+    ("terms", "terms read"),
+    ("obsolete", "  obsolete, left out"),
+    ("without_name", "  without a name, left out"),
+    ("partly_read", "  no valid OBO, read in part"),
     ("other_vocabulary", "  of other vocabularies"),
+    ("other_scope", "  synonyms of other scopes"),
     ("other_language", "  in other languages"),
     ("without_code", "  without a code"),
     ("unreadable_rows", "  unreadable, left out"),
