@@ -27,10 +27,14 @@ HEAVY = ("torch", "transformers", "accelerate")
 NOT_IN_KB_BUILDER = (*HEAVY, "typer", "rich", "tqdm", "longbel_cli")
 # May import torch when they are imported themselves: nothing light imports them at its top.
 WITH_TORCH = (
+    "longbel_cli/model/decoders/arenas.py",
     "longbel_cli/model/decoders/attention.py",
-    "longbel_cli/model/decoders/cache.py",
+    "longbel_cli/model/decoders/backends.py",
+    "longbel_cli/model/decoders/masked.py",
     "longbel_cli/model/decoders/packed.py",
     "longbel_cli/model/decoders/reference.py",
+    "longbel_cli/model/decoders/scoring.py",
+    "longbel_cli/model/decoders/staging.py",
     "longbel_cli/training/",
     "longbel_cli/explaining/attribution.py",
     "longbel_cli/explaining/aggregation.py",

@@ -10,6 +10,7 @@ Node ids: an inner node is its own number; `n_inner + p` is the node reached by 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,16 @@ class Children(NamedTuple):
 
     tokens: np.ndarray
     nodes: np.ndarray
+
+
+class Run(NamedTuple):
+    """The tokens that a node forces, up to the node at which there is a choice or a name ends,
+    and the row of the name that ends there or -1. `ends` says that nothing else follows."""
+
+    tokens: list[int]
+    node: int
+    row: int
+    ends: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +85,41 @@ class Trie:
         leaf = np.searchsorted(self.tail_start, at, side="right") - 1
         return np.minimum(leaf, max(self.n_leaves - 1, 0)).astype(np.int32)
 
+    @cached_property
+    def _read(self) -> _Views:
+        """The arrays as Python reads single numbers of them fastest."""
+        arrays = (*(getattr(self, name) for name in self.ARRAYS), self._leaf_of_block)
+        return _Views(*(memoryview(array) for array in arrays))
+
     def leaf_of_tail(self, position: int) -> int:
         """The leaf whose tail holds `tail_token[position]`; a bounded look-up."""
-        block = position // _BLOCK
-        low, high = int(self._leaf_of_block[block]), int(self._leaf_of_block[block + 1])
-        starts = self.tail_start[low : high + 2]
-        return low + int(np.searchsorted(starts, position, side="right")) - 1
+        read, block = self._read, position // _BLOCK
+        low, high = read.leaf_of_block[block], read.leaf_of_block[block + 1]
+        return bisect_right(read.tail_start, position, low, high + 2) - 1
+
+    def run(self, node: int) -> Run:
+        """What `node` forces: the only child of a node, and so on down to a choice or an end."""
+        read, n_inner = self._read, self.n_inner
+        tokens: list[int] = []
+        while node < n_inner:
+            first, stop = read.inner_first[node], read.inner_first[node + 1]
+            leaf, leaf_stop = read.leaf_first[node], read.leaf_first[node + 1]
+            start = read.tail_start[leaf]
+            ends = leaf < leaf_stop and start == read.tail_start[leaf + 1]
+            if stop - first + leaf_stop - leaf != 1 or ends:
+                alone = ends and stop == first and leaf_stop - leaf == 1
+                return Run(tokens, node, read.leaf_row[leaf] if ends else NO_ROW, alone)
+            if first < stop:
+                tokens.append(read.inner_token[first])
+                node = first
+            else:  # a group of one name, which its root leads to
+                tokens.append(read.tail_token[start])
+                node = n_inner + start
+        position = node - n_inner
+        leaf = self.leaf_of_tail(position)
+        stop = read.tail_start[leaf + 1]
+        tokens += read.tail_token[position + 1 : stop].tolist()
+        return Run(tokens, n_inner + stop - 1, read.leaf_row[leaf], True)
 
     def children(self, node: int) -> Children:
         """What may follow at `node`: tokens and the nodes they lead to; END leads to -1."""
@@ -118,6 +158,18 @@ class Trie:
         if leaf < stop and self.tail_start[leaf] == self.tail_start[leaf + 1]:
             return int(self.leaf_row[leaf])
         return NO_ROW
+
+
+class _Views(NamedTuple):
+    """Of each array of a trie, and of its sampled leaf index."""
+
+    inner_token: memoryview
+    inner_first: memoryview
+    leaf_first: memoryview
+    tail_start: memoryview
+    tail_token: memoryview
+    leaf_row: memoryview
+    leaf_of_block: memoryview
 
 
 class TokenRuns(NamedTuple):

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from longbel_cli.model.decoders.attention import ATTENTION
-from longbel_cli.model.decoders.packed import ARENA_TOKENS, PackedDecoder
+from longbel_cli.model.decoders.backends import ARENA_TOKENS, masked
+from longbel_cli.model.decoders.packed import PackedDecoder
 from longbel_cli.types import Document
 from tests.benchmarks.decode_speed import Recorder, baseline, documents, nested_tries
 
@@ -118,7 +119,8 @@ def linked(linker: Any, corpus: Sequence[Document], arena_tokens: int) -> tuple[
     """Seconds that the corpus takes the second time, and what was decoded then."""
     engine = linker.engine()
     options = engine._decoder._options
-    decoder = PackedDecoder(linker.model, linker.trie, options, arena_tokens)
+    attention = masked(linker.model, arena_tokens)
+    decoder = PackedDecoder(linker.model, linker.trie, options, attention)
     linker.model.set_attn_implementation(ATTENTION)  # `generate` had its own
     recorder = engine._decoder = Recorder(decoder)
     for _ in range(2):  # the first warms up

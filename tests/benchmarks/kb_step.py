@@ -15,16 +15,14 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, cast
 
 import numpy as np
 import torch
 
 from kb_builder.trie.trie import TokenRuns, Trie, build_trie
-from longbel_cli.model.decoders.packed import PackedDecoder
-from longbel_cli.model.decoders.search import BeamSearch, Path, SearchOptions
-from tests.support.tiny import tiny_model
+from longbel_cli.model.decoders.scoring import Scoring, WideMoves
+from longbel_cli.model.decoders.search import BeamSearch, Chain, MoveTable, SearchOptions, Stretch
+from longbel_cli.model.decoders.staging import Returning, sent
 
 DOCUMENTS, BEAMS, VOCABULARY = 64, 5, 128_256
 
@@ -34,31 +32,25 @@ class Step:
     log-probabilities, and the best of them, as the search takes them up."""
 
     def __init__(self, trie: Trie, device: str, rows: int) -> None:
-        model = tiny_model("llama", vocab_size=VOCABULARY + 1)
-        model.to(cast(Any, device))
-        self._options = SearchOptions(end_id=VOCABULARY, n_beams=BEAMS)
-        self._decoder, self._trie, self._rows = (
-            PackedDecoder(model, trie, self._options),
-            trie,
-            rows,
-        )
+        options = SearchOptions(end_id=VOCABULARY, n_beams=BEAMS)
+        self._table, self._rows = MoveTable(trie, trie.roots["A"], options), rows
+        self._device = torch.device(device)
+        self._wide = WideMoves(self._device)
         children = trie.children(trie.roots["A"])
         self._node = int(children.nodes[children.tokens == 7][0])
 
     def best(self, logits: torch.Tensor, k: int) -> torch.Tensor:
         """Tokens (rows, k) of the best moves of `rows` beams by `logits` (rows, vocabulary)."""
-        search = BeamSearch(self._trie, self._trie.roots["A"], self._options)
-        paths = [Path(self._node, 7, 1) for _ in range(self._rows)]
-        job = cast(Any, SimpleNamespace(search=search))
-        for path in paths:
-            search.moves(path)
-        scored = [(job, path, row) for row, path in enumerate(paths)]
-        for path, found in zip(paths, self._decoder._logprobs(logits, scored), strict=True):
-            search.feed(path, *found)
+        search, scoring = BeamSearch(self._table), Scoring(BEAMS, self._wide)
+        chains = [Chain([7], 1, self._node, -1, False) for _ in range(self._rows)]
+        for row, chain in enumerate(chains):
+            scoring.add(search, Stretch(chain, 0, 1), row)
+        arrays = sent(scoring.arrays(), self._device)
+        scoring.deliver(Returning(scoring.computed(logits, arrays)).arrays())
         return torch.tensor(
             [
-                [move.token for move in sorted(path.children or [], reverse=True)][:k]
-                for path in paths
+                [move.token for move in sorted(chain.children or [], reverse=True)][:k]
+                for chain in chains
             ]
         )
 

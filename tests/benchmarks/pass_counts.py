@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +26,8 @@ from kb_builder.trie.trie import TokenRuns, build_trie
 from longbel_cli.corpora import read_corpus
 from longbel_cli.linking.engine import EngineOptions, LinkingEngine
 from longbel_cli.model.decoders import Beam, DecodeStats, Request
+from longbel_cli.model.decoders.attention import AttentionBackend
+from longbel_cli.model.decoders.backends import masked
 from longbel_cli.model.decoders.packed import PackedDecoder
 from longbel_cli.model.decoders.search import SearchOptions
 from longbel_cli.prompting.formats import PROMPT_FORMATS, Prompt
@@ -34,6 +36,7 @@ from tests.support.tiny import tiny_model
 
 PLACES = 64
 CORPORA = ("bc5cdr", "ncbi_disease", "gsc_hpo", "craft", "quaero_emea", "quaero_medline", "spaccc")
+Attention = Callable[[Any], AttentionBackend]
 WINDOWS = {"64 documents": (64, 10**9), "0.1.0: 64 or 1,000 mentions": (64, 1000)}
 
 
@@ -55,13 +58,13 @@ class Dispatched(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def mixed_pass(layers: int, documents: int, **options: Any) -> Dispatched:
+def mixed_pass(layers: int, documents: int, attention: Attention) -> Dispatched:
     """Counts of a pass with as many prompts as trees, prompts of uneven lengths."""
     model = tiny_model("llama", num_hidden_layers=layers, head_dim=16, hidden_size=64)
     names = [(first, second, 7, 8) for first in range(8) for second in range(4)]
     flat = np.array([token for name in names for token in name], dtype=np.int32)
     trie = build_trie(["A"], [0, len(names)], TokenRuns(flat, np.arange(0, len(flat) + 1, 4)))
-    decoder = PackedDecoder(model, trie, SearchOptions(end_id=90, lookahead=0), **options)
+    decoder = PackedDecoder(model, trie, SearchOptions(end_id=90, lookahead=0), attention(model))
     random = np.random.default_rng(0)
     prompts = [random.integers(0, 90, 40 + 37 * n % 300).tolist() for n in range(documents)]
     for number, prompt in enumerate(prompts[::2]):
@@ -74,9 +77,9 @@ def mixed_pass(layers: int, documents: int, **options: Any) -> Dispatched:
     return counted
 
 
-def layer_counts(documents: int, **options: Any) -> dict[str, Any]:
+def layer_counts(documents: int, attention: Attention) -> dict[str, Any]:
     """What one layer adds to a mixed pass."""
-    one, two = (mixed_pass(layers, documents, **options) for layers in (1, 2))
+    one, two = (mixed_pass(layers, documents, attention) for layers in (1, 2))
     kernels = two.kernels - one.kernels
     return {
         "documents": documents,
@@ -151,9 +154,9 @@ def main() -> None:
     torch.set_num_threads(1)
     result: dict[str, Any] = {"layers": {}, "windows": {}}
     print("| attention | documents | kernels a layer | views a layer |\n|---|---:|---:|---:|")
-    for name, options in BACKENDS.items():
+    for name, attention in BACKENDS.items():
         for documents in args.documents:
-            found = layer_counts(documents, **options)
+            found = layer_counts(documents, attention)
             result["layers"][f"{name}, {documents}"] = found
             print(f"| {name} | {documents} | {found['kernels']} | {found['views']} |", flush=True)
     if args.data:
@@ -173,9 +176,9 @@ def main() -> None:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-BACKENDS: dict[str, dict[str, Any]] = {
-    "0.1.0, each document alone": {"arena_tokens": 0},
-    "0.1.0, arenas": {"arena_tokens": 16_384},
+BACKENDS: dict[str, Attention] = {
+    "masks, each document alone": lambda model: masked(model, 0),
+    "masks, arenas": lambda model: masked(model, 16_384),
 }
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from longbel_cli.types import Document, Mention, Passage, Span
 from tests.benchmarks import host_time, pass_counts
 
@@ -26,10 +28,11 @@ def test_windows_are_cut_as_a_run_cuts_them() -> None:
 
 
 def test_kernels_of_a_mixed_pass_are_counted() -> None:
-    for options in pass_counts.BACKENDS.values():
-        assert pass_counts.layer_counts(4, **options)["kernels"] > 20
+    for attention in pass_counts.BACKENDS.values():
+        assert pass_counts.layer_counts(4, attention)["kernels"] > 20
 
 
+@pytest.mark.slow
 def test_host_time_is_measured_in_a_process_of_each_tree(tmp_path: Path, capsys) -> None:
     small = ["--atoms", "500", "--documents", "2", "--mentions", "2", "--repeats", "1"]
     own = str(host_time.ROOT)

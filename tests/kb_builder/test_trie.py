@@ -79,6 +79,25 @@ def test_exactly_the_names_are_reachable(groups: list[list[tuple[int, ...]]]) ->
     assert trie.indistinct == 0
 
 
+def forced_from(trie: Trie, node: int) -> tuple[list[int], int, bool]:
+    """What `run` promises, by walking children alone."""
+    tokens: list[int] = []
+    while True:
+        following = trie.children(node)
+        if len(following.tokens) != 1 or following.tokens[0] == END:
+            return tokens, node, following.tokens.tolist() == [END]
+        tokens.append(int(following.tokens[0]))
+        node = int(following.nodes[0])
+
+
+@given(_GROUPS)
+def test_runs_are_what_walking_the_children_gives(groups: list[list[tuple[int, ...]]]) -> None:
+    trie = trie_of({f"group {number}": names for number, names in enumerate(groups)})
+    for node in range(trie.n_inner + len(trie.tail_token)):
+        tokens, last, ends = forced_from(trie, node)
+        assert trie.run(node) == (tokens, last, trie.leaf(last), ends)
+
+
 @given(_GROUPS)
 def test_inner_nodes_are_the_shared_prefixes(groups: list[list[tuple[int, ...]]]) -> None:
     trie = trie_of({f"group {number}": names for number, names in enumerate(groups)})

@@ -25,10 +25,12 @@ from transformers import PreTrainedModel
 from kb_builder.errors import LongbelError
 from kb_builder.trie.trie import Trie
 from longbel_cli.model.decoders import Beam, Request
-from longbel_cli.model.decoders.cache import KeyValueCache, Slot
+from longbel_cli.model.decoders.arenas import KeyValueCache, Slot
+from longbel_cli.model.decoders.backends import masked
 from longbel_cli.model.decoders.packed import PackedDecoder
 from longbel_cli.model.decoders.reference import ReferenceDecoder
-from longbel_cli.model.decoders.search import SearchOptions, best_moves
+from longbel_cli.model.decoders.scoring import _best_by_key, best_of
+from longbel_cli.model.decoders.search import SearchOptions
 from tests.model.test_search import plain_search, trie_of
 from tests.support.tiny import MODELS, tiny_model
 
@@ -235,7 +237,7 @@ def compare_on_random_cases(name: str, examples: int) -> Differences:
         requests = prompts_of(case["prompt_seed"], case["batch"])
         reference = ReferenceDecoder(copy_of(name, seed), trie, options, case["batch"])
         expected = reference.generate(requests)
-        decoder = PackedDecoder(model, trie, options, case["arena_tokens"])
+        decoder = PackedDecoder(model, trie, options, masked(model, case["arena_tokens"]))
         found = finish(decoder, requests)
         compare(copy_of(name, seed), names, options, requests, expected, found, counts)
         request, beams = requests[-1], found[-1]
@@ -319,7 +321,8 @@ def test_prompts_of_one_document_reuse_what_they_share(name: str) -> None:
     ]
     requests = [request for document in documents for request in document]
     for at_once, arena_tokens in ((1, 0), (4, 0), (16, 0), (1, 512), (4, 384), (16, 4096)):
-        decoder = PackedDecoder(model_of(name), SOME_NAMES.trie, options, arena_tokens)
+        model = model_of(name)
+        decoder = PackedDecoder(model, SOME_NAMES.trie, options, masked(model, arena_tokens))
         answers = link_all(decoder, documents, at_once)
         found = [beams for number in range(len(documents)) for beams in answers[number]]
         counts = Differences()
@@ -381,7 +384,8 @@ def test_a_prompt_longer_than_a_chunk(name: str, monkeypatch: pytest.MonkeyPatch
     options = SearchOptions(END, 4)
     expected = ReferenceDecoder(copy_of(name), SOME_NAMES.trie, options).generate(requests)
     for arena_tokens in (0, 1024):
-        decoder = PackedDecoder(model_of(name), SOME_NAMES.trie, options, arena_tokens)
+        model = model_of(name)
+        decoder = PackedDecoder(model, SOME_NAMES.trie, options, masked(model, arena_tokens))
         found = finish(decoder, requests)
         compare(copy_of(name), SOME_NAMES, options, requests, expected, found, Differences())
 
@@ -414,7 +418,8 @@ def test_long_names(name: str, arena_tokens: int, monkeypatch: pytest.MonkeyPatc
     ]
     options = SearchOptions(END, 5, lookahead=4)
     expected = ReferenceDecoder(copy_of(name), names.trie, options).generate(requests)
-    decoder = PackedDecoder(model_of(name), names.trie, options, arena_tokens)
+    model = model_of(name)
+    decoder = PackedDecoder(model, names.trie, options, masked(model, arena_tokens))
     counts = Differences()
     compare(
         copy_of(name), names, options, requests, expected, finish(decoder, requests), counts
@@ -428,7 +433,8 @@ def test_what_another_document_left_does_no_harm(arena_tokens: int) -> None:
     options = SearchOptions(END, 5)
     requests = prompts_of(9, 4)
     expected = finish(PackedDecoder(model_of("llama"), SOME_NAMES.trie, options), requests)
-    decoder = PackedDecoder(model_of("llama"), SOME_NAMES.trie, options, arena_tokens)
+    model = model_of("llama")
+    decoder = PackedDecoder(model, SOME_NAMES.trie, options, masked(model, arena_tokens))
     finish(decoder, requests)
     for request in requests:
         slot = decoder._slots[request.key]
@@ -496,22 +502,26 @@ def test_wide_nodes_of_equal_moves() -> None:
     assert len(equal) >= 10 and sorted(equal) == [*range(3, 3 + len(equal))]
 
 
+@pytest.mark.parametrize("choose", [best_of, _best_by_key])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_best_of_many_moves_are_those_of_the_host(dtype: torch.dtype) -> None:
+def test_the_best_of_many_moves_are_those_of_the_host(dtype: torch.dtype, choose: Any) -> None:
     """In bfloat16 most numbers have equals; tokens decide, whatever their order."""
     random = np.random.default_rng(0)
-    decoder = PackedDecoder(model_of("llama"), SOME_NAMES.trie, SearchOptions(END, 5))
     tokens = np.sort(random.permutation(100_000)[:900])
     logprobs = (torch.randn(40, 900, generator=torch.Generator().manual_seed(0)) * 3 - 4).to(dtype)
     logprobs[:5] = 0.0
-    logprobs = logprobs.float().to(DEVICE)
-    found = decoder._best_of(logprobs, torch.from_numpy(tokens).to(DEVICE))
-    for row, (values, chosen) in zip(logprobs.cpu().numpy(), found, strict=True):
-        best = best_moves(row, tokens, 10)
-        assert values.tolist() == row[best].tolist()
-        # Equal ones within the ten may stand in any order: the search sorts them.
-        assert sorted(chosen.tolist()) == sorted(best.tolist())
-        assert row[chosen].tolist() == values.tolist()
+    logprobs = logprobs.float()
+    rows = torch.from_numpy(tokens).repeat(40, 1)
+    rows[1, 600:] = rows[20, 20:] = -1  # fewer moves than the others
+    for moves in (torch.from_numpy(tokens), rows):
+        values, chosen = choose(logprobs.to(DEVICE), moves.to(DEVICE), 10)
+        lines = zip(logprobs, moves.expand(40, 900), values, chosen, strict=True)
+        for row, line, best, which in lines:
+            n = int((line >= 0).sum())
+            expected = np.lexsort((tokens[:n], -row.numpy()[:n]))[:10]
+            # Equal ones within the ten may stand in any order: the search sorts them.
+            assert sorted(which.tolist()) == sorted(expected.tolist())
+            assert row[which.cpu()].tolist() == best.tolist()
 
 
 def test_wide_nodes_inside_composite_answers() -> None:

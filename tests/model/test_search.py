@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from kb_builder.trie.trie import TokenRuns, Trie, build_trie
 from longbel_cli.model.decoders import Beam
-from longbel_cli.model.decoders.search import BeamSearch, Path, SearchOptions
+from longbel_cli.model.decoders.scopes import AllGroups, Names
+from longbel_cli.model.decoders.search import BeamSearch, Chain, MoveTable, SearchOptions
 
 END, PLUS = 90, 91
 Tokens = tuple[int, ...]
@@ -119,13 +120,13 @@ def plain_search(
     return [beam for _, beam in finished if beam is not None]
 
 
-def tokens_of(path: Path) -> Tokens:
-    tokens: list[int] = []
-    at: Path | None = path
-    while at is not None and at.parent is not None:
-        tokens.append(at.token)
-        at = at.parent
-    return tuple(reversed(tokens))
+def tokens_of(chain: Chain, n: int) -> Tokens:
+    """The answer up to and with the first `n` tokens of a chain."""
+    tokens = chain.tokens[:n]
+    while chain.parent is not None:
+        chain = chain.parent
+        tokens = chain.tokens + tokens
+    return tuple(tokens[1:])  # the root's first is the prompt's end
 
 
 def run(
@@ -135,33 +136,43 @@ def run(
     options: SearchOptions,
     choose_best: bool = False,
     look_ahead: Callable[[], bool] = lambda: True,
+    names: Names | None = None,
 ) -> tuple[list[Beam], int]:
     """The beams, and how many rounds of feeding they took.
 
     Checks what a decoder relies on: parents come before children, nothing is asked for twice.
     """
-    search = BeamSearch(trie, trie.roots[group], options)
-    fed: set[int] = set()
+    table = MoveTable(names or trie, 0 if names else trie.roots[group], options)
+    search = BeamSearch(table)
+    fed: set[Tokens] = set()
     rounds = 0
-    paths = [search.root]
+    stretches = [search.prompt_end]
     while not search.done:
-        assert paths
-        for path in paths:
-            assert id(path) not in fed and path.children is None
-            assert path is search.root or path.parent is search.root or id(path.parent) in fed
-            assert path.depth < options.max_new_tokens
-            fed.add(id(path))
-            before = tokens_of(path)
-            tokens = search.moves(path).tokens.tolist()
-            values = np.array([logprob(before, token) for token in tokens], dtype=np.float32)
-            chosen = None
-            if choose_best and len(values) > 2 * options.n_beams:
-                chosen = np.argsort(-values, kind="stable")[: 2 * options.n_beams]
-                values = values[chosen]
-            search.feed(path, values, chosen)
+        assert stretches
+        for stretch in stretches:
+            chain, first, last = stretch
+            assert first < last and stretch.tokens == chain.tokens[first:last]
+            forced = []
+            for n in range(first + 1, last + 1):
+                before = tokens_of(chain, n)
+                assert before not in fed and (before == () or before[:-1] in fed)
+                assert len(before) < options.max_new_tokens
+                fed.add(before)
+                if n < len(chain.tokens):
+                    forced.append(np.float32(logprob(before, chain.tokens[n])).item())
+            assert len(forced) == len(stretch.forced)
+            search.feed(stretch, forced)
+            if stretch.has_choice:
+                tokens = search.moves(chain).tokens.tolist()
+                values = np.array([logprob(before, token) for token in tokens], dtype=np.float32)
+                chosen = None
+                if choose_best and len(values) > 2 * options.n_beams:
+                    chosen = np.argsort(-values, kind="stable")[: 2 * options.n_beams]
+                    values = values[chosen]
+                search.feed_moves(chain, values.tolist(), chosen)
         search.advance()
         rounds += 1
-        paths = search.wanted(look_ahead())
+        stretches = search.wanted(look_ahead())
     return search.beams(), rounds
 
 
@@ -390,8 +401,41 @@ def test_without_look_ahead_live_beams_alone_are_fed() -> None:
     """A round feeds at most as many tokens as there are beams, forced or not."""
     names = [(token, 7, 8, 9, token, token) for token in range(6)]
     trie = trie_of({"G": names})
-    search = BeamSearch(trie, trie.roots["G"], SearchOptions(END, 3))
-    search.feed(search.root, np.array([-float(token + 1) for token in range(6)], np.float32))
+    search = BeamSearch(MoveTable(trie, trie.roots["G"], SearchOptions(END, 3)))
+    search.feed_moves(search.root, [-float(token + 1) for token in range(6)])
     search.advance()
-    assert [path.token for path in search.wanted(look_ahead=False)] == [0, 1, 2]
-    assert len(search.wanted()) == 18
+    assert [stretch.tokens for stretch in search.wanted(look_ahead=False)] == [[0], [1], [2]]
+    assert [len(stretch.tokens) for stretch in search.wanted()] == [6, 6, 6]
+
+
+def test_moves_that_are_asked_for_again_are_remembered_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("longbel_cli.model.decoders.search._REMEMBERED_MOVES", 3)
+    trie = trie_of({"G": [(1, 2), (1, 3), (4, 5), (4, 6), (4, 7)]})
+    table = MoveTable(trie, 0, SearchOptions(END))
+    assert table.after(0) is table.after(0)
+    first, second = table.after(0).nodes.tolist()
+    assert table.after(second).tokens.tolist() == [5, 6, 7]
+    assert table.after(first).tokens.tolist() == [2, 3]
+    assert list(table._moves) == [first]
+
+
+@settings(max_examples=60, deadline=None)
+@given(names=names_of_a_group, other=names_of_a_group, seed=st.integers(0, 10**6))
+def test_all_groups_are_searched_as_one(
+    names: list[Tokens], other: list[Tokens], seed: int
+) -> None:
+    """Rows of the first group stand for names that both have."""
+    trie = trie_of({"A": names, "B": other})
+    logprob, options = scripted(seed), SearchOptions(END, 5)
+    both = [*names, *(name for name in other if name not in names)]
+    rows = [
+        *range(len(names)),
+        *(len(names) + n for n, name in enumerate(other) if name not in names),
+    ]
+    beams, _ = run(trie, "", logprob, options, names=AllGroups(trie))
+    expected = plain_search(both, logprob, 5, 128)
+    assert [(tuple(rows[r] for r in beam.rows), *beam[1:]) for beam in expected] == list(
+        map(tuple, beams)
+    )

@@ -1,294 +1,89 @@
 """Attention of a packed row: new tokens of many documents over each one's own keys and values.
 
 Registered with `transformers` as an attention of its own. What a token may see is not a mask over
-all documents but the business of its segment: a prompt's token sees all before it, a search
-tree's token the prompt and its own ancestors. Segments whose slots share an arena are computed
-together, one call a layer; the others one by one.
+all documents but the business of its segment; how that is computed is the business of a backend:
+`masked` computes everything that has a mask, on any device, and is the oracle; `cascade` computes
+full attention through FlashAttention, in as many kernels for a hundred documents as for one.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from kb_builder.errors import LongbelError
-from longbel_cli.model.decoders.cache import Arena, Slot
+from longbel_cli.model.decoders.row import Segment
 
 ATTENTION = "longbel_packed"
-_QUERY_BLOCK = 128  # prompt tokens whose attention is computed together on a CPU
-_KEY_STEP = 64  # keys of a shared call are a multiple of this, as its kernels like them
 
 
-@dataclass(frozen=True)
-class Tree:
-    """Which places of its search tree each new token sees, (n, places of the tree) with the new
-    ones last, and the rotary positions of those places."""
+class Cache(Protocol):
+    """Keys and values of the documents under way, each document's in a slot of its own."""
 
-    seen: npt.NDArray[np.bool_]
-    positions: npt.NDArray[np.int64]
+    def slot(self, places: int) -> Any:
+        """A slot for a new document, which may hold the beginning of a released one's prompt: its
+        `ids` say which."""
+
+    def reserve(self, slot: Any, places: int) -> None:
+        """Make room for `places` tokens, keeping what is there."""
+
+    def release(self, slot: Any) -> None:
+        """Keep the slot for a document to come, until memory is wanted."""
+
+    def clear(self) -> None:
+        """Forget everything; slots that were given are not to be used any more."""
 
 
-@dataclass(frozen=True)
-class Segment:
-    """Tokens of one document in a packed row.
-
-    They stand at `[start, start + n)` of the row and are written to the slot from `place` on.
-    `positions` are rotary positions, which differ from places inside a search tree. Without a
-    `tree` each sees all places up to its own.
-    """
-
-    slot: Slot
-    start: int
-    place: int
-    ids: list[int]
-    positions: list[int]
-    tree: Tree | None = None
+class PassAttention(Protocol):
+    """The attention of one pass. Its `arrays` travel to the device with all else of the pass."""
 
     @property
-    def n(self) -> int:
-        return len(self.ids)
+    def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+        """What is to be on the device before the first layer."""
 
-    @property
-    def end(self) -> int:
-        """The places that are filled once it is written."""
-        return self.place + self.n
-
-    @property
-    def prompt(self) -> int:
-        """The places that all its tokens see."""
-        return self.place if self.tree is None else self.end - self.tree.seen.shape[1]
-
-
-class _Block(NamedTuple):
-    """Queries `[first, last)` of a segment, which see the first `keys` places through `bias`
-    (groups * (last - first), keys): 0 where a key is seen, minus infinity elsewhere."""
-
-    first: int
-    last: int
-    keys: int
-    bias: Tensor
-
-
-class _Alone:
-    """A segment that is computed by itself."""
-
-    def __init__(self, segment: Segment, device: torch.device) -> None:
-        self._segment, self._device = segment, device
-        self._known: dict[tuple[int, int | None], list[_Block]] = {}
+    def receive(self, arrays: Mapping[str, Tensor]) -> None:
+        """The same arrays, on the device."""
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None,
-        window: int | None, output: Tensor,
-    ) -> None:  # fmt: skip
-        """Write keys and values (kv heads, N, size) of the segment to its slot, and what its
-        queries (heads, N, size) find to `output` (N, heads, size)."""
-        start, n, slot = self._segment.start, self._segment.n, self._segment.slot
-        heads, kv_heads, size = len(query), len(key), query.shape[2]
-        packed, places = slice(start, start + n), slice(self._segment.place, self._segment.end)
-        slot.keys[layer, :, places] = key[:, packed]
-        slot.values[layer, :, places] = value[:, packed]
-        for block in self._blocks(heads // kv_heads, window, query.dtype):
-            rows = slice(start + block.first, start + block.last)
-            # Query heads of one key head are folded into the query axis, so that keys and
-            # values are read in place and never repeated.
-            folded = query[:, rows].reshape(1, kv_heads, len(block.bias), size)
-            attended = nn.functional.scaled_dot_product_attention(
-                folded,
-                slot.keys[layer, None, :, : block.keys],
-                slot.values[layer, None, :, : block.keys],
-                attn_mask=block.bias,
-                scale=scaling,
-            )
-            output[rows] = attended.reshape(heads, block.last - block.first, -1).transpose(0, 1)
-
-    def _blocks(self, groups: int, window: int | None, dtype: torch.dtype) -> list[_Block]:
-        """The queries in blocks, each with the keys that it needs, within a sliding window.
-
-        A prompt's early tokens see few keys: cut into blocks, the later ones are not computed.
-        On a GPU, where a call costs more than what it spares, there is one block.
-        """
-        if (groups, window) not in self._known:
-            n = self._segment.n
-            whole = self._segment.tree is not None or self._device.type != "cpu"
-            size = n if whole else _QUERY_BLOCK
-            self._known[groups, window] = [
-                self._block(first, min(first + size, n), groups, window, dtype)
-                for first in range(0, n, size)
-            ]
-        return self._known[groups, window]
-
-    def _block(
-        self, first: int, last: int, groups: int, window: int | None, dtype: torch.dtype
-    ) -> _Block:
-        segment, device = self._segment, self._device
-        keys = segment.place + last
-        seen = torch.ones(last - first, keys, dtype=torch.bool, device=device)
-        positions = torch.arange(keys, device=device)
-        if segment.tree is None:
-            seen = seen.tril(segment.place + first)
-        else:
-            seen[:, segment.prompt :] = torch.from_numpy(segment.tree.seen).to(device)
-            positions[segment.prompt :] = torch.from_numpy(segment.tree.positions).to(device)
-        if window is not None:
-            queries = positions[segment.place + first :]
-            seen &= queries[:, None] - positions < window
-        bias = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, -torch.inf)
-        return _Block(first, last, keys, bias.repeat(groups, 1))
+        window: int | None,
+    ) -> Tensor:  # fmt: skip
+        """Write keys and values (kv heads, N, size) of the row's tokens to their slots; what its
+        queries (heads, N, size) find, (N, heads, size)."""
 
 
-class _Together:
-    """Segments whose slots are rows of one arena: one call a layer.
+class AttentionBackend(Protocol):
+    """A way to compute attention, and the cache that goes with it."""
 
-    Each of its lines is a row of the arena: all of them, read in place, or, where few have a
-    segment in this pass, copies of those. A line has as many queries as the longest segment; the
-    rest, and lines without a segment, compute something that nobody reads.
-    """
+    @property
+    def cache(self) -> Cache:
+        """Its keys and values."""
 
-    def __init__(self, arena: Arena, segments: Sequence[Segment], device: torch.device) -> None:
-        self._arena = arena
-        rows = np.array([segment.slot.row for segment in segments])
-        in_place = 2 * len(rows) >= arena.rows
-        lines = rows if in_place else np.arange(len(rows))
-        self._chosen = None if in_place else torch.from_numpy(rows).to(device)
-        self._lines = arena.rows if in_place else len(rows)
-        lengths = np.array([segment.n for segment in segments])
-        self._width = int(lengths.max())
-        self._keys = -(-max(segment.end for segment in segments) // _KEY_STEP) * _KEY_STEP
-        starts = np.array([segment.start for segment in segments])
-        places = np.array([segment.place for segment in segments])
-        number = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        token = np.repeat(starts, lengths) + number
-        line = np.repeat(lines, lengths)
-        padded = np.zeros((self._lines, self._width), dtype=np.int64)
-        padded[line, number] = token
-        columns = (token, np.repeat(rows, lengths), np.repeat(places, lengths) + number, line)
-        moved = torch.from_numpy(np.stack((*columns, number))).to(device)
-        self._tokens, self._rows, self._places, self._line, self._number = moved
-        self._padded = torch.from_numpy(padded.reshape(-1)).to(device)
-        # A line without a segment sees all that it can; nobody reads what comes of it.
-        first = np.full(self._lines, self._keys, dtype=np.int64)
-        first[lines] = places
-        self._first_place = torch.from_numpy(first).to(device)  # of a line's first query
-        self._known: dict[tuple[int, int | None], Tensor] = {}
-        self._note(segments, lines)
+    @property
+    def spare(self) -> float:
+        """How many times the memory of the tokens in flight the cache may take."""
 
-    def _note(self, segments: Sequence[Segment], lines: npt.NDArray[np.int64]) -> None:
-        """Whatever else `_visible` needs."""
-
-    def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None,
-        window: int | None, output: Tensor,
-    ) -> None:  # fmt: skip
-        """As a segment alone does it, for all of them."""
-        heads, kv_heads, size = len(query), len(key), query.shape[2]
-        lines, width, groups = self._lines, self._width, heads // kv_heads
-        keys, values = self._arena.keys[layer], self._arena.values[layer]
-        keys[self._rows, :, self._places] = key.transpose(0, 1)[self._tokens]
-        values[self._rows, :, self._places] = value.transpose(0, 1)[self._tokens]
-        keys, values = keys[:, :, : self._keys], values[:, :, : self._keys]
-        if self._chosen is not None:
-            keys, values = keys[self._chosen], values[self._chosen]
-        queries = query.transpose(0, 1)[self._padded]
-        folded = queries.view(lines, width, kv_heads, groups, size).permute(0, 2, 3, 1, 4)
-        attended = nn.functional.scaled_dot_product_attention(
-            folded.reshape(lines, kv_heads, groups * width, size),
-            keys,
-            values,
-            attn_mask=self._bias(groups, window, query.dtype),
-            scale=scaling,
-        )
-        unfolded = attended.reshape(lines, kv_heads, groups, width, -1).permute(0, 3, 1, 2, 4)
-        output[self._tokens] = unfolded[self._line, self._number].flatten(1, 2)
-
-    def _bias(self, groups: int, window: int | None, dtype: torch.dtype) -> Tensor:
-        """(lines, 1, groups * width, keys): 0 where a key is seen, minus infinity elsewhere."""
-        if (groups, window) not in self._known:
-            seen = self._visible(window)
-            bias = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-            bias.masked_fill_(~seen, -torch.inf)
-            self._known[groups, window] = bias.repeat(1, groups, 1)[:, None]
-        return self._known[groups, window]
-
-    def _visible(self, window: int | None) -> Tensor:
-        """(lines, width, keys): which places each query sees. Here of prompts: all up to its own,
-        within the window."""
-        device = self._first_place.device
-        own = (self._first_place[:, None] + torch.arange(self._width, device=device))[:, :, None]
-        places = torch.arange(self._keys, device=device)
-        seen = own >= places
-        return seen if window is None else seen & (own < places + window)
+    def plan(self, segments: Sequence[Segment]) -> PassAttention:
+        """The attention of a pass over these segments."""
 
 
-class _TreesTogether(_Together):
-    """The same of search trees, in which a query sees the prompt and its own ancestors."""
-
-    def _note(self, segments: Sequence[Segment], lines: npt.NDArray[np.int64]) -> None:
-        trees = [segment.tree for segment in segments if segment.tree is not None]
-        size = max(tree.seen.shape[1] for tree in trees)
-        seen = np.zeros((self._lines, self._width, size), dtype=np.bool_)
-        positions = np.zeros((self._lines, size), dtype=np.int64)
-        prompts = np.full(self._lines, self._keys, dtype=np.int64)
-        for segment, tree, line in zip(segments, trees, lines, strict=True):
-            seen[line, : segment.n, : tree.seen.shape[1]] = tree.seen
-            positions[line, : tree.seen.shape[1]] = tree.positions
-            prompts[line] = segment.prompt
-        device = self._first_place.device
-        self._seen = torch.from_numpy(seen).to(device)
-        self._positions = torch.from_numpy(positions).to(device)
-        self._prompts = torch.from_numpy(prompts).to(device)
-
-    def _visible(self, window: int | None) -> Tensor:
-        lines, width, size = self._seen.shape
-        places = torch.arange(self._keys, device=self._seen.device)
-        in_tree = places - self._prompts[:, None]  # (lines, keys), negative in the prompt
-        at = in_tree.clamp(0, size - 1)
-        seen = self._seen.gather(2, at[:, None].expand(lines, width, self._keys))
-        seen &= (in_tree < size)[:, None]
-        seen |= (in_tree < 0)[:, None]
-        if window is None:
-            return seen
-        positions = torch.where(in_tree < 0, places, self._positions.gather(1, at))
-        new = (self._first_place - self._prompts)[:, None] + torch.arange(
-            width, device=places.device
-        )
-        queries = self._positions.gather(1, new.clamp(0, size - 1))
-        return seen & (queries[:, :, None] - positions[:, None] < window)
-
-
-_row: ContextVar[Sequence[_Alone | _Together]] = ContextVar("row")
+_pass: ContextVar[PassAttention] = ContextVar("pass")
 
 
 @contextmanager
-def packed(segments: Iterable[Segment], device: torch.device) -> Iterator[None]:
-    """Within, the model's one row consists of these segments."""
-    shared: dict[tuple[int, bool, int], list[Segment]] = defaultdict(list)
-    for segment in segments:
-        # Prompts of about one length go together, to pad at most fourfold; so do all trees but
-        # those of more than 32 tokens: a call costs more than what it pads there.
-        length = (segment.n - 1).bit_length() // (2 if segment.tree is None else 6)
-        shared[id(segment.slot.arena), segment.tree is not None, length].append(segment)
-    parts: list[_Alone | _Together] = []
-    for (_, trees, _), together in shared.items():
-        if len(together) == 1:
-            parts.append(_Alone(together[0], device))
-        else:
-            form = _TreesTogether if trees else _Together
-            parts.append(form(together[0].slot.arena, together, device))
-    token = _row.set(parts)
+def attention_of(plan: PassAttention) -> Iterator[None]:
+    """Within, the model's one row is attended to as planned."""
+    token = _pass.set(plan)
     try:
         yield
     finally:
-        _row.reset(token)
+        _pass.reset(token)
 
 
 def _attend(
@@ -311,9 +106,7 @@ def _attend(
             )
     _check_window(module, sliding_window)
     layer: int = module.layer_idx  # type: ignore[assignment]  # every attention module has it
-    output = query.new_empty(query.shape[2], query.shape[1], value.shape[3])
-    for part in _row.get():
-        part.attend(layer, query[0], key[0], value[0], scaling, sliding_window, output)
+    output = _pass.get().attend(layer, query[0], key[0], value[0], scaling, sliding_window)
     return output[None], None
 
 

@@ -15,36 +15,30 @@ interface. Sliding windows are applied; soft-capping and attention sinks are ref
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cached_property
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
 from kb_builder.trie.trie import Trie
 from longbel_cli.model.decoders import Beam, DecodeStats, OutOfMemoryError, Request
-from longbel_cli.model.decoders.attention import ATTENTION, Segment, Tree, packed
-from longbel_cli.model.decoders.cache import KeyValueCache, Slot
-from longbel_cli.model.decoders.search import BeamSearch, Path, SearchOptions
-from longbel_cli.model.decoders.spaces import Spaces
+from longbel_cli.model.decoders.attention import ATTENTION, AttentionBackend, attention_of
+from longbel_cli.model.decoders.backends import backend_for, key_value_shape
+from longbel_cli.model.decoders.row import Segment, Tree
+from longbel_cli.model.decoders.scopes import Scopes
+from longbel_cli.model.decoders.scoring import Scoring, WideMoves
+from longbel_cli.model.decoders.search import BeamSearch, MoveTable, SearchOptions
+from longbel_cli.model.decoders.staging import Returning, sent
 
-_WIDE = 512  # moves of a path from which their best are chosen on the device
-_WIDE_ROWS = 64  # paths at one node whose best moves are chosen together
-_LOGIT_ROWS = 1024  # that are normalized together
 _CHUNK = 2048  # prompt tokens of one document in one forward pass
 _LAYERS = {"full_attention", "sliding_attention"}
 _ROTARY_BY_LENGTH = {"dynamic", "longrope"}
 _SPARE_PER_BEAM = 12  # places for the search tree that a new slot has beyond its prompt
-# Where a call costs more than what it computes, documents share arenas of up to so many places
-# (2 GB of an 8B model).
-ARENA_TOKENS = 16_384
 
 
 @contextmanager
@@ -58,7 +52,7 @@ def _telling_lack_of_memory() -> Iterator[None]:
 class _Job:
     """A request under way: first its prompt is fed, in chunks, then its search tree."""
 
-    def __init__(self, request: Request, slot: Slot, search: BeamSearch) -> None:
+    def __init__(self, request: Request, slot: Any, search: BeamSearch) -> None:
         self.request, self.slot, self.search = request, slot, search
         ids = request.prompt_ids
         self.fed = min(_common_prefix(slot.ids, ids), len(ids) - 1)
@@ -71,44 +65,45 @@ class _Job:
         return self.fed == len(self.request.prompt_ids)
 
 
+@dataclass
+class _Flight:
+    """A pass that the device computes: whose it is, and what will come of it."""
+
+    jobs: list[_Job]
+    scoring: Scoring
+    results: Returning
+
+
 class PackedDecoder:
-    """The fast decoder; gives the beams of `ReferenceDecoder`. Documents whose slots share an
-    arena of `arena_tokens` places are attended to together (None: as suits the device)."""
+    """The fast decoder; gives the beams of `ReferenceDecoder`. `backend` computes the attention
+    (None: what suits the model and its device)."""
 
     def __init__(
         self,
         model: PreTrainedModel,
         trie: Trie,
         options: SearchOptions,
-        arena_tokens: int | None = None,
+        backend: AttentionBackend | None = None,
     ) -> None:
         _check_model(model)
-        self._model, self._spaces, self._options = model, Spaces(trie), options
+        self._model, self._scopes, self._options = model, Scopes(trie), options
         self._device = model.device
-        if arena_tokens is None:
-            arena_tokens = 0 if self._device.type == "cpu" else ARENA_TOKENS
-        like = torch.empty(0, dtype=model.dtype, device=self._device)
-        self._shared = arena_tokens > 0
-        self._cache = KeyValueCache(self._slot_shape, like, arena_tokens)
-        self._slots: dict[Hashable, Slot] = {}
+        self._backend = backend or backend_for(model)
+        self._cache = self._backend.cache
+        self._slots: dict[Hashable, Any] = {}
         self._jobs: list[_Job] = []
-        self._wide_tokens: dict[tuple[int, int], Tensor] = {}
+        self._tables: dict[str, MoveTable] = {}
+        self._wide = WideMoves(self._device)
         self.stats = DecodeStats()
         model.set_attn_implementation(ATTENTION)
         model.eval()
 
-    @cached_property
-    def _slot_shape(self) -> tuple[int, int, int]:
-        config = self._model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return config.num_hidden_layers, heads, size
-
     @property
     def bytes_per_token(self) -> int:
-        """Cache memory of one token; where arenas are shared, with the rows that stand empty."""
-        layers, heads, size = self._slot_shape
-        return (2 if self._shared else 1) * 2 * layers * heads * size * self._model.dtype.itemsize
+        """Cache memory of one token, with what stands empty."""
+        layers, heads, size = key_value_shape(self._model)
+        exact = 2 * layers * heads * size * self._model.dtype.itemsize
+        return int(self._backend.spare * exact)
 
     @_telling_lack_of_memory()
     @torch.inference_mode()
@@ -118,10 +113,15 @@ class PackedDecoder:
             self._slots[request.key] = self._cache.slot(places)
         slot = self._slots[request.key]
         self._cache.reserve(slot, places)
-        names, root = self._spaces.of(request.semantic_group)
-        job = _Job(request, slot, BeamSearch(names, root, self._options))
+        job = _Job(request, slot, BeamSearch(self._table(request.semantic_group)))
         self.stats.reused_tokens += job.reused
         self._jobs.append(job)
+
+    def _table(self, semantic_group: str) -> MoveTable:
+        if semantic_group not in self._tables:
+            names, root = self._scopes.of(semantic_group)
+            self._tables[semantic_group] = MoveTable(names, root, self._options)
+        return self._tables[semantic_group]
 
     def release(self, key: Hashable) -> None:
         slot = self._slots.pop(key, None)
@@ -137,148 +137,104 @@ class PackedDecoder:
     @torch.inference_mode()
     def step(self) -> list[tuple[Hashable, list[Beam]]]:
         """One forward pass over everything that is ready."""
+        return self._settled(self._launched(self._jobs))
+
+    def _launched(self, jobs: list[_Job]) -> _Flight:
+        """A forward pass begun over what these jobs are ready for."""
+        building = time.perf_counter()
         segments: list[Segment] = []
-        scored: list[tuple[_Job, Path, int]] = []  # whose moves are scored at which packed token
+        scored: list[int] = []  # packed tokens whose logits are wanted
+        scoring = Scoring(self._options.n_beams, self._wide)
         start = 0
-        for job in self._jobs:
-            if job.prompt_fed:
-                segment, paths = self._tree_segment(job, start)
-                scored += [(job, path, start + number) for number, path in enumerate(paths)]
-            else:
-                segment = self._prompt_segment(job, start)
-                if job.prompt_fed:
-                    scored.append((job, job.search.root, start + segment.n - 1))
+        look_ahead = self._options.looks_ahead(len(jobs))
+        for job in jobs:
+            segment = (
+                self._tree_segment(job, start, scoring, scored, look_ahead)
+                if job.prompt_fed
+                else self._prompt_segment(job, start, scoring, scored)
+            )
             segments.append(segment)
             start += segment.n
-        moving = time.perf_counter()
-        for job, path, _ in scored:
-            job.search.moves(path)
+        plan = self._backend.plan(segments)
+        arrays = {
+            "ids": np.array([[token for one in segments for token in one.ids]]),
+            "positions": np.array([[place for one in segments for place in one.positions]]),
+            "scored": np.array(scored, np.int64),
+            **scoring.arrays(),
+            **plan.arrays,
+        }
         modelling = time.perf_counter()
-        logits = self._forward(segments, [row for _, _, row in scored])
-        results = self._logprobs(logits, scored)
+        on_device = sent(arrays, self._device)
+        plan.receive(on_device)
+        with attention_of(plan):
+            output = self._model(
+                input_ids=on_device["ids"],
+                position_ids=on_device["positions"],
+                use_cache=False,
+                logits_to_keep=on_device["scored"],
+            )
+        results = Returning(scoring.computed(output.logits[0], on_device))
+        self.stats.forwards += 1
+        self.stats.seconds_trie += modelling - building
+        self.stats.seconds_model += time.perf_counter() - modelling
+        return _Flight(jobs, scoring, results)
+
+    def _settled(self, flight: _Flight) -> list[tuple[Hashable, list[Beam]]]:
+        """What a pass has finished; its jobs are ready for another."""
+        waiting = time.perf_counter()
+        results = flight.results.arrays()
         feeding = time.perf_counter()
-        for (job, path, _), (logprobs, chosen) in zip(scored, results, strict=True):
-            job.search.feed(path, logprobs, chosen)
-        for job in self._jobs:
+        flight.scoring.deliver(results)
+        for job in flight.jobs:
             if job.prompt_fed:
                 job.search.advance()
         finished = [job for job in self._jobs if job.search.done]
         self._jobs = [job for job in self._jobs if not job.search.done]
-        ended = time.perf_counter()
         self.stats.mentions += len(finished)
-        self.stats.forwards += 1
-        self.stats.seconds_trie += modelling - moving + ended - feeding
-        self.stats.seconds_model += feeding - modelling
+        self.stats.seconds_model += feeding - waiting
+        self.stats.seconds_trie += time.perf_counter() - feeding
         return [(job.request.key, job.search.beams()) for job in finished]
 
-    def _prompt_segment(self, job: _Job, start: int) -> Segment:
+    def _prompt_segment(
+        self, job: _Job, start: int, scoring: Scoring, scored: list[int]
+    ) -> Segment:
         """The next chunk of a prompt; each token sees all before it."""
         place = job.fed
         ids = job.request.prompt_ids[place : place + _CHUNK]
         job.fed += len(ids)
         job.slot.ids += ids
         self.stats.prefill_tokens += len(ids)
-        return Segment(job.slot, start, place, ids, list(range(place, job.fed)))
+        if job.prompt_fed:
+            scoring.add(job.search, job.search.prompt_end, len(scored))
+            scored.append(start + len(ids) - 1)
+        return Segment(job.slot, start, place, ids, range(place, job.fed))
 
-    def _tree_segment(self, job: _Job, start: int) -> tuple[Segment, list[Path]]:
-        """The wanted paths of a search; each sees the prompt and its ancestors."""
-        paths = job.search.wanted(self._options.looks_ahead(len(self._jobs)))
-        old = len(job.tree_positions)
-        positions = [job.fed + path.depth - 1 for path in paths]
-        for number, path in enumerate(paths):
-            path.place = old + number
-        job.tree_positions += positions
-        self._cache.reserve(job.slot, job.fed + len(job.tree_positions))
-        seen = np.zeros((len(paths), len(job.tree_positions)), dtype=np.bool_)
-        for number, path in enumerate(paths):
-            seen[number, path.ancestors()] = True
-        self.stats.tree_tokens += len(paths)
-        self.stats.forced_tokens += sum(path.forced for path in paths)
+    def _tree_segment(
+        self, job: _Job, start: int, scoring: Scoring, scored: list[int], look_ahead: bool
+    ) -> Segment:
+        """What a search wants fed; each token sees the prompt and its ancestors."""
+        old = place = len(job.tree_positions)
+        ids: list[int] = []
+        seen: list[int] = []
+        for stretch in job.search.wanted(look_ahead):
+            chain, first, last = stretch
+            scoring.add(job.search, stretch, len(scored) + len(ids))
+            ids += chain.tokens[first:last]
+            at = job.fed + chain.depth - 1
+            job.tree_positions.extend(range(at + first, at + last))
+            visible = chain.seen if first or chain.parent is None else chain.parent.seen
+            for _ in range(first, last):
+                visible |= 1 << place
+                seen.append(visible)
+                place += 1
+            chain.seen = visible
+            self.stats.forced_tokens += last - max(first, 1)
+        scored.extend(range(start, start + len(ids)))
+        self._cache.reserve(job.slot, job.fed + place)
+        self.stats.tree_tokens += len(ids)
         self.stats.decode_forwards += 1
-        tree = Tree(seen, np.array(job.tree_positions))
-        tokens = [path.token for path in paths]
-        return Segment(job.slot, start, job.fed + old, tokens, positions, tree), paths
-
-    def _forward(self, segments: Sequence[Segment], rows: Sequence[int]) -> Tensor:
-        """Logits (len(rows), vocabulary) at the packed tokens `rows`, in the model's type."""
-        ids = [token for segment in segments for token in segment.ids]
-        positions = [position for segment in segments for position in segment.positions]
-        with packed(segments, self._device), self._kernels():
-            output = self._model(
-                input_ids=torch.tensor([ids], device=self._device),
-                position_ids=torch.tensor([positions], device=self._device),
-                use_cache=False,
-                logits_to_keep=torch.tensor(rows, dtype=torch.long, device=self._device),
-            )
-        return output.logits[0]
-
-    def _kernels(self) -> AbstractContextManager[Any]:
-        """On CUDA those that are made for shapes that change with every pass: cuDNN would first
-        make a plan for each."""
-        if self._device.type != "cuda":
-            return nullcontext()
-        return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
-
-    def _logprobs(
-        self, logits: Tensor, scored: Sequence[tuple[_Job, Path, int]]
-    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        """For each scored path the log-probabilities of its moves, or of its best moves and
-        their numbers where the moves are many."""
-        results: list[tuple[np.ndarray, np.ndarray | None] | None] = [None] * len(scored)
-        if not scored:
-            return []
-        # A part at a time: in float32 they may be gigabytes.
-        totals = torch.cat([part.float().logsumexp(-1) for part in logits.split(_LOGIT_ROWS)])
-        narrow: list[tuple[int, np.ndarray]] = []
-        wide: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for number, (job, path, _) in enumerate(scored):
-            tokens = job.search.moves(path).tokens
-            if len(tokens) < _WIDE:
-                narrow.append((number, tokens))
-            else:
-                wide[id(job.search.names), path.node].append(number)
-        for numbers in wide.values():
-            for first in range(0, len(numbers), _WIDE_ROWS):
-                some = numbers[first : first + _WIDE_ROWS]
-                job, path, _ = scored[some[0]]
-                tokens = job.search.moves(path).tokens
-                allowed = self._tokens_on_device(job.search, path.node, tokens)
-                chosen = torch.tensor(some, device=self._device)
-                logprobs = logits[chosen[:, None], allowed].float() - totals[chosen, None]
-                best = self._best_of(logprobs, allowed)
-                for number, result in zip(some, best, strict=True):
-                    results[number] = result
-        if narrow:
-            counts = [len(tokens) for _, tokens in narrow]
-            rows = torch.from_numpy(np.repeat([number for number, _ in narrow], counts))
-            columns = torch.from_numpy(np.concatenate([tokens for _, tokens in narrow]))
-            rows, columns = rows.to(self._device), columns.to(self._device)
-            gathered = (logits[rows, columns].float() - totals[rows]).cpu().numpy()
-            for (number, _), piece in zip(
-                narrow, np.split(gathered, np.cumsum(counts)[:-1]), strict=True
-            ):
-                results[number] = (piece, None)
-        return [result for result in results if result is not None]
-
-    def _best_of(self, logprobs: Tensor, tokens: Tensor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """For each row the best 2 x beams of many moves, chosen on the device, and their
-        numbers; of equal ones those with smaller tokens."""
-        keep = 2 * self._options.n_beams
-        best = logprobs.topk(keep + 1)
-        values, chosen = best.values.cpu().numpy(), best.indices.cpu().numpy()
-        # Equals on both sides of the cut, as bfloat16 has them often: tokens decide.
-        tied = np.flatnonzero(values[:, keep - 1] == values[:, keep])
-        if len(tied):
-            bits = logprobs[torch.from_numpy(tied).to(self._device)].view(torch.int32).long()
-            ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # as the numbers are
-            chosen[tied, :keep] = ((ordered << 21) - tokens).topk(keep).indices.cpu().numpy()
-        return zip(values[:, :keep], chosen[:, :keep], strict=True)
-
-    def _tokens_on_device(self, search: BeamSearch, node: int, tokens: np.ndarray) -> Tensor:
-        key = id(search.names), node  # the names outlive this decoder
-        if key not in self._wide_tokens:
-            self._wide_tokens[key] = torch.from_numpy(tokens).to(self._device)
-        return self._wide_tokens[key]
+        tree = Tree(seen, job.tree_positions)
+        return Segment(job.slot, start, job.fed + old, ids, job.tree_positions[old:], tree)
 
 
 def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:

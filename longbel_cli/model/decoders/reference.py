@@ -21,8 +21,8 @@ from transformers import (
 
 from kb_builder.trie.trie import Trie
 from longbel_cli.model.decoders import Beam, DecodeStats, OutOfMemoryError, Request
+from longbel_cli.model.decoders.scopes import Names, Scopes
 from longbel_cli.model.decoders.search import SearchOptions
-from longbel_cli.model.decoders.spaces import Names, Spaces
 
 # transformers starts all beams but the first at -1e9; what descends from those is no result
 _FILLER = -1e7
@@ -101,7 +101,7 @@ class ReferenceDecoder:
     def __init__(
         self, model: PreTrainedModel, trie: Trie, options: SearchOptions, batch_size: int = 8
     ) -> None:
-        self._model, self._spaces, self._options = model, Spaces(trie), options
+        self._model, self._scopes, self._options = model, Scopes(trie), options
         self._batch_size = batch_size
         self._queue: list[Request] = []
         self._walks: dict[str, TrieWalk] = {}
@@ -186,7 +186,7 @@ class ReferenceDecoder:
 
     def _walk(self, semantic_group: str) -> TrieWalk:
         if semantic_group not in self._walks:
-            self._walks[semantic_group] = TrieWalk(*self._spaces.of(semantic_group), self._options)
+            self._walks[semantic_group] = TrieWalk(*self._scopes.of(semantic_group), self._options)
         return self._walks[semantic_group]
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from kb_builder.trie.trie import END, NO_ROW, Children, Trie
+from kb_builder.trie.trie import END, NO_ROW, Children, Run, Trie
 
 
 class Names(Protocol):
@@ -19,6 +19,9 @@ class Names(Protocol):
 
     def leaf(self, node: int) -> int:
         """The row of the name that ends at a node, or -1."""
+
+    def run(self, node: int) -> Run:
+        """The tokens that a node forces, and where they lead."""
 
 
 class AllGroups:
@@ -43,6 +46,18 @@ class AllGroups:
         rows = (self._trie.leaf(one) for one in self._sets[node])
         return next((row for row in rows if row != NO_ROW), NO_ROW)
 
+    def run(self, node: int) -> Run:
+        tokens: list[int] = []
+        while len(nodes := self._sets[node]) != 1:
+            following = self.children(node)
+            if len(following.tokens) != 1 or following.tokens[0] == END:
+                ends = following.tokens.tolist() == [END]
+                return Run(tokens, node, self.leaf(node), ends)
+            tokens.append(int(following.tokens[0]))
+            node = int(following.nodes[0])
+        run = self._trie.run(nodes[0])
+        return run._replace(tokens=tokens + run.tokens, node=self._number((run.node,)))
+
     def _number(self, nodes: tuple[int, ...]) -> int:
         if nodes not in self._numbers:
             self._numbers[nodes] = len(self._sets)
@@ -61,7 +76,7 @@ class AllGroups:
         return Children(np.array(tokens, dtype=np.int64), np.array(numbers, dtype=np.int64))
 
 
-class Spaces:
+class Scopes:
     """The names of each semantic group, and all names for a group that the trie does not have."""
 
     def __init__(self, trie: Trie) -> None:

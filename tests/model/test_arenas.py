@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from longbel_cli.model.decoders.cache import Arena, KeyValueCache, Slot
+from longbel_cli.model.decoders.arenas import Arena, KeyValueCache, Slot
 
 SHAPE = (2, 3, 4)  # layers, kv heads, size
 
