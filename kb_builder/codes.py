@@ -34,7 +34,11 @@ DATABASES = (
     Database("UMLS", ("umls", "cui", "umlscui", "umlscuis", "openkb")),
     Database("MeSH", ("mesh", "msh", "meshid", "meshdescriptor")),
     Database("HPO", ("hpo",)),
-    Database("SNOMEDCT", ("snomedct", "snomedctus", "snomed", "sctid", "sct"), True),
+    Database(
+        "SNOMEDCT",
+        ("snomedct", "snomedctus", "snomedctes", "snomed", "snomedid", "sctid", "sct", "sctspa"),
+        True,
+    ),
     Database("OMIM", ("omim", "mim"), True),
     Database(
         "NCBIGene", ("ncbigene", "ncbigeneidentifier", "entrezgene", "entrez", "geneid"), True
@@ -51,13 +55,23 @@ DATABASES = (
 _BY_SPELLING = {spelling: base for base in DATABASES for spelling in base.spellings}
 _BY_NAME = {base.name: base for base in DATABASES}
 
-_SEVERAL = re.compile(r"[|+;,]")
+# The plus of 3.86661E+08 parts nothing: it has to be seen as damage.
+_SEVERAL = re.compile(r"[|;,]|(?<![0-9]E)\+|\+(?![0-9])", re.IGNORECASE)
 # tmVar's own form: `p|SUB|P|799|L`, perhaps with facts of the gene behind it. One id.
 _VARIANT = re.compile(r"[cgmnpr]\|(?:SUB|DEL|INS|INDEL|DUP|FS|Allele)\|", re.IGNORECASE)
 # PubTator's genes with their species: 1017(Tax:9606).
 _SPECIES = re.compile(r"\(Tax:[0-9]+\)\Z", re.IGNORECASE)
 # What spreadsheets make of long numbers: 386661006.0, 3.86661E+08. 250.0, 1E30 and 8E47 are codes.
 _SPREADSHEET = re.compile(r"[0-9]{4,}\.0+|[0-9](?:\.[0-9]+)?E\+[0-9]+", re.IGNORECASE)
+# By which codes are told from words: C0015967, 22298006 or HP:0001945; DOID:162, NCIT:C3 or
+# Orphanet:558; E11.9; 8140/3/H. Four digits alone are a year.
+_CODE = re.compile(
+    r"(?:[A-Za-z]+[:_])*(?:[A-Za-z]{1,4}[0-9]{4}|[0-9]{5}|(?<=[:_])[0-9]{4})[0-9A-Za-z.:_-]*"
+    r"|(?:[A-Z][A-Za-z]*[A-Z][A-Za-z]*|Orphanet)[:_][A-Za-z]{0,4}[0-9][0-9A-Za-z.:_-]*"
+    r"|[A-Z][0-9][0-9AB]\.[0-9A-Z]{1,4}"
+    r"|[89][0-9]{3}/[0-9]{1,2}(?:/H)?"
+)
+_AFTER_DATABASE = re.compile(r"[A-Za-z]{0,4}[0-9][0-9A-Za-z.:_/-]*")
 
 
 def one_code(text: str, database: str = "") -> str | None:
@@ -89,6 +103,20 @@ def is_database(spelling: str) -> bool:
 
 def _database(spelling: str) -> Database | None:
     return _BY_SPELLING.get("".join(filter(str.isalnum, spelling)).casefold())
+
+
+def looks_like_code(text: str) -> bool:
+    """Whether a text has the shape of one code, with or without a database before it."""
+    text = text.strip()
+    prefix, colon, rest = text.partition(":")
+    if colon and is_database(prefix):
+        return _AFTER_DATABASE.fullmatch(rest.strip()) is not None or looks_like_code(rest)
+    return _CODE.fullmatch(text) is not None or _VARIANT.match(text) is not None
+
+
+def says_a_state(text: str) -> bool:
+    """Whether a text says that there is no concept, or that nothing is known."""
+    return one_code(text) in (None, NO_CODE)
 
 
 def codes_of(text: str) -> list[str]:

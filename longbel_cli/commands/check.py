@@ -105,11 +105,13 @@ def _print_table(found: Survey) -> None:
     """The counts, one a line."""
     rows: list[tuple[str, object]] = [
         ("documents", found.documents),
+        ("  without mentions", found.without_mentions),
         ("mentions", found.mentions),
         ("  discontinuous", found.discontinuous),
         ("  with gold codes", found.with_gold),
         ("  with several gold codes", found.composite_gold),
         ("  annotated as NO_CODE", found.no_code),
+        ("not read as gold", found.gold_not_read),
         *(() if found.gold_in_kb is None else (("  with gold in the KB", found.gold_in_kb),)),
         ("documents left out", found.quarantined_documents),
         ("mentions left out", found.quarantined_mentions),

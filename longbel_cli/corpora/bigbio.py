@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kb_builder.codes import gold_codes
+from kb_builder.codes import codes_of, gold_codes, looks_like_code
 from kb_builder.progress import ignore
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.check import settle
@@ -32,6 +32,8 @@ from longbel_cli.corpora.writing import Answers
 from longbel_cli.types import Document, Mention, Passage, Span
 
 ARRAYS = ("documents",)
+# Keys of an entity that hold no codes under this schema, whatever they look like.
+_KEYS = ("id", "type", "text", "offsets", "normalized")
 
 
 def read(file: CorpusFile, start: Position) -> Iterator[Item]:
@@ -189,7 +191,21 @@ def _add_mention(entity: Any, draft: Draft) -> str | None:
     draft.mentions.append(
         Mention(mention_id, spans, " ".join(texts), entity_type, entity_type, gold or None)
     )
+    for key in _unread_keys(entity):
+        draft.unread.append(Remark(f"the key {key!r}", mention_id))
     return None
+
+
+def _unread_keys(entity: dict[str, Any]) -> Iterator[str]:
+    """Keys that hold codes, of an entity whose `normalized` holds none."""
+    entries = entity.get("normalized") or []
+    if any(entry.get("db_id") for entry in entries):
+        return
+    for holder, known in ((entity, _KEYS), *((entry, ("db_name",)) for entry in entries)):
+        for key, value in holder.items():
+            text = identifier(value)
+            if key not in known and text is not None and all(map(looks_like_code, codes_of(text))):
+                yield key
 
 
 def _texts(value: Any) -> list[str] | None:

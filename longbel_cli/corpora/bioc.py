@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 from xml.etree import ElementTree
 
-from kb_builder.codes import NO_CODE, gold_codes, is_database
+from kb_builder.codes import NO_CODE, codes_of, gold_codes, is_database, looks_like_code, plain
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.json_items import identifier, json_items
 from longbel_cli.corpora.records import (
@@ -135,6 +135,9 @@ def _add_mention(annotation: Any, draft: Draft) -> str | None:
         return "it has no type (infon `type`)"
     gold = _gold(infons)
     line = _number(annotation.get("line"))
+    draft.unread.extend(
+        Remark(f"the infon {key!r}", mention_id, line) for key in _unread_infons(infons, gold)
+    )
     draft.mentions.append(Mention(mention_id, spans, text, entity_type, entity_type, gold, line))
     return None
 
@@ -146,6 +149,17 @@ def _gold(infons: dict[str, str]) -> tuple[str, ...] | None:
     found = [gold_codes(infons[key], database=key) for key in keys]
     said = [gold for gold in found if gold is not None]
     return next((gold for gold in said if gold != (NO_CODE,)), said[0] if said else None)
+
+
+def _unread_infons(infons: dict[str, str], gold: tuple[str, ...] | None) -> Iterator[str]:
+    """The keys of infons that hold codes other than the gold."""
+    for key, value in infons.items():
+        parts = [part for part in codes_of(value) if part.strip()]
+        if key != "type" and parts and all(map(looks_like_code, parts)):
+            codes = gold_codes(value, database=key if is_database(key) else "") or ()
+            # A code without its database, or the other way round, is the same.
+            if not {*map(plain, codes)} <= {*map(plain, gold or ())}:
+                yield key
 
 
 def _spans(value: Any) -> tuple[Span, ...] | None:

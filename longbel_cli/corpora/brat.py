@@ -7,14 +7,13 @@ stored. Lines other than T, N and AnnotatorNotes are kept by the writer and not 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from kb_builder.codes import gold_codes, is_database
 from longbel_cli.corpora import stored
+from longbel_cli.corpora.brat_lines import Annotations
 from longbel_cli.corpora.check import fits
 from longbel_cli.corpora.records import (
     CorpusFile,
@@ -27,20 +26,7 @@ from longbel_cli.corpora.records import (
     unreadable,
 )
 from longbel_cli.corpora.writing import Answers, one_line, safe_path, warn_of, write_new
-from longbel_cli.types import Document, Mention, Passage, Span
-
-# A note is a list of codes when every word of it looks like one: letters and four digits or more
-# (C0015967, HP:0001945), or five digits or more; a year is none.
-_CODE = re.compile(
-    r"(?:[A-Za-z]+[:_])*(?:[A-Za-z]{1,4}[0-9]{4}|[0-9]{5}|(?<=[:_])[0-9]{4})[0-9A-Za-z.:_-]*"
-)
-_BETWEEN_CODES = re.compile(r"[\s+,;|]+")
-# No document has offsets of more digits; int() refuses thousands of them.
-_PAIR = r"[0-9]{1,12} +[0-9]{1,12}"
-_T_BODY = re.compile(rf"(\S+) +({_PAIR}(?: *; *{_PAIR})*) *")
-_T_ID = re.compile(r"T[0-9]+")
-_N_BODY = re.compile(r"(\S+) +(\S+) +(\S.*)")
-_OTHER_LINES = "EARM*#"
+from longbel_cli.types import Document, Passage
 
 
 def read(file: CorpusFile, start: Position) -> Iterator[Item]:
@@ -73,7 +59,7 @@ def _build(pair: Pair) -> Draft:
     text = stored.decoded(_bytes(pair.text), str(pair.text.name))
     lines = stored.decoded(_bytes(pair.annotations), str(pair.annotations.name))
     found = Annotations.of(lines)
-    draft = Draft([], found.mentions(), found.faults, found.warnings)
+    draft = Draft([], found.mentions(), found.faults, found.warnings, found.unread)
     if text.startswith("\ufeff"):
         # BRAT counts a byte order mark as a character, other tools do not: the mentions tell.
         without = text.removeprefix("\ufeff")
@@ -94,109 +80,6 @@ def _bytes(path: Path) -> bytes:
         raise UnreadableError(f"its {path.suffix} file is missing") from None
     except OSError as error:
         raise UnreadableError(f"its {path.suffix} file cannot be read ({error.strerror})") from None
-
-
-@dataclass
-class _Named:
-    """A T line: everything of a mention but its codes."""
-
-    id: str
-    entity_type: str
-    spans: tuple[Span, ...]
-    text: str
-    line: int
-
-
-@dataclass
-class Annotations:
-    """The lines of an .ann file, taken apart. A note or N line may stand before its T line."""
-
-    named: list[_Named] = field(default_factory=list)
-    references: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    faults: list[Remark] = field(default_factory=list)
-    warnings: list[Remark] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, text: str) -> Annotations:
-        found = cls()
-        targets: list[tuple[str, int]] = []
-        for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
-            line = line.removesuffix("\r")
-            if not line.strip():
-                continue
-            if line[0] == "T":
-                found._add_named(line, number)
-            elif line[0] == "N":
-                found._add_reference(line, number, targets)
-            elif line[0] == "#":
-                found._add_note(line)
-            elif line[0] not in _OTHER_LINES:
-                found.warnings.append(Remark("this is no line of BRAT's", None, number))
-        found._note_strays(targets)
-        return found
-
-    def mentions(self) -> list[Mention]:
-        """The mentions in file order; N lines are the gold, else notes that are codes."""
-        made = []
-        for named in self.named:
-            gold = gold_codes(*(self.references.get(named.id) or self.notes.get(named.id) or ()))
-            made.append(
-                Mention(
-                    named.id, named.spans, named.text, named.entity_type, named.entity_type, gold,
-                    named.line,
-                )
-            )  # fmt: skip
-        return made
-
-    def _add_named(self, line: str, number: int) -> None:
-        columns = line.split("\t", 2)
-        body = _T_BODY.fullmatch(columns[1]) if len(columns) == 3 else None
-        if body is None:
-            reason = "a T line needs three columns: id, `TYPE start end[;start end]`, text"
-            # The line may be the rest of a broken one: what is no id is text.
-            word = re.split(r"[ \t]", line, maxsplit=1)[0]
-            self.faults.append(Remark(reason, word if _T_ID.fullmatch(word) else None, number))
-            return
-        spans = tuple(
-            Span(*(int(offset) for offset in part.split())) for part in body[2].split(";")
-        )
-        self.named.append(_Named(columns[0], body[1], spans, columns[2], number))
-
-    def _add_reference(self, line: str, number: int, targets: list[tuple[str, int]]) -> None:
-        columns = line.split("\t", 2)
-        body = _N_BODY.fullmatch(columns[1].strip()) if len(columns) > 1 else None
-        if body is None:
-            reason = "an N line needs `Reference TARGET DATABASE:CODE` in its second column"
-            self.warnings.append(Remark(reason, None, number))
-            return
-        # The database ends at the first colon: HPO:HP:0001250 is the code HP:0001250.
-        database, colon, code = body[3].strip().partition(":")
-        if not colon:
-            code = database
-        elif is_database(database):  # it may be part of what the code is
-            code = code and f"{database}:{code}"
-        if not code:
-            self.warnings.append(Remark("this N line has an empty code", None, number))
-            return
-        self.references[body[2]].append(code)
-        targets.append((body[2], number))
-
-    def _add_note(self, line: str) -> None:
-        columns = line.split("\t", 2)
-        kind, _, target = columns[1].partition(" ") if len(columns) == 3 else ("", "", "")
-        if kind != "AnnotatorNotes":
-            return
-        codes = [word for word in _BETWEEN_CODES.split(columns[2]) if word]
-        if codes and all(_CODE.fullmatch(code) for code in codes):
-            self.notes[target.strip()].extend(codes)
-
-    def _note_strays(self, targets: list[tuple[str, int]]) -> None:
-        known = {named.id for named in self.named} | {fault.mention_id for fault in self.faults}
-        for target, number in targets:
-            if target not in known and _T_ID.fullmatch(target):
-                reason = f"this N line refers to {target}, which no T line defines"
-                self.warnings.append(Remark(reason, None, number))
 
 
 class Writer:
@@ -256,16 +139,20 @@ def _with_references(
     lines: bytes, document: Document, numbers: dict[str, str], answers: Answers, database: str
 ) -> bytes:
     """The lines of an .ann file with an N line for each answer after them."""
-    number = max(
-        (int(found) for found in re.findall(rb"^N([0-9]{1,18})\t", lines, re.M)), default=0
-    )
-    end = "\r\n" if b"\r\n" in lines else "\n"
+    number = max(map(int, re.findall(rb"(?:^|[\r\n])N([0-9]{1,18})\t", lines)), default=0)
+    end = _line_end(lines)
     added = []
     for mention in document.mentions:
         for code, name in answers.get(mention.id, ()):
             number += 1
             target = numbers[mention.id]
             added.append(f"N{number}\tReference {target} {database}:{code}\t{one_line(name)}{end}")
-    if added and lines and not lines.endswith(b"\n"):
+    if added and lines and not lines.endswith((b"\n", b"\r")):
         added.insert(0, end)
     return lines + "".join(added).encode("utf-8")
+
+
+def _line_end(lines: bytes) -> str:
+    if b"\r\n" in lines:
+        return "\r\n"
+    return "\r" if b"\r" in lines and b"\n" not in lines else "\n"

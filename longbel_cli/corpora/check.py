@@ -10,7 +10,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from kb_builder.codes import database_of, plain
+from kb_builder.codes import database_of, is_damaged, plain
+from longbel_cli.corpora.doubts import doubts, gathered
 from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
@@ -62,8 +63,10 @@ def settle(
     except UnreadableError as error:
         on_problem(problem(Remark(error.reason, None, error.line), True))
         return None
-    for remark in draft.warnings:
+    for remark in (*draft.warnings, *doubts(document)):
         on_remark(problem(remark))
+    for remark, count in gathered(draft.unread):
+        on_remark(replace(problem(remark), gold_not_read=count))
     return document
 
 
@@ -157,6 +160,9 @@ def _fault(mention: Mention, document: Document, starts: Sequence[int]) -> str |
     if not fits(mention, text):
         places = ";".join(f"{span.start}-{span.end}" for span in mention.spans)
         return f"its text is not the document's at {places}" + _unit_hint(mention, text)
+    damaged = next(filter(is_damaged, mention.gold or ()), None)
+    if damaged is not None:
+        return f"its code was changed by a spreadsheet ({damaged})"
     for value in (mention.id, mention.entity_type, *(mention.gold or ())):
         if not value.isascii():
             try:

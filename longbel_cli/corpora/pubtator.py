@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from kb_builder.codes import gold_codes
+from kb_builder.codes import codes_of, gold_codes, looks_like_code
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.records import (
     CorpusFile,
@@ -162,6 +162,9 @@ def _add_mention(document_id: str, line: Line, mention_id: str, draft: Draft) ->
         fault("it has no type")
         return
     gold = gold_codes(*fields[5:6])
+    if _holds_other_codes(fields[6:], gold):
+        reason = "codes in a column after the sixth"
+        draft.unread.append(Remark(reason, mention_id, line.number))
     draft.mentions.append(
         Mention(
             mention_id,
@@ -173,6 +176,15 @@ def _add_mention(document_id: str, line: Line, mention_id: str, draft: Draft) ->
             line.number,
         )
     )
+
+
+def _holds_other_codes(fields: list[str], gold: tuple[str, ...] | None) -> bool:
+    """Whether the columns after the code's hold other codes, not names."""
+    for field in fields:
+        parts = [part for part in codes_of(field) if part.strip()]
+        if parts and all(map(looks_like_code, parts)) and not {*parts} <= {*(gold or ())}:
+            return True
+    return False
 
 
 class Writer:

@@ -37,7 +37,8 @@ class Problem:
     """Something that was left out (or, given to `on_remark`, is merely odd), and where.
 
     `whole_document`: the document is left out; otherwise one of its mentions. `reason` names
-    offsets and numbers, never text of the document.
+    offsets and numbers, never text of the document. `gold_not_read` counts what looked like gold
+    and was not taken.
     """
 
     source: str
@@ -46,6 +47,7 @@ class Problem:
     mention_id: str | None
     reason: str
     whole_document: bool
+    gold_not_read: int = 0
 
     @classmethod
     def of_file(cls, path: str, reason: str) -> Problem:
@@ -65,6 +67,7 @@ class Problem:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of one line of errors.jsonl."""
+        counted = {"gold_not_read": self.gold_not_read} if self.gold_not_read else {}
         return {
             "source": _writable(self.source),
             "line": self.line,
@@ -72,6 +75,7 @@ class Problem:
             "mention_id": None if self.mention_id is None else _writable(self.mention_id),
             "reason": _writable(self.reason),
             "whole_document": self.whole_document,
+            **counted,
         }
 
 
@@ -139,13 +143,15 @@ class Draft:
     """A document as the file states it, before any check.
 
     A mention's `text` is what the file states, None-free; `faults` are mentions that could not
-    even be read; `warnings` concern what is kept or is no mention.
+    even be read; `warnings` concern what is kept or is no mention; `unread` is what looked like
+    gold and was not taken.
     """
 
     passages: list[Passage]
     mentions: list[Mention] = field(default_factory=list)
     faults: list[Remark] = field(default_factory=list)
     warnings: list[Remark] = field(default_factory=list)
+    unread: list[Remark] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -137,9 +137,9 @@ def json_documents(
 ) -> Iterator[JsonValue]:
     """The documents of a JSON file, one at a time.
 
-    The file may be one object, an array of objects, objects one after another, or an object one
-    of whose keys (one of `arrays`) holds the array. `offset` and `line` are those of an earlier
-    value to read on from. Memory is bounded by the largest document.
+    The file may be one object, an array of objects, objects one after another, or an object (or
+    an array of such) one of whose keys (one of `arrays`) holds the array. `offset` and `line` are
+    those of an earlier value to read on from. Memory is bounded by the largest document.
     """
     with opened(path) as handle:
         yield from _JsonStream(handle, offset, line or 1).documents(arrays, resumed=offset > 0)
@@ -179,22 +179,28 @@ class _JsonStream:
         if resumed and self._peek():
             yield self._value()
             if self._is_array or (self._peek() and self._next() in ",]"):
-                yield from self._array(first=False)
+                yield from self._array(arrays, first=False)
                 if self._peek() and self._next() in ",}":
                     yield from self._object(arrays, resumed=True)
+                    if self._is_array and self._peek():  # a collection among others
+                        yield from self._array(arrays, first=False)
         while self._peek():
             if self._next() == "[":
                 self._at += 1
-                yield from self._array()
+                yield from self._array(arrays)
             elif self._next() == "{":
                 yield from self._object(arrays)
             else:
                 yield self._value()
 
-    def _array(self, first: bool = True) -> Iterator[JsonValue]:
+    def _array(self, arrays: tuple[str, ...], first: bool = True) -> Iterator[JsonValue]:
+        """Documents, or collections of them, up to the end of an array."""
         while self._more("]", first):
             first = False
-            yield self._value()
+            if self._peek() and self._next() == "{":
+                yield from self._object(arrays)
+            else:
+                yield self._value()
 
     def _object(self, arrays: tuple[str, ...], resumed: bool = False) -> Iterator[JsonValue]:
         """An object: the document itself, unless one of its keys holds the array of documents."""
@@ -213,7 +219,7 @@ class _JsonStream:
             if key in arrays and self._peek() and self._next() == "[":
                 self._at += 1
                 streamed = True
-                yield from self._array()
+                yield from self._array(())
             else:
                 found[key] = self._decode()
         if not streamed:

@@ -31,6 +31,9 @@ class Survey:
     with_gold: int = 0
     no_code: int = 0
     composite_gold: int = 0
+    gold_not_read: int = 0
+    without_mentions: int = 0
+    codes_without_digit: Counter[str] = field(default_factory=Counter)
     left_out: list[Problem] = field(default_factory=list)
     noted: list[Problem] = field(default_factory=list)
     types: Counter[str] = field(default_factory=Counter)
@@ -64,6 +67,8 @@ class Survey:
             "mentions_with_gold": self.with_gold,
             "mentions_with_no_code": self.no_code,
             "mentions_with_composite_gold": self.composite_gold,
+            "gold_not_read": self.gold_not_read,
+            "documents_without_mentions": self.without_mentions,
             "formats": dict(self.formats.most_common()),
             "types": dict(self.types.most_common()),
             "problems": [problem.to_json() for problem in self.left_out],
@@ -85,6 +90,7 @@ class Survey:
         self.characters += length
         self.longest_document = max(self.longest_document, length)
         self.mentions += len(document.mentions)
+        self.without_mentions += not document.mentions
         for mention in document.mentions:
             self.types[mention.entity_type] += 1
             self.discontinuous += len(mention.spans) > 1
@@ -96,6 +102,7 @@ class Survey:
             self.no_code += 1
             return
         self.with_gold += 1
+        self.codes_without_digit.update(code for code in gold if not _has_digit(code))
         self.composite_gold += len(gold) > 1
         if has_code is not None:
             lacking = [code for code in gold if not has_code(code)]
@@ -122,8 +129,15 @@ def survey(
         found.left_out.append(problem)
         on_problem(problem)
 
-    for read in corpus.read_whole(leave_out, on_remark=found.noted.append):
+    def remark(problem: Problem) -> None:
+        found.noted.append(problem)
+        found.gold_not_read += problem.gold_not_read
+
+    for read in corpus.read_whole(leave_out, on_remark=remark):
         found.add(read.document, read.file.format, has_code)
+    for code, count in sorted(found.codes_without_digit.items()):
+        if count > 1:
+            remark(_word_as_code(corpus, code, count))
     if resolver is None:
         return
     found.unmapped_types = resolver.unmapped(found.types)
@@ -131,3 +145,15 @@ def survey(
         group = resolver.group(entity_type)
         if group is not None:
             found.groups[group] += count
+
+
+def _has_digit(code: str) -> bool:
+    return any(map(str.isdigit, code))
+
+
+def _word_as_code(corpus: Corpus, code: str, count: int) -> Problem:
+    reason = (
+        f"the gold code {code!r} has no digit and is that of {count} mentions: perhaps a word for "
+        "no concept, which is read as NO_CODE, CUI-less, NIL, NOMAP or UNK"
+    )
+    return Problem(corpus.files[0].path, None, None, None, reason, whole_document=False)

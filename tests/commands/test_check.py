@@ -57,6 +57,8 @@ def test_a_clean_corpus(longbel: Longbel, corpus: Path) -> None:
         "mentions_with_gold": 2,
         "mentions_with_no_code": 0,
         "mentions_with_composite_gold": 1,
+        "gold_not_read": 0,
+        "documents_without_mentions": 0,
         "formats": {"bigbio": 1, "brat": 1},
         "types": {"DISO": 3, "T184": 1},
         "problems": [],
@@ -103,6 +105,24 @@ def test_a_file_name_that_is_not_utf_8(longbel: Longbel, corpus: Path) -> None:
     ]
     assert f"left out: {corpus}/d\\xffé.jsonl:1: document e: mention T1: " in done.err
     assert f"left out: {corpus}/y\\xe9.ann: the file's name is not UTF-8" in done.err
+
+
+def test_gold_that_is_not_read_is_counted_and_the_exit_code_stays(
+    longbel: Longbel, tmp_path: Path
+) -> None:
+    """Also a word that stands for no concept, which nobody could know."""
+    words = [entity(f"T{n}", 0, 5, normalized=code("unmapped")) for n in (1, 2)]
+    (tmp_path / "c.jsonl").write_bytes(lines(page(*words), page(document_id="e")))
+    (tmp_path / "x.txt").write_text("Fever")
+    (tmp_path / "x.ann").write_text(FEVER + "#1\tAnnotatorNotes T1\tsee Zanthoma\n")
+    done = longbel("check", tmp_path, "--json")
+    assert done.code == 0
+    found = json.loads(done.out)
+    assert (found["gold_not_read"], found["documents_without_mentions"]) == (1, 1)
+    assert [note.get("gold_not_read") for note in found["notes"]] == [1, None]
+    assert "x.ann:2: document x: not read as gold" in done.err
+    assert "the gold code 'unmapped' has no digit and is that of 2 mentions" in done.err
+    assert "Zanthoma" not in done.err
 
 
 def test_the_table(longbel: Longbel, corpus: Path) -> None:

@@ -10,7 +10,10 @@ from kb_builder.errors import LongbelError
 from longbel_cli.corpora import Corpus, Problem
 from longbel_cli.types import Document
 from tests.corpora.nasty.cases import CASES, Case
+from tests.corpora.nasty.gold_cases import GOLD_CASES
 from tests.support.files import stored
+
+ALL = (*CASES, *GOLD_CASES)
 
 
 def read_all(folder: Path) -> tuple[list[Document], list[Problem], list[Problem], str | None]:
@@ -27,10 +30,10 @@ def read_all(folder: Path) -> tuple[list[Document], list[Problem], list[Problem]
 
 
 def test_the_names_are_all_different() -> None:
-    assert len({case.name for case in CASES}) == len(CASES) >= 60
+    assert len({case.name for case in ALL}) == len(ALL) >= 60
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
 def test_nasty(case: Case, tmp_path: Path) -> None:
     documents, problems, warnings, refused = read_all(stored(case.files, tmp_path / "corpus"))
 

@@ -57,6 +57,14 @@ STORED: dict[str, dict[str, bytes]] = {
             {"documents": [{**BIOC_PAGE, "id": f"e{number}"} for number in (0, 1, 2, 1, 3, 4)]}
         ).encode()
     },
+    "bioc json list of collections": {
+        "c.json": json.dumps(
+            [
+                {"documents": [{**BIOC_PAGE, "id": f"e{number}"} for number in some], "key": "k"}
+                for some in ((0, 1, 2), (1, 3), (), (4,))
+            ]
+        ).encode()
+    },
     "brat": {
         f"e{number}{suffix}": content
         for number in range(5)
