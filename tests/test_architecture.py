@@ -126,6 +126,34 @@ def test_only_the_command_line_exits() -> None:
     assert exits == []
 
 
+def test_notes_are_logged_and_not_handed_to_callbacks() -> None:
+    """By loggers that bear their module's name; what is done with notes is decided in one place."""
+    handing = {"tell", "say", "notify", "on_warning", "watch"}
+    parameters = [
+        f"{name}:{node.lineno} {node.arg}"
+        for name in NAMES
+        for node in ast.walk(tree_of(name))
+        if isinstance(node, ast.arg) and node.arg in handing
+    ]
+    assert parameters == []
+    setting_up = ("basicConfig", "dictConfig", "fileConfig", "addHandler", "setLevel")
+    own = "logging.getLogger(__name__)"
+    allowed = (own, f"{own}.addHandler(logging.NullHandler())")
+    others = [
+        f"{name}:{call.lineno}"
+        for name in NAMES
+        for call in calls_of(name)
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr in (*setting_up, "getLogger")
+        and ast.unparse(call) not in allowed
+    ]
+    assert {place.partition(":")[0] for place in others} == {"longbel_cli/commands/notes.py"}
+
+
+def test_one_module_shows_progress() -> None:
+    assert [name for name in NAMES if "tqdm" in packages_of(name)] == ["longbel_cli/progress.py"]
+
+
 def test_kb_builder_knows_no_model_and_no_command_line() -> None:
     builder = [name for name in NAMES if name.startswith("kb_builder")]
     assert [name for name in builder if packages_of(name) & set(NOT_IN_KB_BUILDER)] == []

@@ -1,4 +1,4 @@
-"""`longbel link`: flags, and what is told about a job."""
+"""`longbel link`: flags, checks and the exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`longbel train`: flags, and what is told while a model trains."""
+"""`longbel train`: flags, and the notes of a training."""
 
 from __future__ import annotations
 

@@ -35,7 +35,9 @@ def read_predictions(path: Path | str) -> PredictionFile:
     path = Path(path)
     digest = hashlib.sha256()
     try:
-        lines = [line for line in stored.lines(str(path), hear=digest.update) if line.data.strip()]
+        lines = [
+            line for line in stored.lines(str(path), on_bytes=digest.update) if line.data.strip()
+        ]
     except UnreadableError as error:
         raise unreadable(path, error) from error
     if not lines:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from kb_builder.progress import ignore
 from longbel_cli.corpora.records import STDIN, UnreadableError
 
 BOM = codecs.BOM_UTF8
@@ -86,11 +87,11 @@ def lines(
     path: str,
     offset: int = 0,
     number: int = 1,
-    hear: Callable[[bytes], object] = lambda data: None,
+    on_bytes: Callable[[bytes], object] = ignore,
 ) -> Iterator[Line]:
     """The lines of a file from a byte offset, which must be the start of line `number`.
 
-    A byte order mark at the start of the file is left out of the first line. `hear` is given
+    A byte order mark at the start of the file is left out of the first line. `on_bytes` is given
     every byte as it was read.
     """
     with opened(path) as handle:
@@ -103,7 +104,7 @@ def lines(
                     "the rest of the file is left out",
                     number,
                 )
-            hear(data)
+            on_bytes(data)
             line = data.removesuffix(b"\n")
             yield Line(offset, number, line.removeprefix(BOM) if offset == 0 else line)
             offset += len(data)

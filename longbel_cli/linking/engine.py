@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from kb_builder.errors import LongbelError
+from kb_builder.progress import ignore
 from kb_builder.store.knowledge_base import KnowledgeBase
 from longbel_cli.model.decoders import (
     MAX_NEW_TOKENS,
@@ -107,7 +108,7 @@ class LinkingEngine:
     def link_window(
         self,
         documents: Sequence[Document],
-        on_step: Callable[[int], None] = lambda finished: None,
+        on_step: Callable[[int], None] = ignore,
         token_budget: int | None = None,
     ) -> list[Prediction]:
         """Predictions of all mentions, in document and mention order.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kb_builder.errors import LongbelError
+from kb_builder.progress import ignore
 from longbel_cli.runs.files import Files, disk_error, read_json, read_range, to_json
 from longbel_cli.runs.layout import Layout, StreamPaths
 from longbel_cli.runs.ledger import ByteRange, WindowRecord, read_ledger
@@ -223,7 +224,7 @@ def _collect(
     sources = {part_of(entry)[0] for entry in placed if part_of(entry)[1].end}
     only = next(iter(sources)) if len(sources) == 1 else None
     if only in (layout.part, layout.errors) and _contiguous(only, placed, part_of):
-        return _Copy(only, *_checked_size(placed, part_of, lambda block: None), copied=False)
+        return _Copy(only, *_checked_size(placed, part_of, ignore), copied=False)
     with _writer(target, files) as write:
         size, digest = _checked_size(placed, part_of, write)
     return _Copy(target, size, digest, copied=True)

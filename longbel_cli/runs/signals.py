@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from kb_builder.errors import LongbelError
+from kb_builder.progress import ignore
 
 GRACE_SECONDS = 15.0
 WALL_MARGIN_SECONDS = 60.0
@@ -48,7 +49,7 @@ class StopSignals:
         margin: float = WALL_MARGIN_SECONDS,
         grace: float = GRACE_SECONDS,
         environment: Mapping[str, str] = os.environ,
-        release: Callable[[], None] = lambda: None,
+        release: Callable[[], None] = ignore,
     ) -> None:
         self.release = release
         self._grace = grace

@@ -383,6 +383,11 @@ def test_a_finished_training_leaves_nothing_to_go_on_from(options, tmp_path):
     assert [step.step for step in steps] == [*range(1, len(losses(out)) + 1)] * 2
 
 
+def test_from_python_nothing_is_printed(options, corpus, tmp_path, capsys):
+    assert train(replace(options, steps=2, validate=(str(corpus),)), tmp_path / "model")
+    assert capsys.readouterr() == ("", "")
+
+
 def command(*arguments: object):
     return CliRunner().invoke(app, ["train", *map(str, arguments)])
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from kb_builder.errors import LongbelError
+from kb_builder.progress import ignore
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.text import clean
 from longbel_cli.linking.engine import Shortening
@@ -137,7 +138,7 @@ class RankingEngine:
     def link_window(
         self,
         documents: Sequence[Document],
-        on_step: Callable[[int], None] = lambda finished: None,
+        on_step: Callable[[int], None] = ignore,
         token_budget: int | None = None,
     ) -> list[Prediction]:
         """Predictions of all mentions, in document and mention order."""

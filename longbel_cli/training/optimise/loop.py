@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
+from kb_builder.progress import ignore
 from longbel_cli.training.data.batches import Batch, EpochPlan, Position
 from longbel_cli.training.optimise.processes import Processes
 from longbel_cli.training.optimise.state import StateFile
@@ -108,7 +109,7 @@ class Trainer:
         plan: EpochPlan,
         state: StateFile,
         save_every: int,
-        on_step: Callable[[Step], None] = lambda step: None,
+        on_step: Callable[[Step], None] = ignore,
         should_stop: Callable[[], bool] = lambda: False,
         validation: Validation | None = None,
     ) -> bool:
