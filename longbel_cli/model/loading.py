@@ -18,7 +18,7 @@ from longbel_cli.model.devices import resolve_device, resolve_dtype
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-log = logging.getLogger("longbel")
+log = logging.getLogger(__name__)
 
 # Tensors that files hold though the model computes them by itself: rotary frequencies, the causal
 # masks of GPT-2 and its kin, position ids, the version that fairseq writes.
