@@ -13,6 +13,7 @@ import typer.main
 # Tests run one process a core; tiny models on several threads each would only wait. Before torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from tests.support.chromium import Chromium, find_chromium
 from tests.support.command_line import Longbel
 from tests.support.tiny import save_model_folder
 
@@ -52,6 +53,16 @@ def write_release(folder: Path) -> Path:
 def longbel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Longbel:
     """The command line in this process, without model and knowledge base of its environment."""
     return Longbel(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chromium]:
+    """A headless Chromium with one page; a test that asks for it is slow."""
+    executable = find_chromium()
+    if executable is None:
+        pytest.skip("no Chromium on the path")
+    with Chromium(executable) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,8 @@ def test_gradient_is_the_slope_along_its_own_direction():
 
 @pytest.mark.parametrize("steps", [5, 20])
 def test_integrated_agrees_with_captum(steps):
-    captum = pytest.importorskip("captum.attr")
+    from captum.attr import IntegratedGradients
+
     network = model()
     pad = baseline_embedding(network, "pad", 2)
     found = integrated(network, PROMPT, [Answer(ANSWER)], pad, steps)
@@ -101,7 +102,7 @@ def test_integrated_agrees_with_captum(steps):
     def value(points):
         return attribution._logprob(network, points, ANSWER)
 
-    theirs, delta = captum.IntegratedGradients(value).attribute(
+    theirs, delta = IntegratedGradients(value).attribute(
         place,
         baselines=pad.expand_as(place),
         n_steps=steps,

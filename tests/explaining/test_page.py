@@ -13,24 +13,15 @@ from longbel_cli.explaining.html import html_page
 from longbel_cli.pages import write_page
 from longbel_cli.types import Span
 from tests.explaining.test_html import HOSTILE, explanation_of, hostile_case
-from tests.support.chromium import Chromium, find_chromium
 from tests.support.explain_cases import TEXT, make_case, mention_of
 
-pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium on the path")
+pytestmark = pytest.mark.slow
 
 SHOWN = (
     "[...document.querySelectorAll('#document p:not(.type)')].map(p => p.textContent).join('\\n')"
 )
 IN_MENTION = "[...document.querySelectorAll('#document .in')].map(e => e.textContent).join('')"
 CHECKED = "[...document.querySelectorAll('fieldset:not([hidden]) input:checked')].map(e => e.value)"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    executable = find_chromium()
-    assert executable is not None
-    with Chromium(executable) as opened:
-        yield opened
 
 
 def write(explanations: list[Explanation], folder: Path) -> Path:

@@ -15,7 +15,7 @@ from longbel_cli.scoring import report as score_report
 from longbel_cli.scoring.evaluation import Evaluation, ScoreRequest, evaluate_files
 from longbel_cli.scoring.metrics import ScoreOptions
 from longbel_cli.scoring.report import report_page, write_report
-from tests.support.chromium import Chromium, find_chromium
+from tests.support.chromium import Chromium
 from tests.support.score_cases import prediction, write_predictions
 
 HOSTILE = "<script>document.title='taken'</script><img src='https://example.org/x.png'>"
@@ -88,65 +88,58 @@ def test_a_report_that_cannot_be_written_is_an_error(
         write_report(evaluation, tmp_path / "no" / "report.html")
 
 
-def test_in_a_browser(evaluation: Evaluation, tmp_path: Path) -> None:
-    executable = find_chromium()
-    if executable is None:
-        pytest.skip("no Chromium on the path")
+@pytest.mark.slow
+def test_in_a_browser(browser: Chromium, evaluation: Evaluation, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     write_report(evaluation, report)
-    with Chromium(executable) as browser:
-        browser.open(report)
+    browser.open(report)
 
-        def shown() -> list[int]:
-            visible = browser.value(
-                "[...document.querySelectorAll('tr.wrong')]"
-                ".map((row) => row.getClientRects().length ? 1 : 0)"
-            )
-            assert isinstance(visible, list)
-            return visible
-
-        def choose(field: str, expression: str) -> None:
-            browser.value(
-                f"(() => {{ const field = document.getElementById('{field}'); {expression};"
-                "field.dispatchEvent(new Event('input', {bubbles: true})); })()"
-            )
-
-        captions = browser.value(
-            "[...document.querySelectorAll('caption')].map((c) => c.textContent)"
+    def shown() -> list[int]:
+        visible = browser.value(
+            "[...document.querySelectorAll('tr.wrong')]"
+            ".map((row) => row.getClientRects().length ? 1 : 0)"
         )
-        assert len(captions) == 5
-        assert captions[0].startswith("Recall")
-        assert browser.value("document.querySelectorAll('#tables tbody tr').length") > 15
-        plots = browser.value("[...document.querySelectorAll('svg')].map((s) => s.clientHeight)")
-        assert len(plots) == 4
-        assert min(plots) > 50
-        assert shown() == [1, 1, 1, 1, 1]
-        kinds = browser.value(
-            "[...document.querySelectorAll('tbody.kind')].map((b) => b.dataset.kind)"
+        assert isinstance(visible, list)
+        return visible
+
+    def choose(field: str, expression: str) -> None:
+        browser.value(
+            f"(() => {{ const field = document.getElementById('{field}'); {expression};"
+            "field.dispatchEvent(new Event('input', {bubbles: true})); })()"
         )
-        assert kinds == ["no prediction", "gold at a lower rank", "other"]
 
-        choose("kind", "field.value = 'other'")
-        assert shown() == [0, 0, 1, 1, 1]
-        assert browser.value("document.getElementById('shown').value") == "3 of 5 shown"
-        assert browser.value("document.querySelector('tbody.kind').hidden") is True
-        choose("text", "field.value = 'ZEBRA'")
-        assert shown() == [0, 0, 0, 0, 1]
-        choose("text", "field.value = ''")
-        choose("group", "field.value = 'An\"atomy'")
-        assert shown() == [0, 0, 0, 1, 0]
-        choose("group", "field.value = ''")
-        choose("kind", "field.value = ''")
-        choose("ranked", "field.checked = true")
-        assert shown() == [0, 1, 0, 0, 0]
-        choose("elsewhere", "field.checked = true")
-        assert shown() == [0, 1, 0, 0, 0]
-        choose("ranked", "field.checked = false")
-        assert shown() == [0, 1, 0, 0, 0]
-        choose("elsewhere", "field.checked = false")
-        assert shown() == [1, 1, 1, 1, 1]
+    captions = browser.value("[...document.querySelectorAll('caption')].map((c) => c.textContent)")
+    assert len(captions) == 5
+    assert captions[0].startswith("Recall")
+    assert browser.value("document.querySelectorAll('#tables tbody tr').length") > 15
+    plots = browser.value("[...document.querySelectorAll('svg')].map((s) => s.clientHeight)")
+    assert len(plots) == 4
+    assert min(plots) > 50
+    assert shown() == [1, 1, 1, 1, 1]
+    kinds = browser.value("[...document.querySelectorAll('tbody.kind')].map((b) => b.dataset.kind)")
+    assert kinds == ["no prediction", "gold at a lower rank", "other"]
 
-        assert browser.value("document.title") == "Score of ours.jsonl"
-        assert browser.value("document.images.length") == 0
-        assert browser.complaints() == []
-        assert browser.requested() == [report.resolve().as_uri()]
+    choose("kind", "field.value = 'other'")
+    assert shown() == [0, 0, 1, 1, 1]
+    assert browser.value("document.getElementById('shown').value") == "3 of 5 shown"
+    assert browser.value("document.querySelector('tbody.kind').hidden") is True
+    choose("text", "field.value = 'ZEBRA'")
+    assert shown() == [0, 0, 0, 0, 1]
+    choose("text", "field.value = ''")
+    choose("group", "field.value = 'An\"atomy'")
+    assert shown() == [0, 0, 0, 1, 0]
+    choose("group", "field.value = ''")
+    choose("kind", "field.value = ''")
+    choose("ranked", "field.checked = true")
+    assert shown() == [0, 1, 0, 0, 0]
+    choose("elsewhere", "field.checked = true")
+    assert shown() == [0, 1, 0, 0, 0]
+    choose("ranked", "field.checked = false")
+    assert shown() == [0, 1, 0, 0, 0]
+    choose("elsewhere", "field.checked = false")
+    assert shown() == [1, 1, 1, 1, 1]
+
+    assert browser.value("document.title") == "Score of ours.jsonl"
+    assert browser.value("document.images.length") == 0
+    assert browser.complaints() == []
+    assert browser.requested() == [report.resolve().as_uri()]
