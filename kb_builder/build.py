@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from kb_builder.errors import LongbelError
+from kb_builder.errors import LongbelError, check_choice
 from kb_builder.files import Draft
 from kb_builder.progress import Progress, ignore
+from kb_builder.rules import AMBIGUOUS, SUPPRESSIBLE
 from kb_builder.rules.columns import distinct, pairs, used
 from kb_builder.rules.disambiguate import disambiguate
 from kb_builder.rules.pairs import Names
@@ -45,9 +46,9 @@ LICENCE = (
 
 
 # Options with a few values.
-CHOICES = {
-    "suppressible": ("drop", "keep"),
-    "ambiguous": ("drop", "qualify"),
+CHOICES: dict[str, Mapping[str, str]] = {
+    "suppressible": SUPPRESSIBLE,
+    "ambiguous": AMBIGUOUS,
     "group_by": GROUPINGS,
     "code": CODES,
 }
@@ -88,11 +89,8 @@ class BuildOptions:
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
             value = getattr(self, name)
-            if value is not None and value not in allowed:
-                option = name.replace("_", "-")
-                raise LongbelError(
-                    f"--{option} is {' or '.join(allowed)}, not {value!r}", exit_code=2
-                )
+            if value is not None:
+                check_choice(f"--{name.replace('_', '-')}", value, allowed)
 
     @property
     def sources(self) -> tuple[Path, ...]:

@@ -9,33 +9,64 @@ import importlib
 import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from kb_builder.errors import LongbelError
+from longbel_cli.commands.help import Command, Group
 from longbel_cli.commands.notes import notes_on_stderr
 
-# name on the command line, module in longbel_cli.commands, function in it
+FIRST_RUN = "From a terminology to scored predictions"
+LONG_RUNS = "Long runs"
+MODELS = "Models"
+
+
+class Entry(NamedTuple):
+    """A command: its name on the command line, the module in longbel_cli.commands, the function in
+    it (a `Typer` that is called `app` is a group of commands), and its heading in the list."""
+
+    name: str
+    module: str
+    function: str
+    heading: str
+
+
+# In the order of a first run.
 COMMANDS = (
-    ("build-kb", "build_kb", "build_kb"),
-    ("link", "link", "link"),
-    ("score", "score", "score"),
-    ("explain", "explain", "explain"),
-    ("train", "train", "train"),
-    ("check", "check", "check"),
-    ("convert", "convert", "convert"),
-    ("merge", "merge", "merge"),
-    ("status", "status", "status"),
-    ("fuse", "fuse", "fuse"),
-    ("slurm", "slurm", "slurm"),
+    Entry("build-kb", "build_kb", "build_kb", FIRST_RUN),
+    Entry("kb", "kb", "app", FIRST_RUN),
+    Entry("check", "check", "check", FIRST_RUN),
+    Entry("link", "link", "link", FIRST_RUN),
+    Entry("score", "score", "score", FIRST_RUN),
+    Entry("explain", "explain", "explain", FIRST_RUN),
+    Entry("convert", "convert", "convert", FIRST_RUN),
+    Entry("status", "status", "status", LONG_RUNS),
+    Entry("merge", "merge", "merge", LONG_RUNS),
+    Entry("slurm", "slurm", "slurm", LONG_RUNS),
+    Entry("train", "train", "train", MODELS),
+    Entry("fuse", "fuse", "fuse", MODELS),
 )
+
+EXAMPLE = """
+longbel build-kb umls-2025AA-metathesaurus-full.zip --out kb/
+longbel link corpus/ --kb kb/ --model model/ --out preds.jsonl
+longbel score preds.jsonl
+"""
 
 STOPPED = (75, 130)  # asked to stop: no error
 
+
+class _Longbel(Group):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [entry.name for entry in COMMANDS]
+
+
 app = typer.Typer(
     name="longbel",
+    cls=_Longbel,
     help="Document-level biomedical entity linking: link mentions to concepts of a knowledge base.",
+    epilog=EXAMPLE,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -67,10 +98,20 @@ def _global_options(
     context.with_resource(notes_on_stderr())
 
 
-for _name, _module, _function in COMMANDS:
-    _loaded = importlib.import_module(f"longbel_cli.commands.{_module}")
-    app.command(_name)(getattr(_loaded, _function))
-app.add_typer(importlib.import_module("longbel_cli.commands.kb").app, name="kb")
+def _add(entry: Entry) -> None:
+    module = importlib.import_module(f"longbel_cli.commands.{entry.module}")
+    command = getattr(module, entry.function)
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=entry.name, rich_help_panel=entry.heading)
+        return
+    decorate = app.command(
+        entry.name, cls=Command, epilog=module.EXAMPLE, rich_help_panel=entry.heading
+    )
+    decorate(command)
+
+
+for _entry in COMMANDS:
+    _add(_entry)
 
 
 def main() -> None:

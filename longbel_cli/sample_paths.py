@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _PLACES = (
     Path(__file__).parent / "sample",
@@ -13,3 +16,10 @@ _PLACES = (
 def sample(part: str) -> Path:
     """The path of `kb`, `model`, `corpus` or `release` of the sample."""
     return next((place / part for place in _PLACES if (place / part).exists()), _PLACES[-1] / part)
+
+
+def kb_or_sample(kb: Path | None) -> Path:
+    """The knowledge base that was named, else the sample's, which the log says."""
+    if kb is None:
+        log.info("no --kb: using the bundled sample knowledge base")
+    return kb or sample("kb")

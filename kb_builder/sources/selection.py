@@ -25,9 +25,12 @@ BAD_ROWS = 10
 _KEPT_IN_REPORT = 1_000
 
 
-SCOPES = ("exact", "related", "broad", "narrow")  # of synonyms in OBO, the nearest first
-GROUPINGS = ("namespace", "root")
-CODES = ("concept_id", "concept_code")
+# Scopes of synonyms in OBO, the nearest first.
+SCOPES = dict.fromkeys(("exact", "related", "broad", "narrow"), "")
+# What the groups of an OBO file are called by.
+GROUPINGS = {"namespace": "", "root": ""}
+# What the code of an OMOP concept is.
+CODES = {"concept_id": "", "concept_code": "VOCABULARY:code where there are several"}
 
 
 @dataclass(frozen=True)

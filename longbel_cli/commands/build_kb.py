@@ -7,127 +7,197 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from longbel_cli.commands import options as shared
 from longbel_cli.commands.notes import set_quiet
+from longbel_cli.commands.options import DIAGNOSTICS, OUTPUT, argument, flag, option
 from longbel_cli.progress import Progress
 
 if TYPE_CHECKING:
     from kb_builder.build import BuildReport
 
+SELECTION = "Selection"
 _SHOWN = 5
+
+EXAMPLE = """
+longbel build-kb umls-2025AA-metathesaurus-full.zip --preset quaero --out kb/
+longbel build-kb gazetteer.tsv --out kb/
+"""
 
 
 def build_kb(
     source: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="SOURCE...",
-            help="UMLS or RxNorm folder, .zip or .nlm; OMOP vocabulary folder; OBO, OBO Graph JSON "
-            "or MeSH XML files; tables (.tsv, .csv, .parquet) with code, name, group; a "
-            "checkpoint's text_to_code.json. Several files are of one kind.",
-            show_default=False,
-        ),
+        argument("SOURCE...", "Source, or several of one kind: {sources:kinds}."),
     ],
     out: Annotated[
-        Path, typer.Option("--out", help="Directory of the knowledge base.", show_default=False)
+        Path, option("--out", "Knowledge base directory to make.", OUTPUT, metavar="KB")
     ],
     tokenizer: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="Model folder to build a trie for; may be repeated. `link` adds a missing one.",
-            show_default=False,
+        option(
+            "--tokenizer",
+            "Model folder to build a trie for (repeatable); `link` adds a missing one.",
+            OUTPUT,
+            metavar="MODEL",
         ),
     ] = None,
+    overwrite: shared.Overwrite = False,
     preset: Annotated[
-        str | None, typer.Option(help="quaero or medmentions-st21pv.", show_default=False)
+        str | None,
+        option(
+            "--preset",
+            "Published selection of types: {presets}.",
+            SELECTION,
+            metavar="PRESET",
+            choice="presets",
+        ),
     ] = None,
     languages: Annotated[
         str | None,
-        typer.Option(
-            help="Languages of names, such as ENG,FRE.", show_default="those of ENG,FRE,SPA held"
+        option(
+            "--languages",
+            "Languages of names, such as ENG,FRE.",
+            SELECTION,
+            metavar="LANG,...",
+            default="those of ENG,FRE,SPA that there are",
         ),
     ] = None,
     vocabularies: Annotated[
         str | None,
-        typer.Option(
-            help="Vocabularies, such as MSH,SNOMEDCT_US (UMLS), SNOMED (OMOP), HP (OBO).",
-            show_default="all",
+        option(
+            "--vocabularies",
+            "Vocabularies, such as MSH,SNOMEDCT_US (UMLS), SNOMED (OMOP), HP (OBO).",
+            SELECTION,
+            metavar="NAME,...",
+            default="all",
         ),
     ] = None,
     semantic_groups: Annotated[
-        str | None, typer.Option(help="Groups, such as DISO,CHEM.", show_default="all")
+        str | None,
+        option(
+            "--semantic-groups",
+            "Semantic groups, such as DISO,CHEM.",
+            SELECTION,
+            metavar="GROUP,...",
+            default="all",
+        ),
     ] = None,
     semantic_types: Annotated[
-        str | None, typer.Option(help="Semantic types, such as T047,T191.", show_default="all")
-    ] = None,
-    suppressible: Annotated[
-        str, typer.Option(help="drop or keep atoms that the release marks as suppressible.")
-    ] = "drop",
-    ambiguous: Annotated[
-        str,
-        typer.Option(
-            help="drop: a concept may lose all its names to others; qualify: it stays reachable "
-            "under 'name (preferred title)'."
+        str | None,
+        option(
+            "--semantic-types",
+            "Semantic types, such as T047,T191.",
+            SELECTION,
+            metavar="TYPE,...",
+            default="all",
         ),
-    ] = "drop",
+    ] = None,
     group: Annotated[
         str | None,
-        typer.Option(
-            help="One group for all names, such as DISO: OBO, OMOP, MeSH, tables.",
-            show_default="as the source says",
+        option(
+            "--group",
+            "One group for all names, such as DISO: OBO, OMOP, MeSH, tables.",
+            SELECTION,
+            metavar="GROUP",
+            default="as the source says",
         ),
     ] = None,
     group_by: Annotated[
         str | None,
-        typer.Option(
-            help="OBO: groups are namespaces, or the names of root terms: namespace or root.",
-            show_default="namespace",
+        option(
+            "--group-by",
+            "What names the groups of an OBO file: {groupings}.",
+            SELECTION,
+            metavar="WHAT",
+            choice="groupings",
+            default="namespace",
         ),
     ] = None,
     columns: Annotated[
         str | None,
-        typer.Option(
-            help="Tables: what columns are called, such as code=ICD10,name=Text.",
-            show_default="by usual names",
+        option(
+            "--columns",
+            "Names of a table's columns, such as code=ICD10,name=Text.",
+            SELECTION,
+            metavar="COLUMN=NAME,...",
+            default="the usual ones",
         ),
     ] = None,
     code: Annotated[
         str | None,
-        typer.Option(
-            help="OMOP: concept_id, or concept_code (VOCABULARY:code where there are several).",
-            show_default="concept_id",
+        option(
+            "--code",
+            "Code of an OMOP concept: {codes:help}.",
+            SELECTION,
+            metavar="COLUMN",
+            choice="codes",
+            default="concept_id",
         ),
     ] = None,
     domains: Annotated[
-        str | None, typer.Option(help="OMOP: domains, such as Condition,Drug.", show_default="all")
+        str | None,
+        option(
+            "--domains",
+            "OMOP domains, such as Condition,Drug.",
+            SELECTION,
+            metavar="DOMAIN,...",
+            default="all",
+        ),
     ] = None,
     standard_only: Annotated[
-        bool, typer.Option("--standard-only", help="OMOP: standard concepts alone.")
+        bool, flag("--standard-only", "Only standard concepts of OMOP.", SELECTION)
     ] = False,
     synonyms: Annotated[
         str | None,
-        typer.Option(
-            help="OBO: scopes of synonyms: exact, related, broad, narrow; or none.",
-            show_default="exact,related",
+        option(
+            "--synonyms",
+            "Scopes of OBO synonyms, or none: {scopes}.",
+            SELECTION,
+            metavar="SCOPE,...",
+            default="exact,related",
         ),
     ] = None,
+    suppressible: Annotated[
+        str,
+        option(
+            "--suppressible",
+            "Atoms that the release marks as suppressible: {suppressible}.",
+            SELECTION,
+            metavar="ACTION",
+            choice="suppressible",
+        ),
+    ] = "drop",
+    ambiguous: Annotated[
+        str,
+        option(
+            "--ambiguous",
+            "Names of several concepts: {ambiguous:help}.",
+            SELECTION,
+            metavar="ACTION",
+            choice="ambiguous",
+        ),
+    ] = "drop",
     max_bad_rows: Annotated[
         int | None,
-        typer.Option(
-            min=0, help="Unreadable rows to go on with.", show_default="10, or 0.1 % if more"
+        option(
+            "--max-bad-rows",
+            "Unreadable rows above which the build fails.",
+            DIAGNOSTICS,
+            metavar="N",
+            minimum=0,
+            default="10, or 0.1 % if more",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a knowledge base of this name.")
-    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and the counts; write nothing.")
+        bool, flag("--dry-run", "Print the plan and the counts, and write nothing.", DIAGNOSTICS)
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
+    quiet: shared.Quiet = False,
 ) -> None:
     """Build a knowledge base from a terminology.
 
-    Names are cleaned and disambiguated; audit.parquet in the result says what became of each
-    name that was dropped or given to another concept.
+    Names are normalised and disambiguated; audit.parquet in the result says what became of each
+    name that was dropped or given to another concept. Exit code 5: built, but for rows that could
+    not be read.
     """
     import signal
 
@@ -138,11 +208,11 @@ def build_kb(
 
     options = BuildOptions(
         source=tuple(source), out=out, tokenizers=tuple(tokenizer or ()), preset=preset,
-        languages=_listed(languages), vocabularies=_listed(vocabularies),
-        semantic_groups=_listed(semantic_groups), semantic_types=_listed(semantic_types),
+        languages=_names(languages), vocabularies=_names(vocabularies),
+        semantic_groups=_names(semantic_groups), semantic_types=_names(semantic_types),
         suppressible=suppressible, ambiguous=ambiguous, group=group,
-        group_by=group_by, columns=columns_of(columns), code=code, domains=_listed(domains),
-        standard_only=standard_only, synonyms=_listed(synonyms), max_bad_rows=max_bad_rows,
+        group_by=group_by, columns=columns_of(columns), code=code, domains=_names(domains),
+        standard_only=standard_only, synonyms=_names(synonyms), max_bad_rows=max_bad_rows,
         overwrite=overwrite, dry_run=dry_run,
     )  # fmt: skip
     # Ended from outside, a build tidies up as it does when interrupted by hand.
@@ -158,7 +228,7 @@ def build_kb(
         print_parts(*build_summary(report))
     _warn(report)
     if report.n_unreadable or report.n_untyped:
-        raise typer.Exit(5)
+        raise typer.Exit(shared.QUARANTINED)
 
 
 def _interrupt(*_: object) -> None:
@@ -180,7 +250,5 @@ def _warn(report: BuildReport) -> None:
         typer.echo("  more in quarantine.jsonl", err=True)
 
 
-def _listed(text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else shared.listed(text)

@@ -3,51 +3,46 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from longbel_cli.commands import options as shared
+from longbel_cli.commands.options import option
+
 if TYPE_CHECKING:
     from longbel_cli.corpora.records import Problem
     from longbel_cli.corpora.survey import Survey
 
 
-class OnError(StrEnum):
-    """What to do with a document or mention that cannot be used."""
-
-    fail = "fail"
-    quarantine = "quarantine"
+EXAMPLE = """
+longbel check corpus/ --kb kb/
+"""
 
 
 def check(
-    corpus: Annotated[
-        list[str], typer.Argument(help="Files or folders of the corpus, or - for JSONL on stdin.")
-    ],
+    corpus: shared.CorpusPaths,
+    format: shared.CorpusFormat = "auto",
+    type_map: shared.TypeMap = None,
+    on_error: shared.OnError = "quarantine",
     kb: Annotated[
         Path | None,
-        typer.Option(
-            envvar="LONGBEL_KB", help="Also check that every entity type has a group in this KB."
+        option(
+            "--kb",
+            "Knowledge base directory, to check that it has a group for every type.",
+            shared.MODEL,
+            metavar="KB",
+            envvar="LONGBEL_KB",
         ),
     ] = None,
-    format: Annotated[
-        str, typer.Option(help="auto, bigbio, brat, pubtator or bioc.", metavar="FORMAT")
-    ] = "auto",
-    type_map: Annotated[
-        Path | None,
-        typer.Option(help="Lines of `type<TAB>group` (or a JSON object) for types of your own."),
-    ] = None,
-    on_error: Annotated[
-        OnError, typer.Option(help="Stop at the first problem, or leave it out and go on.")
-    ] = OnError.quarantine,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: shared.AsJson = False,
 ) -> None:
     """Check a corpus: offsets, texts, ids and types.
 
-    Exit code 0: clean. 5: something would be left out, each listed with file and reason.
-    3: nothing can be read, or a type has no group in the KB.
+    Exit code 0: clean. 5: documents or mentions would be quarantined, each is listed with its file
+    and the reason. 3: nothing can be read, or a type has no group in the knowledge base.
     """
     from kb_builder.errors import LongbelError
     from longbel_cli.corpora import Corpus, fail
@@ -70,7 +65,7 @@ def check(
         survey(
             Corpus(corpus, format, found.noted.append),
             found,
-            fail if on_error is OnError.fail else _print_problem,
+            fail if on_error == "fail" else _print_problem,
             resolver,
             has_code,
         )
@@ -88,7 +83,7 @@ def check(
         assert resolver is not None
         resolver.require(found.types)
     if found.left_out:
-        raise typer.Exit(5)
+        raise typer.Exit(shared.QUARANTINED)
 
 
 def _print_problem(problem: Problem, kind: str = "left out") -> None:

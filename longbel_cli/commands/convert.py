@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 import logging
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from longbel_cli.commands import options as shared
+from longbel_cli.commands.options import OUTPUT, option
 
 if TYPE_CHECKING:
     from longbel_cli.corpora.records import Problem
 
 log = logging.getLogger(__name__)
 
-
-class Target(StrEnum):
-    """The formats that can be written."""
-
-    brat = "brat"
-    bigbio = "bigbio"
-    pubtator = "pubtator"
+EXAMPLE = """
+longbel convert preds.jsonl corpus/ --to brat --out linked/
+"""
 
 
 def convert(
-    preds: Annotated[Path, typer.Argument(help="Predictions, as `longbel link` writes them.")],
-    corpus: Annotated[list[str], typer.Argument(help="The corpus that was linked.")],
-    to: Annotated[Target, typer.Option(help="The format to write.")],
-    out: Annotated[Path, typer.Option(help="A new folder.")],
-    format: Annotated[
+    preds: shared.Predictions,
+    corpus: shared.CorpusPaths,
+    to: Annotated[
         str,
-        typer.Option(
-            help="The corpus's format: auto, bigbio, brat, pubtator or bioc.", metavar="FORMAT"
+        option(
+            "--to",
+            "Format to write: {written_formats}.",
+            OUTPUT,
+            metavar="FORMAT",
+            choice="written_formats",
         ),
-    ] = "auto",
+    ],
+    out: Annotated[
+        Path, option("--out", "Folder to make, new or empty.", OUTPUT, metavar="FOLDER")
+    ],
+    format: shared.CorpusFormat = "auto",
     database: Annotated[
-        str, typer.Option(help="The database's name that N lines and db_name give.")
+        str,
+        option(
+            "--database",
+            "Name of the database of the codes, for N lines and db_name.",
+            OUTPUT,
+            metavar="NAME",
+        ),
     ] = "UMLS",
 ) -> None:
-    """Write the corpus with its predicted concepts.
+    """Write a corpus with its predicted concepts.
 
-    BRAT from BRAT keeps every byte and adds N lines. Exit code 5: part of the corpus was left out.
+    BRAT from BRAT keeps every byte and adds N lines. Exit code 5: part of the corpus could not be
+    read and was left out.
     """
     from longbel_cli.corpora import Corpus
     from longbel_cli.corpora.converting import convert as write_converted
@@ -57,7 +68,7 @@ def convert(
     report = write_converted(
         PredictionIndex(preds),
         Corpus(corpus, format, warn).read_whole(leave_out),
-        writers()[to.value],
+        writers()[to],
         out,
         database,
     )
@@ -66,4 +77,4 @@ def convert(
         f"with a concept, {report.unjoined} predictions without a mention"
     )
     if left_out:
-        raise typer.Exit(5)
+        raise typer.Exit(shared.QUARANTINED)

@@ -9,97 +9,130 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from kb_builder.errors import LongbelError
+from longbel_cli.commands import options as shared
 from longbel_cli.commands.notes import set_quiet
+from longbel_cli.commands.options import INPUT, OUTPUT, flag, option
 
 log = logging.getLogger(__name__)
 
 # Scores are recorded with 6 decimals; a difference beyond this is not rounding.
 _SCORE_TOLERANCE = 0.01
 
+MENTIONS = "Mentions"
+METHOD = "Method"
+
+EXAMPLE = """
+longbel explain preds.jsonl --mention 'note-1:T3' --ansi
+longbel explain preds.jsonl --wrong --top 20 --out page.html
+"""
+
 
 def explain(
-    predictions: Annotated[
-        Path, typer.Argument(metavar="PREDS", help="preds.jsonl of `longbel link`.")
-    ],
+    predictions: shared.Predictions,
     mention: Annotated[
         list[str] | None,
-        typer.Option(metavar="DOC:ID", help="A mention to explain (repeatable)."),
+        option("--mention", "Mention to explain (repeatable).", MENTIONS, metavar="DOC:ID"),
     ] = None,
     document: Annotated[
         list[str] | None,
-        typer.Option(metavar="DOC", help="Explain all mentions of a document (repeatable)."),
+        option(
+            "--document",
+            "Document whose mentions to explain (repeatable).",
+            MENTIONS,
+            metavar="DOC",
+        ),
     ] = None,
     below: Annotated[
-        float | None, typer.Option(metavar="SCORE", help="Only mentions scored below it.")
+        float | None,
+        option("--below", "Only mentions with a lower score.", MENTIONS, metavar="SCORE"),
     ] = None,
     wrong: Annotated[
-        bool, typer.Option("--wrong", help="Only mentions whose best candidate is not the gold.")
+        bool, flag("--wrong", "Only mentions whose best candidate is not the gold.", MENTIONS)
     ] = False,
     top: Annotated[
-        int | None, typer.Option(metavar="N", help="Only the N mentions with the lowest scores.")
+        int | None,
+        option("--top", "Only the N mentions with the lowest scores.", MENTIONS, metavar="N"),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="PAGE", help="Write an HTML page; - writes to stdout.")
+        Path | None,
+        option("--out", "Write an HTML page; - writes to stdout.", OUTPUT, metavar="PAGE"),
     ] = None,
-    ansi: Annotated[bool, typer.Option("--ansi", help="Print to the terminal.")] = False,
+    ansi: Annotated[bool, flag("--ansi", "Print to the terminal, in colours.", OUTPUT)] = False,
     json_: Annotated[
-        bool, typer.Option("--json", help="Print the numbers, one JSON object a mention.")
+        bool, flag("--json", "Print the numbers, one JSON object for each mention.", OUTPUT)
     ] = False,
     method: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="gradient|integrated|ablation",
-            help="How to explain (repeatable: the page switches).  [default: gradient]",
+        option(
+            "--method",
+            "Method of attribution (repeatable): {methods:help}.",
+            METHOD,
+            metavar="METHOD",
+            choice="methods",
+            default="gradient",
         ),
     ] = None,
     rank: Annotated[
         list[int] | None,
-        typer.Option(metavar="R", help="Candidate to explain (repeatable).  [default: 1]"),
+        option(
+            "--rank",
+            "Rank of the candidate to explain (repeatable).",
+            METHOD,
+            metavar="R",
+            default="1",
+        ),
     ] = None,
     versus: Annotated[
         int | None,
-        typer.Option(metavar="R", help="Explain the lead over the candidate of this rank."),
+        option(
+            "--versus", "Explain the lead over the candidate of this rank.", METHOD, metavar="R"
+        ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Steps of `integrated`.")] = 20,
+    steps: Annotated[
+        int, option("--steps", "Steps of integrated gradients.", METHOD, metavar="N")
+    ] = 20,
     baseline: Annotated[
-        str, typer.Option(metavar="pad|zero|mean", help="Where `integrated` begins.")
+        str,
+        option(
+            "--baseline",
+            "Where integrated gradients begin: {baselines:help}.",
+            METHOD,
+            metavar="BASELINE",
+            choice="baselines",
+        ),
     ] = "pad",
     path: Annotated[
         str,
-        typer.Option(
-            metavar="even|adaptive", help="How `integrated` spreads its steps over the way."
+        option(
+            "--path",
+            "Spacing of the steps: {paths:help}.",
+            METHOD,
+            metavar="PATH",
+            choice="paths",
         ),
     ] = "even",
     corpus: Annotated[
         list[Path] | None,
-        typer.Option(help="Corpus that was linked (repeatable).  [default: as run.json says]"),
+        option(
+            "--corpus",
+            "Corpus that was linked (repeatable).",
+            INPUT,
+            metavar="CORPUS",
+            default="as run.json says",
+        ),
     ] = None,
-    format: Annotated[
-        str | None, typer.Option(help="Corpus format.  [default: as run.json says]")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Model folder or hub id.  [default: as run.json says]")
-    ] = None,
-    kb: Annotated[
-        Path | None, typer.Option(help="Knowledge base.  [default: as run.json says]")
-    ] = None,
-    context_format: Annotated[
-        str | None, typer.Option(help="Prompt format.  [default: as run.json says]")
-    ] = None,
-    language: Annotated[
-        str | None, typer.Option(help="en, fr or es.  [default: as run.json says]")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    max_batch_tokens: Annotated[
-        int | None, typer.Option(help="Tokens run together.  [default: by free memory]")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Only errors on stderr.")] = False,
+    format: shared.RecordedCorpusFormat = None,
+    model: shared.RecordedModel = None,
+    kb: shared.RecordedKb = None,
+    context_format: shared.RecordedContextFormat = None,
+    language: shared.RecordedLanguage = None,
+    device: shared.Device = "auto",
+    dtype: shared.Dtype = "auto",
+    max_batch_tokens: shared.MaxBatchTokens = None,
+    quiet: shared.Quiet = False,
 ) -> None:
-    """Show which words and earlier normalizations a predicted concept rests on.
+    """Show which words and earlier normalizations a prediction rests on.
 
     The page, like the predictions, holds text of the documents.
     """

@@ -5,32 +5,46 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from longbel_cli.commands import options as shared
 from longbel_cli.commands.notes import set_quiet
+from longbel_cli.commands.options import OUTPUT, argument, flag, option
+
+FUSION = "Fusion"
+
+EXAMPLE = """
+longbel fuse preds.jsonl exact.jsonl --weights 2,1 --out fused.jsonl
+"""
 
 
 def fuse(
     predictions: Annotated[
-        list[Path], typer.Argument(metavar="PREDS...", help="Two or more predictions files.")
+        list[Path], argument("PREDS...", "Two or more predictions files of the same mentions.")
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the fused predictions go.")],
+    out: Annotated[Path, option("--out", "Fused predictions (JSONL).", OUTPUT, metavar="FILE")],
     weights: Annotated[
-        str | None, typer.Option(metavar="W,...", help="A weight for each file; default all 1.")
+        str | None,
+        option("--weights", "A weight for each file.", FUSION, metavar="W,...", default="all 1"),
     ] = None,
-    k: Annotated[int, typer.Option("--k", help="The constant added to ranks.")] = 60,
+    k: Annotated[
+        int, option("--k", "Constant that is added to every rank.", FUSION, metavar="K")
+    ] = 60,
     limit: Annotated[
-        int | None, typer.Option(metavar="N", help="Candidates to keep a mention; default all.")
+        int | None,
+        option(
+            "--limit", "Candidates to keep of each mention.", FUSION, metavar="N", default="all"
+        ),
     ] = None,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Fuse although files lack mentions of others.")
+        bool,
+        flag("--allow-missing", "Fuse files that lack mentions which others have.", FUSION),
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing output file.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
+    overwrite: shared.Overwrite = False,
+    quiet: shared.Quiet = False,
 ) -> None:
-    """Reciprocal rank fusion: score = sum of weight / (60 + rank), candidates by code."""
+    """Fuse the predictions of several systems by rank.
+
+    Reciprocal rank fusion: the score of a concept is the sum of weight / (k + rank) over the files.
+    """
     from longbel_cli.linking.fused_file import fuse_files
 
     set_quiet(quiet)

@@ -7,23 +7,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from longbel_cli.commands import options as shared
+from longbel_cli.commands.help import Command, Group
+from longbel_cli.commands.options import INPUT, OUTPUT, argument, option
+
 if TYPE_CHECKING:
     from rich.table import Table
 
+EXAMPLE = """
+longbel kb info kb/
+longbel kb search kb/ fever --limit 5
+"""
+
 app = typer.Typer(
     help="Look into a knowledge base.",
+    cls=Group,
+    epilog=EXAMPLE,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_KB = Annotated[Path, typer.Argument(metavar="KB", help="Directory of the knowledge base.")]
-_JSON = Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")]
+_KB = Annotated[Path, argument("KB", "Knowledge base directory.")]
 
 
-@app.command()
-def info(kb: _KB, as_json: _JSON = False) -> None:
+@app.command(cls=Command, epilog="longbel kb info kb/")
+def info(kb: _KB, as_json: shared.AsJson = False) -> None:
     """Print counts, options, hashes and the licence line."""
     import json
 
@@ -38,17 +48,22 @@ def info(kb: _KB, as_json: _JSON = False) -> None:
     print_parts(*info_tables(base.info, tries))
 
 
-@app.command()
+@app.command(cls=Command, epilog="longbel kb search kb/ fever --limit 5")
 def search(
     kb: _KB,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="A name, its beginning, or a code.")],
+    text: Annotated[str, argument("TEXT", "A name, the beginning of a name, or a code.")],
     group: Annotated[
-        str | None, typer.Option(help="Only this semantic group (name, code or TUI).")
+        str | None,
+        option("--group", "Only names of this group (name, code or TUI).", INPUT, metavar="GROUP"),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows of each table at most.")] = 20,
-    as_json: _JSON = False,
+    limit: Annotated[
+        int, option("--limit", "Most rows of each table.", OUTPUT, metavar="N", minimum=1)
+    ] = 20,
+    as_json: shared.AsJson = False,
 ) -> None:
-    """Find names: exact, in another case, and by prefix; and what became of those not kept.
+    """Find names and codes, and what became of names that were not kept.
+
+    Names are found as they are, in another casing, and by how they begin.
 
     With a concept's code, or one of its source vocabularies, that concept with its source codes,
     parents, children and names; with a retired code its successor. Exit 0 also when nothing is

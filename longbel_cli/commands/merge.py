@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from longbel_cli.commands import options as shared
 from longbel_cli.commands.notes import set_quiet
 
 log = logging.getLogger(__name__)
 
+EXAMPLE = """
+longbel merge preds.jsonl
+"""
+
 
 def merge(
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The path that link's --out was given.")
-    ],
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print what was joined as JSON on stdout.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
+    out: shared.RunPath,
+    as_json: shared.AsJson = False,
+    quiet: shared.Quiet = False,
 ) -> None:
-    """Join the shards of a finished run in corpus order. Gaps and doubles are refused."""
+    """Join the shards of a run in corpus order.
+
+    Refused while windows are missing. Exit code 5: joined, with documents or mentions quarantined.
+    """
     import json
     from dataclasses import asdict
 
@@ -30,7 +32,7 @@ def merge(
 
     set_quiet(quiet)
     finished = merge_run(out)
-    if json_output:
+    if as_json:
         typer.echo(json.dumps(asdict(finished)))
     else:
         log.info(
@@ -39,4 +41,4 @@ def merge(
         )
     if finished.quarantined:
         log.warning(f"{finished.quarantined:,} quarantined, see {out}.run/errors.jsonl")
-        raise typer.Exit(5)
+        raise typer.Exit(shared.QUARANTINED)

@@ -8,71 +8,120 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from longbel_cli.commands import options as shared
 from longbel_cli.commands.notes import set_quiet
+from longbel_cli.commands.options import INPUT, OUTPUT, argument, option
 
 if TYPE_CHECKING:
     from longbel_cli.scoring.evaluation import Evaluation, ScoreRequest
     from longbel_cli.scoring.tables import Table
 
+METRICS = "Metrics"
+
+EXAMPLE = """
+longbel score preds.jsonl
+longbel score preds.jsonl --gold corpus/ --kb kb/ --paired exact.jsonl --report report.html
+"""
+
 
 def score(
     predictions: Annotated[
         Path,
-        typer.Argument(
-            metavar="PREDS", help="preds.jsonl, or a prediction table (TSV) of the published code."
-        ),
+        argument("PREDS", "preds.jsonl, or a prediction table (TSV) of the published code."),
     ],
     gold: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="CORPUS", help="Corpus with the gold (repeatable); default: gold in PREDS."
+        option(
+            "--gold",
+            "Corpus with the gold concepts (repeatable).",
+            INPUT,
+            metavar="CORPUS",
+            default="the gold in PREDS",
         ),
     ] = None,
     gold_format: Annotated[
-        str, typer.Option(metavar="FORMAT", help="Format of --gold and --train.")
-    ] = "auto",
-    gold_match: Annotated[
         str,
-        typer.Option(metavar="exact|any", help="Gold of several codes: all must be met, or any."),
-    ] = "exact",
-    k: Annotated[str, typer.Option("--k", metavar="K,...", help="The ks of Recall@k.")] = "1,5",
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PARTITION,...",
-            help="Partitions to show: group, recurring, occurrence, composite; with --train "
-            "seen, mention_seen; with --kb kb_name, ambiguous. Default: group and those that "
-            "--train and --kb allow.",
+        option(
+            "--gold-format",
+            "Format of --gold and --train: {corpus_formats}.",
+            INPUT,
+            metavar="FORMAT",
+            choice="corpus_formats",
         ),
-    ] = None,
+    ] = "auto",
     train: Annotated[
         list[Path] | None,
-        typer.Option(metavar="CORPUS", help="Training corpus, for seen and unseen (repeatable)."),
+        option(
+            "--train",
+            "Training corpus, to tell seen from unseen (repeatable).",
+            INPUT,
+            metavar="CORPUS",
+        ),
     ] = None,
     kb: Annotated[
-        Path | None, typer.Option(metavar="KB", help="Knowledge base, for coverage and names.")
+        Path | None,
+        option("--kb", "Knowledge base directory, for coverage and names.", INPUT, metavar="KB"),
     ] = None,
     paired: Annotated[
         list[Path] | None,
-        typer.Option(metavar="OTHER", help="Predictions to compare with PREDS (repeatable)."),
+        option(
+            "--paired", "Predictions to compare with PREDS (repeatable).", INPUT, metavar="OTHER"
+        ),
     ] = None,
-    target_precision: Annotated[
-        float | None,
-        typer.Option(metavar="P", help="Find the score above which a share P is right."),
-    ] = None,
-    n_boot: Annotated[int, typer.Option(help="Resamples of the documents.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 42,
+    as_json: shared.AsJson = False,
     table: Annotated[
-        str, typer.Option(metavar="rich|markdown|latex|csv", help="How to print the tables.")
+        str,
+        option("--table", "Form of the tables: {tables}.", OUTPUT, metavar="FORM", choice="tables"),
     ] = "rich",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write an HTML page: tables, plots, wrong answers."),
+        option(
+            "--report", "Write an HTML page: tables, plots, wrong answers.", OUTPUT, metavar="FILE"
+        ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
+    k: Annotated[str, option("--k", "Values of k in Recall@k.", METRICS, metavar="K,...")] = "1,5",
+    by: Annotated[
+        list[str] | None,
+        option(
+            "--by",
+            "Partitions to show: {partitions:help}.",
+            METRICS,
+            metavar="PARTITION,...",
+            choice="partitions",
+            commas=True,
+            default="group, and those that --train and --kb allow",
+        ),
+    ] = None,
+    gold_match: Annotated[
+        str,
+        option(
+            "--gold-match",
+            "When several gold codes are met: {matches:help}.",
+            METRICS,
+            metavar="MATCH",
+            choice="matches",
+        ),
+    ] = "exact",
+    target_precision: Annotated[
+        float | None,
+        option(
+            "--target-precision",
+            "Find the score above which a share P of the answers is right.",
+            METRICS,
+            metavar="P",
+        ),
+    ] = None,
+    n_boot: Annotated[
+        int, option("--n-boot", "Bootstrap resamples of the documents.", METRICS, metavar="N")
+    ] = 1000,
+    seed: Annotated[int, option("--seed", "Seed of the resampling.", METRICS, metavar="SEED")] = 42,
+    quiet: shared.Quiet = False,
 ) -> None:
-    """Score predictions: Recall@k with intervals over documents, by group and other partitions."""
+    """Score predictions: Recall@k with intervals, by partition.
+
+    Intervals are bootstrap intervals over documents. Every score comes with a signature of what was
+    scored and how.
+    """
     import json
 
     from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files

@@ -8,40 +8,63 @@ from typing import Annotated
 
 import typer
 
+from longbel_cli.commands.options import argument, option
+
 log = logging.getLogger(__name__)
+
+JOB = "Job"
+
+EXAMPLE = """
+longbel slurm --tasks 8 -- corpus/ --kb kb/ --model model/ --out preds.jsonl > link.sbatch
+sbatch link.sbatch
+"""
 
 
 def slurm(
     link_arguments: Annotated[
         list[str],
-        typer.Argument(
-            metavar="-- LINK_ARGUMENTS...",
-            help="What `longbel link` is to be given, after `--`: corpus, --out, --kb, --model.",
+        argument(
+            "-- LINK_ARGUMENTS...",
+            "Arguments of `longbel link`, after `--`: corpus, --out, --kb, --model, ...",
         ),
     ],
-    tasks: Annotated[int, typer.Option(metavar="N", help="Jobs of the array.")] = 1,
+    tasks: Annotated[int, option("--tasks", "Jobs of the array.", JOB, metavar="N")] = 1,
     processes: Annotated[
-        int, typer.Option(metavar="N", help="Processes in each job, for nodes with several GPUs.")
+        int,
+        option(
+            "--processes", "Processes in each job, for nodes with several GPUs.", JOB, metavar="N"
+        ),
     ] = 1,
     time: Annotated[
-        str, typer.Option(metavar="TIME", help="Wall time of a job, as Slurm writes it.")
+        str, option("--time", "Wall time of a job, as Slurm writes it.", JOB, metavar="TIME")
     ] = "20:00:00",
-    cpus: Annotated[int, typer.Option(metavar="N", help="Cores for each process.")] = 8,
-    gpus: Annotated[int, typer.Option(metavar="N", help="GPUs for each process; 0: none.")] = 1,
+    cpus: Annotated[int, option("--cpus", "Cores of each process.", JOB, metavar="N")] = 8,
+    gpus: Annotated[
+        int, option("--gpus", "GPUs of each process; 0 for none.", JOB, metavar="N")
+    ] = 1,
     memory: Annotated[
-        str | None, typer.Option("--mem", metavar="SIZE", help="Memory of a job, as 64G.")
+        str | None, option("--mem", "Memory of a job, such as 64G.", JOB, metavar="SIZE")
     ] = None,
-    partition: Annotated[str | None, typer.Option(metavar="NAME", help="Partition.")] = None,
-    account: Annotated[str | None, typer.Option(metavar="NAME", help="Account.")] = None,
+    partition: Annotated[
+        str | None, option("--partition", "Partition to submit to.", JOB, metavar="NAME")
+    ] = None,
+    account: Annotated[
+        str | None, option("--account", "Account to charge.", JOB, metavar="NAME")
+    ] = None,
     setup: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "--setup",
+            "Shell commands that make `longbel` available, such as 'source venv/bin/activate'.",
+            JOB,
             metavar="SHELL",
-            help="Shell text that makes `longbel` available, as 'source venv/bin/activate'.",
         ),
     ] = None,
 ) -> None:
-    """Print an sbatch script: array, signal, requeue, offline. It goes on until it is done."""
+    """Print an sbatch script that runs `longbel link` as an array.
+
+    Jobs stop before their time is over, and are requeued until the run is done.
+    """
     from longbel_cli.runs.slurm import SlurmJob, sbatch_script
 
     job = SlurmJob(

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
+
+from longbel_cli.commands import options as shared
+
+EXAMPLE = """
+longbel status preds.jsonl
+"""
 
 
 def status(
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The path that link's --out was given.")
-    ],
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    out: shared.RunPath,
+    as_json: shared.AsJson = False,
 ) -> None:
-    """Show windows done, rate, time left, quarantined documents and living processes."""
+    """Show how far a run is.
+
+    Windows done, speed, time left, what is quarantined, and which processes are at work.
+    """
     import json
 
     from longbel_cli.runs.status import read_status, status_text
 
     found = read_status(out)
-    typer.echo(json.dumps(found.to_json()) if json_output else status_text(found))
+    typer.echo(json.dumps(found.to_json()) if as_json else status_text(found))

@@ -1,4 +1,4 @@
-"""`longbel train`: flags, and the notes of a training."""
+"""`longbel train`: flags, help, and how it ended."""
 
 from __future__ import annotations
 
@@ -9,232 +9,336 @@ from typing import Annotated
 
 import typer
 
+from longbel_cli.commands import options as shared
 from longbel_cli.commands.notes import set_quiet
+from longbel_cli.commands.options import COMPUTING, MODEL, OUTPUT, RUNS, argument, flag, option
 
 log = logging.getLogger(__name__)
 
-_LEFT_OUT = 5
+EXAMPLES = "Examples"
+MEMORY = "Memory"
+OPTIMISER = "Optimiser"
+VALIDATION = "Validation"
+ADAPTERS = "Adapters"
+
+EXAMPLE = """
+longbel train corpus/ --base model/ --kb kb/ --validate dev/ --out tuned/
+longbel train --fresh nano --synthetic 2000 --kb kb/ --epochs 20 --out nano/
+"""
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="The model folder to make.")],
+    out: Annotated[Path, option("--out", "Model folder to make.", OUTPUT, metavar="FOLDER")],
     corpus: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CORPUS...]", help="Files or folders with gold concepts."),
+        argument("[CORPUS...]", "Files or folders with gold concepts."),
     ] = None,
-    kb: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="LONGBEL_KB", help="Knowledge base directory.  [default: the bundled sample]"
-        ),
-    ] = None,
+    kb: shared.SampleKb = None,
     base: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Model folder or hub id to fine-tune.")
+        str | None,
+        option("--base", "Model folder or hub id to fine-tune.", MODEL, metavar="MODEL"),
     ] = None,
     fresh: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "--fresh",
+            "Train a new model and tokenizer from scratch: {sizes}.",
+            MODEL,
             metavar="SIZE",
-            help="Or a new model and tokenizer: nano, tiny, small, base or medium.",
+            choice="sizes",
         ),
     ] = None,
-    context_format: Annotated[
-        str, typer.Option(help="short, hybrid_medium, hybrid_short, hybrid_long or long.")
-    ] = "hybrid_long",
+    context_format: shared.ContextFormat = "hybrid_long",
     also_formats: Annotated[
         str | None,
-        typer.Option(
-            metavar="FORMAT,...", help="Make examples in these formats too, drawn evenly."
+        option(
+            "--also-formats",
+            "Further prompt formats to make examples in, drawn evenly.",
+            MODEL,
+            metavar="FORMAT,...",
+            choice="prompt_formats",
+            commas=True,
         ),
     ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option(help="en, fr or es: kept with the model; sentence formats need it."),
-    ] = None,
-    format: Annotated[
-        str, typer.Option(help="Corpus format: auto, bigbio, brat, pubtator or bioc.")
-    ] = "auto",
-    unknown_group: Annotated[
-        str, typer.Option(help="Types that are no group of the KB: error, skip or all.")
-    ] = "error",
+    language: shared.Language = None,
+    format: shared.CorpusFormat = "auto",
+    unknown_group: shared.UnknownGroup = "error",
     target: Annotated[
         str,
-        typer.Option(
-            help="Which name of the gold concept is learnt: document (the one nearest to its "
-            "first mention), nearest (the one nearest to each) or preferred (its title)."
+        option(
+            "--target",
+            "Name of the gold concept that is learnt: {targets:help}.",
+            EXAMPLES,
+            metavar="RULE",
+            choice="targets",
         ),
     ] = "document",
     synthetic: Annotated[
         int,
-        typer.Option(metavar="N", help="Documents made from the KB's names, added each epoch."),
+        option(
+            "--synthetic",
+            "Documents made from the knowledge base's names, added each epoch.",
+            EXAMPLES,
+            metavar="N",
+        ),
     ] = 0,
     synonyms: Annotated[
         float,
-        typer.Option(
+        option(
+            "--synonyms",
+            "Share of synthetic mentions answered with another name than the one written.",
+            EXAMPLES,
             metavar="SHARE",
-            help="Of those documents' mentions, so many are answered with another name of the "
-            "concept than the one written.",
         ),
     ] = 0.0,
-    epochs: Annotated[int, typer.Option(help="Passes over the corpus.")] = 50,
+    epochs: Annotated[
+        int, option("--epochs", "Passes over the corpus.", OPTIMISER, metavar="N")
+    ] = 50,
     steps: Annotated[
-        int | None, typer.Option(help="Optimiser steps, in place of --epochs.")
+        int | None,
+        option("--steps", "Optimiser steps, in place of --epochs.", OPTIMISER, metavar="N"),
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(
-            help="Its highest value.  [default: 3e-5; 1e-3 with --fresh, 2e-4 with --lora]"
+        option(
+            "--learning-rate",
+            "Peak learning rate.",
+            OPTIMISER,
+            metavar="RATE",
+            default="3e-5; 1e-3 with --fresh, 2e-4 with --lora",
         ),
     ] = None,
-    warmup: Annotated[float, typer.Option(help="Share of the training in which it rises.")] = 0.03,
-    tokens_per_batch: Annotated[int, typer.Option(help="Tokens a step, padding included.")] = 16384,
-    max_length: Annotated[int, typer.Option(help="Tokens; longer examples are shortened.")] = 4096,
+    warmup: Annotated[
+        float,
+        option(
+            "--warmup",
+            "Share of the training in which the learning rate rises.",
+            OPTIMISER,
+            metavar="SHARE",
+        ),
+    ] = 0.03,
+    tokens_per_batch: Annotated[
+        int,
+        option("--tokens-per-batch", "Tokens of a step, padding included.", OPTIMISER, metavar="N"),
+    ] = 16384,
+    max_length: Annotated[
+        int,
+        option(
+            "--max-length",
+            "Most tokens of an example; longer ones are truncated.",
+            EXAMPLES,
+            metavar="N",
+        ),
+    ] = 4096,
     mentions_per_document: Annotated[
         int | None,
-        typer.Option(help="Mentions of a document an epoch, drawn anew.  [default: all]"),
+        option(
+            "--mentions-per-document",
+            "Mentions of each document in an epoch, drawn anew.",
+            EXAMPLES,
+            metavar="N",
+            default="all",
+        ),
     ] = None,
     memory_weight: Annotated[
         float,
-        typer.Option(help="Weight of a loss on the names in memory; 0: completions alone."),
+        option(
+            "--memory-weight",
+            "Weight of a loss on the names in memory; 0: answers alone.",
+            MEMORY,
+            metavar="WEIGHT",
+        ),
     ] = 0.0,
     crop: Annotated[
         int,
-        typer.Option(
+        option(
+            "--crop",
+            "Most characters of context around a mention; each example shows from an eighth of "
+            "this to all of it; 0 shows everything.",
+            EXAMPLES,
             metavar="CHARACTERS",
-            help="Show only some context around a mention: from an eighth of this to all of it.",
         ),
     ] = 0,
     crop_share: Annotated[
-        float, typer.Option(help="Share of the examples that --crop applies to.")
+        float,
+        option(
+            "--crop-share", "Share of the examples that are cropped.", EXAMPLES, metavar="SHARE"
+        ),
     ] = 1.0,
     composite: Annotated[
-        bool, typer.Option("--composite", help="Train on mentions of several concepts too.")
+        bool, flag("--composite", "Train on mentions of several concepts too.", EXAMPLES)
     ] = False,
     memory: Annotated[
         str | None,
-        typer.Option(
-            help="Names in memory: gold, predicted (see --folds and --predictions) or dropout "
-            "(gold, with lines left out).  [default: predicted with one of these two, else gold]"
+        option(
+            "--memory",
+            "Names in memory: {memories:help}.",
+            MEMORY,
+            metavar="NAMES",
+            choice="memories",
+            default="predicted with --folds or --predictions, else gold",
         ),
     ] = None,
     folds: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "--folds",
+            "Robust memory: train K models, each on the corpus without one part, to predict that "
+            "part; then train the final model with these predictions in memory.",
+            MEMORY,
             metavar="K",
-            help="Robust memory: train K models on K-1 parts of the corpus each to predict the "
-            "rest, then the final model with those predictions in memory.",
         ),
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            "--predictions",
+            "Robust memory at less cost: predictions of `longbel link` for the same corpora, by a "
+            "model that has not seen them or by --linker tfidf.",
+            MEMORY,
             metavar="FILE",
-            help="Robust memory for less: what `longbel link` wrote for the same corpora, by a "
-            "model that did not see them or by --linker tfidf.",
         ),
     ] = None,
     keep_folds: Annotated[
-        bool, typer.Option("--keep-folds", help="Keep the models of the folds.")
+        bool, flag("--keep-folds", "Keep the models of the folds.", MEMORY)
     ] = False,
     memory_dropout: Annotated[
         float,
-        typer.Option(
-            metavar="SHARE", help="Lines that --memory dropout leaves out, drawn each time anew."
+        option(
+            "--memory-dropout",
+            "Share of the lines that --memory dropout leaves out.",
+            MEMORY,
+            metavar="SHARE",
         ),
     ] = 0.2,
     validate: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "--validate",
+            "Corpus to measure Recall@1 on while training (repeatable); the best weights are kept.",
+            VALIDATION,
             metavar="CORPUS",
-            help="Measure Recall@1 on it on the way, as `link` would; OUT gets the best weights "
-            "(repeatable).",
         ),
     ] = None,
     validate_every: Annotated[
-        int, typer.Option(metavar="STEPS", help="How often; and once at the end.")
+        int,
+        option(
+            "--validate-every",
+            "Steps between two validations; the last step is validated too.",
+            VALIDATION,
+            metavar="STEPS",
+        ),
     ] = 500,
     validate_mentions: Annotated[
         int,
-        typer.Option(metavar="N", help="On how many mentions: a sample of whole documents."),
+        option(
+            "--validate-mentions",
+            "Mentions to validate on: a sample of whole documents.",
+            VALIDATION,
+            metavar="N",
+        ),
     ] = 200,
     lora: Annotated[
         bool,
-        typer.Option(
+        flag(
             "--lora",
-            help="Train low-rank adapters on a frozen base, merged when saved (needs peft). An "
-            "8B model wants it: full training takes 16 bytes a parameter, 16 GB for 1B and 128 "
-            "GB for 8B.",
+            "Train low-rank adapters on a frozen base and merge them (needs peft). An 8B model "
+            "wants it: full training takes 16 bytes a parameter, 16 GB for 1B and 128 GB for 8B.",
+            ADAPTERS,
         ),
     ] = False,
-    lora_rank: Annotated[int, typer.Option(help="Rank of the adapters.")] = 16,
-    lora_alpha: Annotated[int, typer.Option(help="Their scale: alpha / rank.")] = 32,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    lora_rank: Annotated[
+        int, option("--lora-rank", "Rank of the adapters.", ADAPTERS, metavar="R")
+    ] = 16,
+    lora_alpha: Annotated[
+        int,
+        option(
+            "--lora-alpha",
+            "Scale of the adapters: they are multiplied by alpha / rank.",
+            ADAPTERS,
+            metavar="ALPHA",
+        ),
+    ] = 32,
+    device: shared.Device = "auto",
     dtype: Annotated[
         str,
-        typer.Option(
-            help="Arithmetic: float32 or bfloat16 (weights that are trained stay float32, the "
-            "base of --lora has this type); auto: bfloat16 on CUDA."
+        option(
+            "--dtype",
+            "Arithmetic: {dtypes:help}. Weights that are trained stay float32; the frozen base of "
+            "--lora has this type.",
+            COMPUTING,
+            metavar="DTYPE",
+            choice="dtypes",
         ),
     ] = "auto",
     save_dtype: Annotated[
         str,
-        typer.Option(
-            help="Of the saved weights: float32, bfloat16, float16; auto: bfloat16, a fresh "
-            "model's float16."
+        option(
+            "--save-dtype",
+            "Type of the saved weights: {saved_dtypes:help}.",
+            OUTPUT,
+            metavar="DTYPE",
+            choice="saved_dtypes",
         ),
     ] = "auto",
-    seed: Annotated[int, typer.Option(help="Decides all that is drawn.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.  [default: all cores]")] = None,
+    seed: Annotated[
+        int, option("--seed", "Seed of the random number generators.", OPTIMISER, metavar="SEED")
+    ] = 0,
+    threads: shared.Threads = None,
     accumulate: Annotated[
         int,
-        typer.Option(metavar="N", help="Passes that a step is split into, to need less memory."),
+        option(
+            "--accumulate",
+            "Passes that each step is split into, to need less memory.",
+            COMPUTING,
+            metavar="N",
+        ),
     ] = 1,
     checkpointing: Annotated[
         bool,
-        typer.Option("--checkpointing", help="Compute activations twice, to need less memory."),
+        flag("--checkpointing", "Compute activations twice, to need less memory.", COMPUTING),
     ] = False,
     save_every: Annotated[
-        int, typer.Option(help="Steps after which the state is saved, to go on after a kill.")
+        int,
+        option(
+            "--save-every",
+            "Steps between two savings of the state, to resume from.",
+            RUNS,
+            metavar="STEPS",
+        ),
     ] = 200,
-    time_limit: Annotated[
-        str | None, typer.Option(help="Stop before it is over: 90m, 20h, 1-12:00:00.")
-    ] = None,
+    time_limit: shared.TimeLimit = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Start anew; an unfinished training is dropped.")
+        bool, flag("--restart", "Start over, and drop an unfinished training.", RUNS)
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what is there under --out.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Only errors on stderr.")] = False,
+    overwrite: shared.Overwrite = False,
+    quiet: shared.Quiet = False,
 ) -> None:
     """Train a model to link: fine-tune a base, or make a small new one.
 
-    Loss is on the completion only. The same command after a stop or a kill goes on where it was.
-    Exit code 5: trained, but part of a corpus was left out; `longbel check` lists it.
-    Under `accelerate launch` or torchrun several GPUs share each step.
+    Loss is on the completion only. The same command after a stop or a kill resumes the training.
+    Exit code 5: trained, but for documents or mentions that were quarantined; `longbel check`
+    lists them. Under `accelerate launch` or torchrun several GPUs share each step.
     """
-    from kb_builder.errors import LongbelError
     from longbel_cli.runs.run import Stopped, StopSignals, parse_duration
     from longbel_cli.runs.signals import STOPPED
-    from longbel_cli.sample_paths import sample
+    from longbel_cli.sample_paths import kb_or_sample
     from longbel_cli.training.folder import RunFolder
+    from longbel_cli.training.options import default_learning_rate, default_memory
     from longbel_cli.training.step_progress import StepProgress
     from longbel_cli.training.train import Callbacks, Computing, Outcome, TrainOptions
     from longbel_cli.training.train import train as run_training
 
     # Of several processes the first one speaks.
     set_quiet(quiet or os.environ.get("RANK", "0") != "0")
-    if kb is None:
-        kb = sample("kb")
-        log.info("no --kb: using the bundled sample knowledge base")
     if learning_rate is None:
-        learning_rate = 1e-3 if fresh is not None else 2e-4 if lora else 3e-5
+        learning_rate = default_learning_rate(fresh is not None, lora)
     if memory is None:
-        memory = "gold" if folds is None and predictions is None else "predicted"
+        memory = default_memory(folds is not None or predictions is not None)
     options = TrainOptions(
-        kb=str(kb), corpora=tuple(corpus or ()), base=base, fresh=fresh,
+        kb=str(kb_or_sample(kb)), corpora=tuple(corpus or ()), base=base, fresh=fresh,
         context_format=context_format, language=language,
-        also_formats=_listed(also_formats), corpus_format=format,
+        also_formats=shared.listed(also_formats), corpus_format=format,
         unknown_group=unknown_group, target=target, epochs=epochs, steps=steps,
         learning_rate=learning_rate, warmup=warmup, tokens_per_batch=tokens_per_batch,
         max_length=max_length, synthetic=synthetic, synonyms=synonyms,
@@ -245,13 +349,10 @@ def train(
         validate_mentions=validate_mentions, lora=lora, lora_rank=lora_rank,
         lora_alpha=lora_alpha, predictions=None if predictions is None else str(predictions),
     )  # fmt: skip
-    computing = Computing(device, save_every, accumulate, checkpointing, keep_folds)
-    if threads is not None:
-        if threads < 1:
-            raise LongbelError(f"--threads {threads}: give at least 1", exit_code=2)
-        import torch
-
-        torch.set_num_threads(threads)
+    computing = Computing(
+        device=device, save_every=save_every, accumulate=accumulate, checkpointing=checkpointing,
+        keep_folds=keep_folds, threads=threads,
+    )  # fmt: skip
     limit = None if time_limit is None else parse_duration(time_limit)
     with StopSignals(limit) as stop, StepProgress() as progress:
         callbacks = Callbacks(progress.on_step, progress.on_stage, lambda: stop.requested)
@@ -260,12 +361,8 @@ def train(
             stop.check()
             raise Stopped("another process of this training was asked to", STOPPED)
     if outcome is Outcome.ALREADY_FINISHED:
-        log.info(f"{out}: already finished, nothing to do")
+        log.info("%s: already finished, nothing to do", out)
         return
-    log.info(f"{out}: finished; losses in {RunFolder.of(out).final.log}")
+    log.info("%s: finished; losses in %s", out, RunFolder.of(out).final.log)
     if outcome is Outcome.FINISHED_IN_PART:
-        raise typer.Exit(_LEFT_OUT)
-
-
-def _listed(names: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in names.split(",")) if names else ()
+        raise typer.Exit(shared.QUARANTINED)

@@ -92,6 +92,11 @@ def _writable(text: str) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
+ON_ERROR = {
+    "quarantine": "leave them out and list them",
+    "fail": "stop at the first",
+}
+
 OnProblem = Callable[[Problem], None]
 
 

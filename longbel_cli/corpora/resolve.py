@@ -15,7 +15,11 @@ from kb_builder.errors import LongbelError
 from longbel_cli.corpora.records import OnProblem, Problem
 from longbel_cli.types import Document, Mention
 
-UNKNOWN = ("error", "skip", "all")
+UNKNOWN = {
+    "error": "refuse the corpus",
+    "skip": "leave their mentions out",
+    "all": "link their mentions to names of all groups",
+}
 
 
 class TypeResolver:

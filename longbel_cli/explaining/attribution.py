@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from kb_builder.errors import LongbelError
+from kb_builder.errors import LongbelError, check_choice
+from longbel_cli.explaining.methods import BASELINES
 
-BASELINES = ("pad", "zero", "mean")
-PATHS = ("even", "adaptive")
 CPU_BATCH_TOKENS = 2048  # larger batches bring nothing where arithmetic is the limit
 _GPU_SHARE = 0.8  # of the free memory; the rest is for fragments and the logits of longer answers
 
@@ -167,17 +166,14 @@ def baseline_embedding(model: Any, name: str, pad_id: int) -> torch.Tensor:
     """The embedding [H] that stands for "nothing": of the pad token, zeros, or the mean."""
     table = model.get_input_embeddings()
     device = _device(model)
+    check_choice("--baseline", name, BASELINES)
     with torch.no_grad():
         if name == "pad":
             embedding = table(torch.tensor([pad_id], device=device))[0]
         elif name == "zero":
             embedding = torch.zeros_like(table(torch.tensor([pad_id], device=device))[0])
-        elif name == "mean":
-            embedding = table.weight.float().mean(0)
         else:
-            raise LongbelError(
-                f"unknown baseline {name!r}", f"Choose one of {', '.join(BASELINES)}.", exit_code=2
-            )
+            embedding = table.weight.float().mean(0)
     return embedding.float()
 
 

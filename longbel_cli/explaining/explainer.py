@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kb_builder.errors import LongbelError
+from kb_builder.errors import LongbelError, check_choice
 from longbel_cli.explaining.aggregation import attribute, attribute_ablation
 from longbel_cli.explaining.attribution import (
-    BASELINES,
-    PATHS,
     Answer,
     Objective,
     baseline_embedding,
@@ -24,7 +22,8 @@ from longbel_cli.explaining.attribution import (
     objective_values,
 )
 from longbel_cli.explaining.case import Case
-from longbel_cli.explaining.explanation import METHODS, Attribution, Explanation
+from longbel_cli.explaining.explanation import Attribution, Explanation
+from longbel_cli.explaining.methods import BASELINES, METHODS, PATHS
 from longbel_cli.prompting.formats import Prompt
 from longbel_cli.types import Span
 
@@ -49,14 +48,9 @@ class ExplainOptions:
 
     def __post_init__(self) -> None:
         for method in self.methods:
-            if method not in METHODS:
-                raise _usage(f"unknown method {method!r}", f"Choose from {', '.join(METHODS)}.")
-        if self.baseline not in BASELINES:
-            raise _usage(
-                f"unknown baseline {self.baseline!r}", f"Choose from {', '.join(BASELINES)}."
-            )
-        if self.path not in PATHS:
-            raise _usage(f"unknown path {self.path!r}", f"Choose from {', '.join(PATHS)}.")
+            check_choice("--method", method, METHODS)
+        check_choice("--baseline", self.baseline, BASELINES)
+        check_choice("--path", self.path, PATHS)
         if self.steps < 1:
             raise _usage(f"{self.steps} steps", "Integrated gradients need at least one.")
         if any(rank < 1 for rank in (*self.ranks, self.versus or 1)):

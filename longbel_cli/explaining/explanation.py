@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from longbel_cli.prompting.formats import MemoryLine
 from longbel_cli.types import Document, Mention, Prediction, Span
 
-METHODS = ("gradient", "integrated", "ablation")
 PARTS = ("context", "memory", "mention", "frame")
 
 

@@ -15,7 +15,8 @@ from typing import Any
 from kb_builder.codes import is_no_code
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import Corpus, ignore
-from longbel_cli.linking.linker import NAME, Linker, LinkOptions
+from longbel_cli.linking.linker import Linker
+from longbel_cli.linking.options import MODEL_LINKER, LinkOptions
 from longbel_cli.runs.facts import fusion_record_path
 from longbel_cli.runs.files import read_json
 from longbel_cli.runs.inputs import Inputs
@@ -147,7 +148,7 @@ class LinkedRun:
         layout = Layout(predictions)
         record = read_json(layout.configuration) or {}
         settings, free = record.get("configuration", {}), record.get("free", {})
-        if settings.get("linker", NAME) != NAME:
+        if settings.get("linker", MODEL_LINKER) != MODEL_LINKER:
             raise LongbelError(
                 f"{predictions}: linked by the baseline {settings['linker']}",
                 "Only what --linker longbel wrote can be explained.",

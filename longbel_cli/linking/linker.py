@@ -9,7 +9,7 @@ import hashlib
 import logging
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Self
 from kb_builder.errors import LongbelError
 from kb_builder.store.knowledge_base import KnowledgeBase
 from longbel_cli.linking.engine import LinkingEngine, max_prompt_tokens
+from longbel_cli.linking.options import DEFAULT_FORMAT, MODEL_LINKER, LinkOptions
 from longbel_cli.linking.prompted import PromptedLinker
 from longbel_cli.model.checkpoint import Checkpoint
-from longbel_cli.model.decoders import MAX_NEW_TOKENS
+from longbel_cli.model.decoders import DECODERS, MAX_NEW_TOKENS
 from longbel_cli.prompting.formats import COMPOSITE, Prompt, prompt_format
 from longbel_cli.runs.configuration import Auto
 from longbel_cli.types import Document, Prediction
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NAME = "longbel"
-DEFAULT_FORMAT = "hybrid_long"
-DECODERS = ("packed", "reference")
 _WINDOW = 64
 # A pass on a GPU costs as much as many tokens; on a CPU a token costs nearly its share of a pass.
 _CUDA_LOOKAHEAD, _CPU_LOOKAHEAD = 8, 2
@@ -39,53 +37,10 @@ _CUDA_LOOKAHEAD, _CPU_LOOKAHEAD = 8, 2
 _CUDA_LOOKAHEAD_SEARCHES, _CPU_LOOKAHEAD_SEARCHES = 128, 8
 
 
-@dataclass(frozen=True)
-class LinkOptions:
-    """How to link. None: `context_format` and `language` as the checkpoint says (else
-    hybrid_long, and no language), `max_batch_tokens` from the memory that is free,
-    `context_tokens` (of prompt and answer together) as many as the model takes."""
-
-    beams: int = 5
-    context_format: str | None = None
-    language: str | None = None
-    composite: bool = False
-    decoder: str = "packed"
-    device: str = "auto"
-    dtype: str = "auto"
-    max_batch_tokens: int | None = None
-    context_tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        check_beams(self.beams)
-        if self.decoder not in DECODERS:
-            raise LongbelError(
-                f"unknown decoder {self.decoder!r}", f"Choose {' or '.join(DECODERS)}.", 2
-            )
-        check_batch_tokens(self.max_batch_tokens)
-        if self.context_tokens is not None and self.context_tokens <= MAX_NEW_TOKENS:
-            raise LongbelError(
-                f"--context-tokens {self.context_tokens}: an answer alone may take "
-                f"{MAX_NEW_TOKENS}",
-                exit_code=2,
-            )
-
-
-def check_beams(beams: int) -> None:
-    """LongbelError where that many beams cannot be."""
-    if not 1 <= beams <= 100:
-        raise LongbelError(f"--beams {beams}: not between 1 and 100", exit_code=2)
-
-
-def check_batch_tokens(tokens: int | None) -> None:
-    """LongbelError where nothing would be in flight; None leaves it to the memory."""
-    if tokens is not None and tokens < 1:
-        raise LongbelError("--max-batch-tokens must be at least 1", exit_code=2)
-
-
 class Linker(PromptedLinker[Checkpoint, LinkOptions]):
     """Links documents: `Linker.load(model, kb)`, then `link`."""
 
-    name = NAME
+    name = MODEL_LINKER
 
     def __init__(
         self, checkpoint: Checkpoint, knowledge_base: KnowledgeBase, options: LinkOptions
@@ -173,13 +128,7 @@ class Linker(PromptedLinker[Checkpoint, LinkOptions]):
             lookahead=_CUDA_LOOKAHEAD if on_cuda else _CPU_LOOKAHEAD,
             lookahead_searches=_CUDA_LOOKAHEAD_SEARCHES if on_cuda else _CPU_LOOKAHEAD_SEARCHES,
         )
-        if self.options.decoder == "reference":
-            from longbel_cli.model.decoders.reference import ReferenceDecoder
-
-            return ReferenceDecoder(self.model, self.trie, options)
-        from longbel_cli.model.decoders.packed import PackedDecoder
-
-        return PackedDecoder(self.model, self.trie, options)
+        return DECODERS[self.options.decoder].load()(self.model, self.trie, options)
 
     def link(self, documents: Iterable[Document], beams: int | None = None) -> Iterator[Prediction]:
         """Predictions of all mentions, in document and mention order, a window at a time.

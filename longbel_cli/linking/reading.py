@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from kb_builder.errors import check_choice
 from longbel_cli.corpora import Corpus, OnProblem, Problem, fail, ignore, log_remark
-from longbel_cli.corpora.resolve import TypeResolver, resolve_types
+from longbel_cli.corpora.formats import check_format
+from longbel_cli.corpora.records import ON_ERROR
+from longbel_cli.corpora.resolve import UNKNOWN, TypeResolver, resolve_types
 from longbel_cli.linking.checks import at_least_one
 from longbel_cli.runs.corpus_source import corpus_source, input_files
 from longbel_cli.runs.windows import Source
 from longbel_cli.types import Document
-
-ON_ERROR = ("fail", "quarantine")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class CorpusOptions:
     limit: int | None = None
 
     def __post_init__(self) -> None:
+        check_format(self.format)
+        check_choice("--on-error", self.on_error, ON_ERROR)
+        check_choice("--unknown-group", self.unknown_group, UNKNOWN)
         at_least_one("--limit", self.limit)
 
 

@@ -23,6 +23,10 @@ _LOCAL_RANKS = (
 _CPU_BUDGET = 8_192
 _CUDA_BUDGET = 131_072
 
+# Types of the weights a model computes with, and is saved with.
+DTYPES = {"auto": "bfloat16 on CUDA, else float32", "float32": "", "bfloat16": ""}
+SAVED_DTYPES = {**DTYPES, "auto": "as it was trained", "float16": ""}
+
 
 def resolve_device(device: str) -> str:
     """`auto` is this process's share of the machine's accelerators, else the CPU.

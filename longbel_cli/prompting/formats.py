@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from kb_builder.errors import LongbelError
+from kb_builder.errors import LongbelError, check_choice, listed
 from kb_builder.text import clean
 from longbel_cli.types import Document, Mention, Span
 
@@ -57,31 +57,29 @@ class PromptFormat:
     memory: str
     end: Mark | None = None
     echo: int = 0
+    help: str = ""
 
 
 PROMPT_FORMATS = {
     row.name: row
     for row in (
-        PromptFormat("short", context="sentence", memory="none"),
-        PromptFormat("hybrid_medium", context="document", memory="none"),
-        PromptFormat("hybrid_short", context="sentence", memory="section"),
-        PromptFormat("hybrid_long", context="document", memory="section"),
-        PromptFormat("long", context="marked_document", memory="inline", end=SEPARATOR),
+        PromptFormat("short", "sentence", "none", help="the sentence"),
+        PromptFormat("hybrid_medium", "document", "none", help="the document"),
+        PromptFormat("hybrid_short", "sentence", "section", help="the sentence, memory"),
+        PromptFormat("hybrid_long", "document", "section", help="the document, memory"),
+        PromptFormat("long", "marked_document", "inline", SEPARATOR,
+                     help="the document with all mentions marked, memory behind it"),
         # Not of the publication. Nothing in front of a mention changes with it, so that a
         # document's prompts share all but their last line; the echo says which mention is meant.
-        PromptFormat("echoed", "plain_document", memory="inline", end=SEPARATOR, echo=60),
+        PromptFormat("echoed", "plain_document", "inline", SEPARATOR, echo=60,
+                     help="the document, memory behind it, words around the mention"),
     )
-}
+}  # fmt: skip
 
 
 def prompt_format(name: str) -> PromptFormat:
     """The format of that name; LongbelError names the formats there are."""
-    if name not in PROMPT_FORMATS:
-        raise LongbelError(
-            f"unknown context format {name!r}",
-            f"Choose one of {', '.join(PROMPT_FORMATS)}.",
-            exit_code=2,
-        )
+    check_choice("context format", name, PROMPT_FORMATS)
     return PROMPT_FORMATS[name]
 
 
@@ -112,12 +110,18 @@ def sentence_splitter(form: PromptFormat, language: str | None) -> SentenceSplit
     from longbel_cli.prompting.sentences import splitter
 
     if language is None:
-        raise LongbelError(
-            f"the context format {form.name!r} shows sentences and needs the language",
-            "Give --language en, fr or es.",
-            exit_code=2,
-        )
+        raise _without_language(form)
     return splitter(language)
+
+
+def _without_language(form: PromptFormat) -> LongbelError:
+    from longbel_cli.prompting.sentences import PUNKT_MODELS
+
+    return LongbelError(
+        f"the context format {form.name!r} shows sentences and needs the language",
+        f"Give --language {listed(PUNKT_MODELS)}.",
+        exit_code=2,
+    )
 
 
 class DocumentPrompts:
@@ -130,11 +134,7 @@ class DocumentPrompts:
         self, document: Document, form: PromptFormat, split: SentenceSplitter | None = None
     ) -> None:
         if form.context == "sentence" and split is None:
-            raise LongbelError(
-                f"the context format {form.name!r} shows sentences and needs the language",
-                "Give --language en, fr or es.",
-                exit_code=2,
-            )
+            raise _without_language(form)
         self.document = document
         self.form = form
         self._split = split

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kb_builder.errors import LongbelError
+from kb_builder.errors import LongbelError, check_choice
 from longbel_cli.corpora.prediction_file import PredictionFile, distinct_names
 from longbel_cli.corpora.predictions import read_predictions
 from longbel_cli.runs.facts import UNKNOWN, RunFacts, run_facts, short
@@ -30,7 +30,7 @@ from longbel_cli.scoring.calibration import (
 from longbel_cli.scoring.comparison import Difference, compare
 from longbel_cli.scoring.gold import Joined, gold_inside, gold_of_corpus, gold_of_predictions
 from longbel_cli.scoring.joining import join
-from longbel_cli.scoring.metrics import Score, ScoreOptions, intervals_json, score
+from longbel_cli.scoring.metrics import MATCHES, Score, ScoreOptions, intervals_json, score
 from longbel_cli.scoring.partitions import Background
 from longbel_cli.scoring.signature import gold_hash, signature
 from longbel_cli.scoring.spelling import refuse_other_spelling
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from longbel_cli.corpora import Problem
 
 log = logging.getLogger(__name__)
-
-MATCHES = ("exact", "any")
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,11 @@ class ScoreRequest:
     options: ScoreOptions = field(default_factory=ScoreOptions)
 
     def __post_init__(self) -> None:
+        check_choice("--gold-match", self.options.match, MATCHES)
         problems = [
             (any(k < 1 for k in self.options.ks) or not self.options.ks, "--k starts at 1"),
             (self.options.n_boot < 1, "--n-boot must be at least 1"),
             (self.options.seed < 0, "--seed must not be negative"),
-            (self.options.match not in MATCHES, "--gold-match is exact or any"),
             (
                 self.target_precision is not None and not 0 < self.target_precision <= 1,
                 "--target-precision is above 0 and at most 1",

@@ -24,6 +24,10 @@ from longbel_cli.scoring.partitions import PARTITIONS, Background, repeated_conc
 Ints = npt.NDArray[np.int64]
 
 
+# When a gold of several codes is met.
+MATCHES = {"exact": "all of them are answered", "any": "one of them is answered"}
+
+
 @dataclass(frozen=True)
 class ScoreOptions:
     """How to score: the ks of Recall@k, the resampling, and when a composite gold is met."""

@@ -148,6 +148,11 @@ class Partition:
     order: tuple[str, ...] = ()
     needs: str | None = None
 
+    @property
+    def help(self) -> str:
+        option = {None: "", "training": "; needs --train", "kb": "; needs --kb"}[self.needs]
+        return f"{self.title}{option}"
+
     def known(self, background: Background) -> bool:
         return self.needs is None or getattr(background, self.needs) is not None
 

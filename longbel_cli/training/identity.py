@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from longbel_cli.training.options import TrainOptions, plain
+from longbel_cli.training.options import DEFAULTS, TrainOptions, plain
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Identity:
 
         It kept no contents: then paths are compared.
         """
-        known = {**plain(TrainOptions(kb="")), **kept}
+        known = {**DEFAULTS, **kept}
         mine = plain(self.options)
         contents = known.get("inputs") or {}
         differing = [

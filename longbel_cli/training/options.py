@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from kb_builder.errors import LongbelError
+from kb_builder.errors import LongbelError, check_choice
 from kb_builder.progress import ignore
+from longbel_cli.corpora.formats import AUTO, CORPUS_FORMATS
 from longbel_cli.corpora.resolve import UNKNOWN
+from longbel_cli.model.devices import DTYPES, SAVED_DTYPES
 from longbel_cli.prompting.formats import PROMPT_FORMATS, PromptFormat, prompt_format
 from longbel_cli.training.base.fresh import FRESH_SIZES
 from longbel_cli.training.data.targets import TARGET_RULES
@@ -20,10 +22,13 @@ from longbel_cli.training.data.targets import TARGET_RULES
 if TYPE_CHECKING:
     from longbel_cli.training.optimise.loop import Step
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 # Where the names in memory come from: the gold concepts, predictions (the model's own out of
 # fold, or those of a file), or the gold with lines left out at random.
-MEMORIES = ("gold", "predicted", "dropout")
+MEMORIES = {
+    "gold": "names of the gold concepts",
+    "predicted": "names that a model predicted",
+    "dropout": "gold with lines left out at random",
+}
 
 
 @dataclass(frozen=True)
@@ -86,9 +91,22 @@ class TrainOptions:
         """The prompt formats that examples are made in; the model is saved for the first."""
         return tuple(prompt_format(name) for name in (self.context_format, *self.also_formats))
 
-    def check(self) -> None:
-        """Raise LongbelError (usage) where options contradict each other."""
+    def __post_init__(self) -> None:
+        self._check_choices()
         _refuse(*self._about_data(), *self._about_steps(), *self._about_memory())
+
+    def _check_choices(self) -> None:
+        check_choice("--format", self.corpus_format, (AUTO, *CORPUS_FORMATS))
+        check_choice("--unknown-group", self.unknown_group, UNKNOWN)
+        check_choice("--context-format", self.context_format, PROMPT_FORMATS)
+        for name in self.also_formats:
+            check_choice("--also-formats", name, PROMPT_FORMATS)
+        check_choice("--target", self.target, TARGET_RULES)
+        if self.fresh is not None:
+            check_choice("--fresh", self.fresh, FRESH_SIZES)
+        check_choice("--dtype", self.dtype, DTYPES)
+        check_choice("--save-dtype", self.save_dtype, SAVED_DTYPES)
+        check_choice("--memory", self.memory, MEMORIES)
 
     def _about_data(self) -> tuple[tuple[bool, str], ...]:
         return (
@@ -96,16 +114,6 @@ class TrainOptions:
             (not self.corpora and not self.synthetic, "give a CORPUS, --synthetic N, or both"),
             ("-" in (*self.corpora, *self.validate),
              "a training reads its corpora again and again: give files or folders in place of -"),
-            (self.unknown_group not in UNKNOWN,
-             f"--unknown-group: choose one of {', '.join(UNKNOWN)}"),
-            (self.context_format not in PROMPT_FORMATS,
-             f"--context-format: choose one of {', '.join(PROMPT_FORMATS)}"),
-            (not set(self.also_formats) <= PROMPT_FORMATS.keys(),
-             f"--also-formats: choose of {', '.join(PROMPT_FORMATS)}"),
-            (self.target not in TARGET_RULES,
-             f"--target: choose one of {', '.join(TARGET_RULES)}"),
-            (self.fresh is not None and self.fresh not in FRESH_SIZES,
-             f"--fresh {self.fresh}: choose one of {', '.join(FRESH_SIZES)}"),
             (self.synthetic < 0, "--synthetic must not be negative"),
             (not 0 <= self.synonyms <= 1, "--synonyms is a share, from 0 to 1"),
             (self.mentions_per_document is not None and self.mentions_per_document < 1,
@@ -122,8 +130,6 @@ class TrainOptions:
             (not 0 <= self.warmup < 1, "--warmup is a share, from 0 to below 1"),
             (self.tokens_per_batch < 1, "--tokens-per-batch must be at least 1"),
             (self.max_length < 16, "--max-length must be at least 16"),
-            (self.dtype not in DTYPES[:3], f"--dtype: choose one of {', '.join(DTYPES[:3])}"),
-            (self.save_dtype not in DTYPES, f"--save-dtype: choose one of {', '.join(DTYPES)}"),
             (self.lora and self.base is None, "--lora fine-tunes a --base MODEL"),
             (self.lora_rank < 1, "--lora-rank must be at least 1"),
             (self.lora_alpha < 1, "--lora-alpha must be at least 1"),
@@ -139,7 +145,6 @@ class TrainOptions:
         given = next((flag for flag, value in sources.items() if value is not None), None)
         return (
             (not 0 <= self.memory_weight <= 1, "--memory-weight lies between 0 and 1"),
-            (self.memory not in MEMORIES, f"--memory: choose one of {', '.join(MEMORIES)}"),
             (not 0 <= self.memory_dropout < 1, "--memory-dropout is a share, from 0 to below 1"),
             (self.folds is not None and self.folds < 2, "--folds must be at least 2"),
             (self.folds is not None and self.predictions is not None,
@@ -160,7 +165,7 @@ class Computing:
     """How a training is computed: nothing here changes what is learnt, but for rounding.
 
     `accumulate` splits each batch into so many passes, `checkpointing` computes activations
-    twice to keep fewer, and the state is saved every `save_every` steps.
+    twice to keep fewer, and the state is saved every `save_every` steps. `threads` None: all cores.
     """
 
     device: str = "auto"
@@ -168,10 +173,11 @@ class Computing:
     accumulate: int = 1
     checkpointing: bool = False
     keep_folds: bool = False
+    threads: int | None = None
 
-    def check(self) -> None:
-        """Raise LongbelError (usage) where a number makes no sense."""
+    def __post_init__(self) -> None:
         _refuse(
+            (self.threads is not None and self.threads < 1, "--threads must be at least 1"),
             (self.accumulate < 1, "--accumulate must be at least 1"),
             (self.save_every < 1, "--save-every must be at least 1"),
         )
@@ -201,10 +207,28 @@ class Callbacks:
         return replace(self, should_stop=should_stop, check=check)
 
 
+DEFAULTS: dict[str, Any] = {
+    field.name: list(field.default) if isinstance(field.default, tuple) else field.default
+    for field in fields(TrainOptions)
+    if field.default is not MISSING
+}
+"""The options that have a default, as `plain` gives them."""
+
+
 def plain(options: TrainOptions) -> dict[str, Any]:
     """The options as JSON gives them back."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(options)))
     return values
+
+
+def default_learning_rate(from_scratch: bool, lora: bool) -> float:
+    """The peak learning rate where none is given."""
+    return 1e-3 if from_scratch else 2e-4 if lora else 3e-5
+
+
+def default_memory(has_predictions: bool) -> str:
+    """The memory where none is named: predicted, where there is something to predict it."""
+    return "predicted" if has_predictions else "gold"
 
 
 def _refuse(*rules: tuple[bool, str]) -> None:

@@ -50,8 +50,6 @@ def train(
     The state is kept in `OUT.run` on the way: the same call goes on from there. Started by
     torchrun or `accelerate launch`, every process makes this call, and the first one writes.
     """
-    options.check()
-    computing.check()
     identity = Identity(options, Inputs.read(options))
     folder = RunFolder.of(out)
     if not restart and not overwrite and folder.holds_result_of(identity):
@@ -62,9 +60,11 @@ def train(
         from longbel_cli.training.base.lora import require_peft
 
         require_peft()
-    from longbel_cli.model.devices import resolve_device
+    from longbel_cli.model.devices import pin_threads, resolve_device
     from longbel_cli.training.optimise.processes import joined
 
+    if computing.threads is not None:
+        pin_threads(computing.threads)
     with joined(computing.device) as processes:
         if not processes.first:
             callbacks = Callbacks(should_stop=callbacks.should_stop)

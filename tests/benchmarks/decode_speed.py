@@ -30,7 +30,8 @@ from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.trie.trie import Trie
 from longbel_cli.corpora import read_corpus
 from longbel_cli.corpora.resolve import TypeResolver, resolve_types
-from longbel_cli.linking.linker import Linker, LinkOptions
+from longbel_cli.linking.linker import Linker
+from longbel_cli.linking.options import LinkOptions
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.model.decoders import Beam, Request
 from longbel_cli.types import Document, Mention, Passage, Span

@@ -71,7 +71,8 @@ def random_linker(kb: Path, tokenizer: Path, shape: dict[str, Any], device: str,
     )
 
     from kb_builder.store.knowledge_base import KnowledgeBase
-    from longbel_cli.linking.linker import Linker, LinkOptions
+    from longbel_cli.linking.linker import Linker
+    from longbel_cli.linking.options import LinkOptions
     from longbel_cli.model.checkpoint import Checkpoint
     from tests.benchmarks.models import add_marks
 

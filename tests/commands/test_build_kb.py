@@ -67,7 +67,7 @@ def test_quiet_says_nothing(longbel: Longbel, release: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--preset", "nothing"], 2, "unknown preset"),
+        (["--preset", "nothing"], 2, "choose quaero or medmentions-st21pv"),
         (["--semantic-groups", "Diseases"], 2, "unknown semantic group"),
         (["--suppressible", "maybe"], 2, "drop or keep"),
         (["--max-bad-rows", "-1"], 2, "max-bad-rows"),

@@ -20,7 +20,8 @@ from longbel_cli.commands.explain import log_outcome
 from longbel_cli.explaining.html import html_fragment
 from longbel_cli.explaining.replay import page_writer, saliency_maps
 from longbel_cli.explaining.selection import Choice
-from longbel_cli.linking.linker import Linker, LinkOptions
+from longbel_cli.linking.linker import Linker
+from longbel_cli.linking.options import LinkOptions
 from longbel_cli.types import Candidate, Prediction, Span
 from tests.explaining.test_html import embedded, explanation_of
 from tests.support.explain_cases import TEXT, checkpoint, make_case, model
@@ -281,8 +282,8 @@ def test_without_a_record_everything_must_be_told(linked, tmp_path):
         (("--top", "1"), 2, "nowhere to explain to"),
         (("--top", "1", "--json", "--ansi"), 2, "only one of"),
         (("--top", "0", "--json"), 2, "--top 0"),
-        (("--top", "1", "--json", "--method", "magic"), 2, "unknown method 'magic'"),
-        (("--top", "1", "--json", "--baseline", "noise"), 2, "unknown baseline 'noise'"),
+        (("--top", "1", "--json", "--method", "magic"), 2, "--method magic: choose gradient"),
+        (("--top", "1", "--json", "--baseline", "noise"), 2, "--baseline noise: choose pad"),
         (("--top", "1", "--json", "--versus", "1"), 2, "compared with itself"),
         (("--top", "1", "--json", "--rank", "0"), 2, "ranks begin at 1"),
         (("--top", "1", "--json", "--steps", "0"), 2, "0 steps"),

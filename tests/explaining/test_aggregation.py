@@ -149,7 +149,8 @@ with_sample = pytest.mark.skipif(
 
 @cache
 def sample_linker() -> Any:
-    from longbel_cli.linking.linker import Linker, LinkOptions
+    from longbel_cli.linking.linker import Linker
+    from longbel_cli.linking.options import LinkOptions
 
     options = LinkOptions(context_format="hybrid_long", language="en", device="cpu")
     return Linker.open(sample("model"), sample("kb"), options)

@@ -20,6 +20,7 @@ from longbel_cli.explaining.attribution import (  # noqa: E402
     integrated,
     objective_values,
 )
+from longbel_cli.explaining.methods import PATHS  # noqa: E402
 from tests.support.explain_cases import model  # noqa: E402
 
 PROMPT = [9, 40, 41, 42, 43, 60, 61, 12, 30, 31]
@@ -141,8 +142,7 @@ def test_an_adaptive_path_is_nearer_to_complete_across_a_jump():
     network = model()
     zero = baseline_embedding(network, "zero", 2)
     even, adaptive = (
-        integrated(network, PROMPT, [Answer(ANSWER)], zero, steps=64, path=path)
-        for path in attribution.PATHS
+        integrated(network, PROMPT, [Answer(ANSWER)], zero, steps=64, path=path) for path in PATHS
     )
     assert abs(adaptive.delta) < abs(even.delta) / 3
 

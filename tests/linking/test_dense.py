@@ -10,9 +10,10 @@ import pytest
 
 from kb_builder.errors import LongbelError
 from kb_builder.store.knowledge_base import KnowledgeBase
-from longbel_cli.linking.baselines import BaselineOptions, open_baseline
+from longbel_cli.linking.baselines import open_baseline
 from longbel_cli.linking.baselines.dense import DenseRanker
 from longbel_cli.linking.baselines.folder import PublishedModel
+from longbel_cli.linking.options import BaselineOptions
 from tests.support.baseline_cases import document, small_kb
 from tests.support.command_line import Longbel, write_json_lines
 

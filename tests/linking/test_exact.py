@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from kb_builder.store.knowledge_base import KnowledgeBase
-from longbel_cli.linking.baselines import BaselineOptions, open_baseline
+from longbel_cli.linking.baselines import open_baseline
 from longbel_cli.linking.baselines.exact import ExactRanker
 from longbel_cli.linking.baselines.ranking import RankingEngine
+from longbel_cli.linking.options import BaselineOptions
 from tests.support.baseline_cases import document, small_kb
 from tests.support.command_line import Longbel, json_lines, write_json_lines
 from tests.support.paths import ROOT, SAMPLE
@@ -173,9 +174,9 @@ def test_bad_documents_are_left_out_and_dry_runs_write_nothing(
 
 # flags, a piece of the message
 REFUSED: list[tuple[tuple[str, ...], str]] = [
-    (("--linker", "magic"), "--linker magic: choose longbel, exact, tfidf, dense, seq2seq"),
-    (("--linker", "dense"), "the linker dense needs the folder of an encoder"),
-    (("--linker", "seq2seq"), "the linker seq2seq needs the folder of an encoder-decoder"),
+    (("--linker", "magic"), "--linker magic: choose longbel, exact, tfidf, dense or seq2seq"),
+    (("--linker", "dense"), "--linker dense needs the folder of an encoder"),
+    (("--linker", "seq2seq"), "--linker seq2seq needs the folder of an encoder-decoder"),
     (("--pooling", "mean"), "--pooling does not go with --linker longbel"),
     *(
         (("--linker", linker, *flag), f"{flag[0]} does not go with --linker {linker}")

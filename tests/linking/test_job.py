@@ -13,7 +13,8 @@ from kb_builder.errors import LongbelError
 from longbel_cli.corpora import read_corpus
 from longbel_cli.linking.engine import LinkingEngine
 from longbel_cli.linking.job import JobOptions, LinkJob, link_to_stream
-from longbel_cli.linking.linker import Linker, LinkOptions
+from longbel_cli.linking.linker import Linker
+from longbel_cli.linking.options import LinkOptions
 from longbel_cli.linking.plan import plan
 from longbel_cli.linking.reading import CorpusOptions, CorpusReader
 from longbel_cli.model.decoders import MAX_NEW_TOKENS, OutOfMemoryError

@@ -13,9 +13,10 @@ import pytest
 from kb_builder.errors import LongbelError
 from kb_builder.store.knowledge_base import KnowledgeBase
 from longbel_cli.corpora import read_corpus
-from longbel_cli.linking.baselines import BaselineOptions, open_baseline
+from longbel_cli.linking.baselines import open_baseline
 from longbel_cli.linking.baselines.folder import PublishedModel
 from longbel_cli.linking.baselines.seq2seq import PromptEncoder, Seq2SeqLinker
+from longbel_cli.linking.options import BaselineOptions
 from longbel_cli.prompting.formats import CLOSE, GROUP_CLOSE, GROUP_OPEN, OPEN, Prompt
 from tests.support.baseline_cases import document
 from tests.support.command_line import Longbel, write_json_lines

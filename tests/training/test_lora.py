@@ -137,5 +137,5 @@ def test_peft_is_not_needed_without_lora(options, tmp_path, monkeypatch):
 )
 def test_what_does_not_go_together(options, given, message):
     with pytest.raises(LongbelError, match=message) as caught:
-        replace(options, **given).check()
+        replace(options, **given)
     assert caught.value.exit_code == 2

@@ -22,8 +22,8 @@ from longbel_cli.training.folder import RunFolder
 from longbel_cli.training.optimise import fitting
 from longbel_cli.training.optimise.loop import Schedule, Trainer
 from longbel_cli.training.optimise.state import read_note, write_tensors
-from longbel_cli.training.options import plain
-from longbel_cli.training.train import Callbacks, Computing, Outcome, TrainOptions, train
+from longbel_cli.training.options import DEFAULTS
+from longbel_cli.training.train import Callbacks, Computing, Outcome, train
 from tests.support.tiny import tiny_model
 from tests.support.train_cases import (
     FOUR_DOCUMENTS,
@@ -400,7 +400,10 @@ def command(*arguments: object):
         (("--fresh", "nano"), "CORPUS"),
         (("--fresh", "huge", "--synthetic", 3), "huge"),
         (("--fresh", "nano", "--synthetic", 3, "--context-format", "best"), "hybrid_long"),
-        (("--fresh", "nano", "--synthetic", 3, "--target", "best"), "document, nearest, preferred"),
+        (
+            ("--fresh", "nano", "--synthetic", 3, "--target", "best"),
+            "document, nearest or preferred",
+        ),
         (("--fresh", "nano", "--synthetic", 3, "--epochs", 0), "--epochs"),
         (("--fresh", "nano", "--synthetic", 3, "--dtype", "int8"), "--dtype"),
         (("--fresh", "nano", "--synthetic", 3, "--context-format", "short"), "--language"),
@@ -410,7 +413,7 @@ def command(*arguments: object):
         (("--fresh", "nano", "--synthetic", 3, "--accumulate", 0), "--accumulate"),
         (("--fresh", "nano", "--synthetic", 3, "--threads", 0), "--threads"),
         (("--fresh", "nano", "--synthetic", 3, "--validate-every", 0), "--validate-every"),
-        (("--fresh", "nano", "--synthetic", 3, "--unknown-group", "al"), "error, skip, all"),
+        (("--fresh", "nano", "--synthetic", 3, "--unknown-group", "al"), "error, skip or all"),
         (("--fresh", "nano", "--synthetic", 3, "--seed", -1), "--seed"),
         (("--fresh", "nano", "--synthetic", 3, "--seed", 1 << 64), "--seed"),
         (("--fresh", "nano", "-"), "files or folders in place of -"),
@@ -617,7 +620,7 @@ def test_the_command_trains_with_robust_memory(kb_folder, model_folder, corpus, 
         "the final model: training",
     ]  # fmt: skip
     assert json.loads((out / "longbel_training.json").read_text())["options"] == {
-        **plain(TrainOptions(kb=str(kb_folder))),
+        **DEFAULTS, "kb": str(kb_folder),
         "corpora": [str(corpus)], "base": str(model_folder), "steps": 2, "folds": 2,
         "memory": "predicted", "validate": [str(corpus)], "validate_every": 1,
     }  # fmt: skip

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kb_builder.errors import LongbelError
+from kb_builder.errors import LongbelError, check_choice
 from kb_builder.store.knowledge_base import KnowledgeBase, cache_folder
 from kb_builder.store.tries import locked
 from longbel_cli.linking.baselines.folder import PublishedModel
 from longbel_cli.linking.baselines.ranking import Hit, Ranker, best_names, merged
+from longbel_cli.linking.options import POOLINGS, BaselineOptions
 from longbel_cli.model.devices import device_type, pin_threads, weight_bytes
 from longbel_cli.progress import Progress
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-POOLINGS = ("cls", "mean")
 _TEXTS_PER_PASS = 128
 _ROWS_PER_CHUNK = 1 << 13
 _ROWS_PER_PRODUCT = 1 << 14
@@ -52,8 +52,7 @@ class DenseRanker(Ranker):
         beams: int = 5,
     ) -> None:
         super().__init__(knowledge_base, beams)
-        if pooling not in POOLINGS:
-            raise LongbelError(f"--pooling {pooling}: choose {' or '.join(POOLINGS)}", exit_code=2)
+        check_choice("--pooling", pooling, POOLINGS)
         if encoder.is_causal or encoder.is_encoder_decoder:
             raise LongbelError(
                 f"{encoder.path}: no encoder, its config.json says {encoder.kind}",
@@ -216,3 +215,9 @@ def _npy_header(rows: int, dimensions: int) -> bytes:
     described = {"descr": "<f4", "fortran_order": False, "shape": (rows, dimensions)}
     np.lib.format.write_array_header_1_0(buffer, described)
     return buffer.getvalue()
+
+
+def open_linker(knowledge_base: KnowledgeBase, options: BaselineOptions) -> DenseRanker:
+    """As the table of baselines opens it."""
+    encoder = PublishedModel.given(options.model, "--linker dense", "an encoder")
+    return DenseRanker(knowledge_base, encoder, options.pooling, options.device, options.beams)

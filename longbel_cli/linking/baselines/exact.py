@@ -14,6 +14,7 @@ from longbel_cli.linking.baselines.ranking import (
     names_by_block,
 )
 from longbel_cli.linking.baselines.trigrams import NAMES_PER_BLOCK
+from longbel_cli.linking.options import BaselineOptions
 
 
 class ExactRanker(IndexedRanker["FormIndex"]):
@@ -39,6 +40,11 @@ class ExactRanker(IndexedRanker["FormIndex"]):
         for row in preferred_first:
             of_concept.setdefault(int(concepts[row]), Hit(1.0, row))
         return list(of_concept.values())
+
+
+def open_linker(knowledge_base: KnowledgeBase, options: BaselineOptions) -> ExactRanker:
+    """As the table of baselines opens it."""
+    return ExactRanker(knowledge_base, options.beams)
 
 
 class FormIndex:

@@ -6,7 +6,7 @@ read from safetensors.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from kb_builder.errors import LongbelError
 from longbel_cli.model.checkpoint import Checkpoint
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 class PublishedModel(Checkpoint):
     """As a Checkpoint, for models that were not made for prompts."""
+
+    @classmethod
+    def given(cls, model: str | None, linker: str, kind: str) -> Self:
+        """The model of a folder; LongbelError where `linker` needs one and none was given."""
+        if model is None:
+            raise LongbelError(
+                f"{linker} needs the folder of {kind}", "Give it with --model.", exit_code=2
+            )
+        return cls.open(model)
 
     def _check_marks(self) -> None:
         """Any tokenizer will do."""

@@ -14,6 +14,7 @@ from kb_builder.errors import LongbelError
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.trie.tokenization import ANSWER_PREFIX, plain_text_tokenizer
 from longbel_cli.linking.baselines.folder import PublishedModel
+from longbel_cli.linking.options import BaselineOptions
 from longbel_cli.linking.prompted import PromptedLinker, PromptingOptions
 from longbel_cli.model.decoders import MAX_NEW_TOKENS
 from longbel_cli.model.folder import GENERATION, read_object
@@ -163,3 +164,11 @@ def answering(tokenizer: Any) -> Any:
     copy = Tokenizer.from_str(tokenizer.to_str())
     copy.add_tokens([AddedToken(ANSWER_PREFIX, normalized=False, special=False)])
     return copy
+
+
+def open_linker(knowledge_base: KnowledgeBase, options: BaselineOptions) -> Seq2SeqLinker:
+    """As the table of baselines opens it; a language that is missing is refused at once."""
+    model = PublishedModel.given(options.model, "--linker seq2seq", "an encoder-decoder")
+    linker = Seq2SeqLinker(model, knowledge_base, options)
+    _ = linker.split
+    return linker

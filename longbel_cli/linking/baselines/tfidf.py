@@ -27,6 +27,7 @@ from longbel_cli.linking.baselines.trigrams import (
     letters_of,
     trigram_keys,
 )
+from longbel_cli.linking.options import BaselineOptions
 
 
 class TfidfRanker(IndexedRanker["TrigramIndex"]):
@@ -142,3 +143,8 @@ class TrigramIndex:
         places[places == len(self._keys)] = 0
         weights = count * np.where(self._keys[places] == keys, self._idf[places], self._unseen)
         return keys, weights / np.sqrt(np.sum(weights * weights))
+
+
+def open_linker(knowledge_base: KnowledgeBase, options: BaselineOptions) -> TfidfRanker:
+    """As the table of baselines opens it."""
+    return TfidfRanker(knowledge_base, options.beams)

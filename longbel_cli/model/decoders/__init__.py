@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol
 
 MAX_NEW_TOKENS = 128
 
@@ -74,3 +75,22 @@ class Decoder(Protocol):
 
     def reset(self) -> None:
         """Forget everything, requests under way included."""
+
+
+@dataclass(frozen=True)
+class DecoderKind:
+    """A decoder as options name it: a class of a module beside this one, imported when needed."""
+
+    help: str
+    module: str
+    name: str
+
+    def load(self) -> Any:
+        """The class; made with a model, a trie and `search.SearchOptions`."""
+        return getattr(import_module(f"{__name__}.{self.module}"), self.name)
+
+
+DECODERS = {
+    "packed": DecoderKind("fast", "packed", "PackedDecoder"),
+    "reference": DecoderKind("transformers.generate", "reference", "ReferenceDecoder"),
+}

@@ -120,17 +120,29 @@ class Choice(NamedTuple):
     cosine: float
 
 
-TargetRule = Callable[[Choice], str]
+class TargetRule(NamedTuple):
+    """A way to choose the name that is learnt."""
 
-TARGET_RULES: dict[str, TargetRule] = {
-    # One name per concept and document: the one nearest to the concept's first mention.
-    "document": lambda choice: choice.earlier or choice.nearest,
-    # The name nearest to each mention; what is near to none keeps the document's name.
-    "nearest": lambda choice: (
-        choice.nearest if choice.earlier is None or choice.cosine >= FAR else choice.earlier
+    help: str
+    name: Callable[[Choice], str]
+
+
+TARGET_RULES = {
+    "document": TargetRule(
+        "the name nearest to the concept's first mention in the document",
+        lambda choice: choice.earlier or choice.nearest,
     ),
-    # The concept's title, whatever the text says.
-    "preferred": lambda choice: choice.preferred or choice.earlier or choice.nearest,
+    # What is near to no name keeps the document's.
+    "nearest": TargetRule(
+        "the name nearest to the mention",
+        lambda choice: (
+            choice.nearest if choice.earlier is None or choice.cosine >= FAR else choice.earlier
+        ),
+    ),
+    "preferred": TargetRule(
+        "the concept's preferred title",
+        lambda choice: choice.preferred or choice.earlier or choice.nearest,
+    ),
 }
 
 
@@ -152,7 +164,7 @@ def document_targets(
         names = nearest.nearest(mention.text, *concept, second=synonym())
         if names is None:
             return None
-        name = rule(Choice(earlier.get(concept), nearest.preferred(*concept), *names))
+        name = rule.name(Choice(earlier.get(concept), nearest.preferred(*concept), *names))
         earlier.setdefault(concept, name)
         return name
 

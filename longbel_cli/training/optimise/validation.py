@@ -19,7 +19,8 @@ from transformers import PreTrainedModel
 from kb_builder.codes import NO_CODE
 from kb_builder.errors import LongbelError
 from kb_builder.store.knowledge_base import KnowledgeBase
-from longbel_cli.linking.linker import Linker, LinkOptions
+from longbel_cli.linking.linker import Linker
+from longbel_cli.linking.options import LinkOptions
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.training.data.corpus import gold_documents
 from longbel_cli.training.journal import Journal

@@ -1,0 +1,101 @@
+"""What `--linker` names: the causal model and the baselines, what each takes, and how it is opened.
+
+What is not given comes from the bundled sample, which a note in the log says.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kb_builder.errors import LongbelError
+from longbel_cli.linking.baselines import BASELINES, Baseline, open_baseline
+from longbel_cli.linking.options import MODEL_LINKER, BaselineOptions, LinkOptions
+from longbel_cli.sample_paths import kb_or_sample, sample
+
+if TYPE_CHECKING:
+    from longbel_cli.linking.linker import Linker
+    from longbel_cli.linking.protocols import EntityLinker
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelLinker:
+    """The row of the causal model: the flags of `longbel link` that it takes, of those that not
+    every linker does."""
+
+    help: str
+    flags: frozenset[str]
+
+
+_MODEL = ModelLinker(
+    "a causal model",
+    frozenset({
+        "model", "context_format", "language", "device", "dtype", "max_batch_tokens",
+        "context_tokens", "ensemble", "composite", "decoder", "prompts", "saliency",
+    }),
+)  # fmt: skip
+
+
+def linkers() -> dict[str, ModelLinker | Baseline]:
+    """All that `--linker` names."""
+    return {MODEL_LINKER: _MODEL, **BASELINES}
+
+
+def check_flags(linker: str, given: Iterable[str]) -> None:
+    """Raise LongbelError (usage) where a flag was given that means nothing to this linker; flags
+    by the names of their parameters."""
+    rows = linkers()
+    special = frozenset[str]().union(*(row.flags for row in rows.values()))
+    for name in given:
+        if name in special - rows[linker].flags:
+            flag = "--" + name.replace("_", "-")
+            raise LongbelError(
+                f"{flag} does not go with --linker {linker}", "Leave one of them out.", exit_code=2
+            )
+
+
+def open_model(
+    model: str | None, kb: Path | None, options: LinkOptions, ensemble: Sequence[str] = ()
+) -> Sequence[Linker]:
+    """A linker of a causal model, or one for each prompt format of an ensemble, sharing the model.
+
+    A format that needs a language that nobody states is refused before anything is read.
+    """
+    from longbel_cli.linking.ensemble import linkers_in_formats
+    from longbel_cli.linking.linker import Linker
+
+    if ensemble and options.context_format is not None:
+        raise LongbelError("--ensemble does not go with --context-format", exit_code=2)
+    opened = Linker.open(*_model_and_kb(model, kb), options)
+    found = linkers_in_formats(opened, ensemble) if ensemble else [opened]
+    for linker in found:
+        _ = linker.split
+    return found
+
+
+def open_other(name: str, kb: Path | None, options: BaselineOptions) -> EntityLinker:
+    """A baseline with the knowledge base in a directory."""
+    from kb_builder.store.knowledge_base import KnowledgeBase
+
+    return open_baseline(name, KnowledgeBase.open(kb_or_sample(kb)), options)
+
+
+def _model_and_kb(model: str | None, kb: Path | None) -> tuple[str, Path | None]:
+    """The model and KB to use; a checkpoint that brings its own names needs no KB."""
+    if model is None:
+        what = "no --model" if kb is not None else "no --model and no --kb"
+        both = "model" if kb is not None else "model and knowledge base"
+        log.info("%s: using the bundled sample %s", what, both)
+        return str(sample("model")), kb or sample("kb")
+    if kb is None:
+        from longbel_cli.model.folder import model_folder
+
+        folder = model_folder(model)  # of a hub id: its files say whether they bring names
+        if not (folder / "text_to_code.json").exists():
+            return model, kb_or_sample(None)
+    return model, kb
