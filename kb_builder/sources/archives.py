@@ -129,13 +129,12 @@ class Release:
         for info in archive.infolist():
             if info.is_dir():
                 continue
-            if info.filename.lower().endswith(_ARCHIVES):
+            name = info.filename.replace("\\", "/")  # as old tools of Windows part folders
+            if name.lower().endswith(_ARCHIVES):
                 inner.append(info)
                 continue
-            size = None if info.filename.endswith(".gz") else info.file_size
-            parts.append(
-                Part(f"{place}:{info.filename}", info.filename, size, _member(archive, info))
-            )
+            size = None if name.endswith(".gz") else info.file_size
+            parts.append(Part(f"{place}:{name}", name, size, _member(archive, info)))
         if depth < 2 and not _holds_concepts(parts):
             for info in inner:
                 nested = self._unpacked(archive, info)

@@ -6,6 +6,7 @@ what the columns mean.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -82,9 +83,11 @@ class Block(NamedTuple):
 
 
 def whole_rows(blocks: Iterable[bytes], place: str) -> Iterator[Block]:
-    """The same bytes cut at line ends; a last line without one gets it."""
+    """The same bytes cut at line ends, without a byte order mark; a last line without a line end
+    gets it."""
     rest, line = b"", 1
-    for block in blocks:
+    for index, block in enumerate(blocks):
+        block = block.removeprefix(codecs.BOM_UTF8) if index == 0 else block
         cut = block.rfind(b"\n") + 1
         if cut == 0:
             rest += block

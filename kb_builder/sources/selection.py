@@ -215,13 +215,16 @@ class BadRows:
                 self.listed.append(Quarantined(file, line, "concept without a semantic type"))
 
     def check(self, file: str, n_rows: int) -> None:
-        """Stop if `file` has more unreadable rows than are allowed."""
+        """Stop if `file` has more unreadable rows than are allowed, or no other rows."""
         count = self.unreadable.get(file, 0)
         limit = max(BAD_ROWS, BAD_SHARE * n_rows) if self.allowed is None else self.allowed
-        if count <= limit:
+        if count <= limit and not 0 < n_rows == count:
             return
         first = [row for row in self.listed if row.file == file][:3]
         places = "; ".join(f"{row.file}:{row.line}: {row.reason}" for row in first)
+        if count == n_rows:
+            rows = "the only row is" if count == 1 else f"all {count} rows are"
+            raise LongbelError(f"{rows} unreadable: {places}", hint="Check the file's columns.")
         raise LongbelError(
             f"{count} of {n_rows} rows cannot be read: {places}",
             hint="Check the file; --max-bad-rows N goes on with up to N of them left out.",

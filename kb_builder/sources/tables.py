@@ -22,6 +22,7 @@ from kb_builder.semantics import group_code_of
 from kb_builder.sources.delimited import Batch, Table, suffix_of
 from kb_builder.sources.reading import Reading
 from kb_builder.sources.selection import Selection
+from kb_builder.sources.table_codes import DAMAGED, spelled, without_databases
 from kb_builder.terms import SourceCodes, Terms, Titles
 
 # What a column may be called; the first is what this page calls it.
@@ -41,7 +42,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "source_code": ("source_code",),
 }  # fmt: skip
 _NEEDED = ("code", "name", "group")
-_NO_CODE = ("", "NO_CODE")
 _TRUE = ("1", "true", "yes", "1.0")
 
 
@@ -83,6 +83,7 @@ def _read(reading: Reading) -> _Rows:
             empty = [pa.array([""] * len(batch.lines), pa.large_string()) for batch in batches]
             parts = [e if column is None else column for column, e in zip(held, empty, strict=True)]
             columns[name] = pa.concat_arrays(parts)
+    columns["code"] = without_databases(columns["code"])
     return _Rows(columns, counts, files)
 
 
@@ -93,12 +94,14 @@ def _usable(batch: Batch, path: Path, reading: Reading, counts: dict[str, int]) 
         columns[column] = pc.utf8_trim_whitespace(columns[column])
     if reading.selection.group is not None:
         columns["group"] = pa.array([reading.selection.group] * len(batch.lines), pa.large_string())
-    no_code = _flags(pc.is_in(columns["code"], pa.array(_NO_CODE, pa.large_string())))
-    no_group = _flags(pc.equal(columns["group"], "")) & ~no_code
-    for line in batch.lines[no_group].tolist():
-        reading.bad.add(path.name, line, "no group")
+    columns["code"], damaged = spelled(columns["code"])
+    no_code = _flags(pc.equal(columns["code"], "")) & ~damaged
+    no_group = _flags(pc.equal(columns["group"], "")) & ~no_code & ~damaged
+    for rows, reason in ((no_group, "no group"), (damaged, DAMAGED)):
+        for line in batch.lines[rows].tolist():
+            reading.bad.add(path.name, line, reason)
     counts["without_code"] += int(no_code.sum())
-    keep = ~no_code & ~no_group
+    keep = ~no_code & ~no_group & ~damaged
     mask = pa.array(keep)
     return Batch(batch.lines[keep], {name: column.filter(mask) for name, column in columns.items()})
 

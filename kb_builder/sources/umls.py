@@ -129,7 +129,9 @@ def _release_name(release: Release) -> str | None:
 def _find(release: Release, layout: Layout, name: str) -> StoredFile:
     file = release.find(name)
     if file is None:
-        raise LongbelError(f"{release.source}: no {name} in it", hint=layout.hint)
+        beside = f"{layout.conso} is there: put {name} of the same release beside it."
+        hint = layout.hint if release.find(layout.conso) is None else beside
+        raise LongbelError(f"{release.source}: no {name} in it", hint=hint)
     return file
 
 
