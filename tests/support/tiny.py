@@ -113,7 +113,8 @@ def save_model_folder(
 ) -> Path:
     """A model folder as `save_pretrained` writes it: configuration, tokenizer, safetensors."""
     tokenizer = tokenizer or tiny_tokenizer()
-    model = tiny_model(name, len(tokenizer), seed, **changes)
+    changes = {"vocab_size": len(tokenizer), **changes}
+    model = tiny_model(name, seed=seed, **changes)
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path

@@ -21,6 +21,8 @@ from kb_builder.errors import LongbelError
 from longbel_cli.linking.baselines.folder import PublishedModel
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.model.devices import resolve_dtype
+from longbel_cli.model.tokenizing import size_of
+from longbel_cli.training.base.marks import with_marks
 from longbel_cli.training.options import TrainOptions
 
 log = logging.getLogger(__name__)
@@ -142,20 +144,16 @@ def base_model(options: TrainOptions) -> PublishedModel:
 
 def _based(options: TrainOptions, dtype: str) -> tuple[Any, Any]:
     """A base model with the format's marks among its tokens."""
-    from tokenizers import AddedToken
-
     base = base_model(options)
-    tokenizer, model = base.tokenizer, base.load("AutoModelForCausalLM", "cpu", dtype=dtype)
+    model = base.load("AutoModelForCausalLM", "cpu", dtype=dtype)
     marks = [str(mark) for mark in _marks(options)]
-    missing = [mark for mark in marks if mark not in tokenizer.get_added_vocab()]
-    tokenizer.add_tokens(
-        [AddedToken(mark, special=True, normalized=False) for mark in missing], special_tokens=True
-    )
+    tokenizer = with_marks(base.tokenizer, marks, base.configuration)
     for form in options.formats:
         if form.end is not None:
             tokenizer.sep_token = str(form.end)
-    if model.config.get_text_config().vocab_size < len(tokenizer):
-        model.resize_token_embeddings(len(tokenizer))
+    embeddings: Any = model.get_input_embeddings()
+    if len(embeddings.weight) < size_of(tokenizer):
+        model.resize_token_embeddings(size_of(tokenizer))
     return tokenizer, model
 
 
