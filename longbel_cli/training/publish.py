@@ -16,6 +16,7 @@ from kb_builder.files import put_in_place
 from longbel_cli.runs.drafts import draft_name, sweep_drafts
 from longbel_cli.training.base.start import describe
 from longbel_cli.training.folder import CARD_FILE
+from longbel_cli.training.optimise.finite import require_finite_weights
 from longbel_cli.training.options import TrainOptions
 from longbel_cli.version import package_version
 
@@ -27,7 +28,8 @@ def publish(
     out: Path,
     facts: Mapping[str, Any],
 ) -> None:
-    """The model folder, whole or not at all, with `facts` in its card.
+    """The model folder, whole or not at all, with `facts` in its card; LongbelError where a weight
+    is not finite.
 
     It takes the place of what is at `out`, but a README.md that lies there is kept. The model is
     left in the type it is saved in.
@@ -36,6 +38,7 @@ def publish(
     sweep_drafts(out)  # of a training that was killed here
     part = draft_name(out)
     model = model.to(getattr(torch, _dtype(options))).eval()
+    require_finite_weights(model)
     describe(model, tokenizer, options)
     model.save_pretrained(part)
     tokenizer.save_pretrained(part)

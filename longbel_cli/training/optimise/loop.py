@@ -6,6 +6,7 @@ nothing of documents, names or prompts.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel
 from kb_builder.errors import LongbelError
 from kb_builder.progress import ignore
 from longbel_cli.training.data.batches import Batch, EpochPlan, Position
+from longbel_cli.training.optimise.finite import require_finite_step
 from longbel_cli.training.optimise.processes import Processes
 from longbel_cli.training.optimise.state import StateFile
 
@@ -116,7 +118,8 @@ class Trainer:
         """Train to the end of the schedule, from the saved state if there is one.
 
         The state is saved every `save_every` steps, before each validation, and when
-        `should_stop` asks to stop: then False is returned.
+        `should_stop` asks to stop: then False is returned. LongbelError at the first loss or
+        gradient that is not finite, after which nothing is saved.
         """
         step, position = state.load(self._model, self._optimizer)
         following = position or Position()
@@ -131,7 +134,7 @@ class Trainer:
             if stop or (due and not self._validated(validation, step)):
                 return False
             step += 1
-            on_step(self._step(batch, step))
+            on_step(self._step(batch, step, state))
             following = Position(self._schedule.epochs)
         if validation is None:
             return True
@@ -174,7 +177,7 @@ class Trainer:
         after = batch.position.epoch + batch.done
         return (after - batch.share / 2) / self._schedule.epochs, after / self._schedule.epochs
 
-    def _step(self, batch: Batch, step: int) -> Step:
+    def _step(self, batch: Batch, step: int, state: StateFile) -> Step:
         started = time.perf_counter()
         # What a base model's dropout draws depends on the step alone, so a resumed training
         # draws the same.
@@ -186,9 +189,12 @@ class Trainer:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
         loss = self._backward(batch)
-        nn.utils.clip_grad_norm_(self._trained, self._schedule.clip)
+        norm = nn.utils.clip_grad_norm_(self._trained, self._schedule.clip)
         self._optimizer.step()
-        shown = loss.item()  # last: a device has all of the step queued before this waits for it
+        # Last: a device has all of the step queued before this waits for it.
+        shown, length = torch.stack((loss, norm.to(loss))).tolist()
+        if not (math.isfinite(shown) and math.isfinite(length)):
+            require_finite_step(step, shown, length, state.steps_done())
         seconds = time.perf_counter() - started
         return Step(step, after, shown, rate, batch.ids.size, seconds)
 
