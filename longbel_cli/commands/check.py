@@ -93,7 +93,7 @@ def _print_problem(problem: Problem, kind: str = "left out") -> None:
 def _print_json(found: Survey) -> None:
     import json
 
-    typer.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+    typer.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2, allow_nan=False))
 
 
 def _print_table(found: Survey) -> None:

@@ -24,4 +24,4 @@ def status(
     from longbel_cli.runs.status import read_status, status_text
 
     found = read_status(out)
-    typer.echo(json.dumps(found.to_json()) if as_json else status_text(found))
+    typer.echo(json.dumps(found.to_json(), allow_nan=False) if as_json else status_text(found))

@@ -6,6 +6,7 @@ Offsets are trusted as they stand: whether they fit the text is checked elsewher
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -260,6 +261,15 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "a number or truth value")
 
 
+def _said(value: Any) -> Any:
+    """A value as JSON can say it: null for NaN and infinity, which Parquet may hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _said(inner) for key, inner in value.items()}
+    return [_said(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
 class Writer:
     """`corpus.jsonl`: one document a line, `normalized` being the answers and nothing else.
 
@@ -282,7 +292,7 @@ class Writer:
             for entity in value["entities"] or []
         ]
         # `default`: Parquet may hold dates and the like in keys of its own.
-        self._handle.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+        self._handle.write(json.dumps(_said(value), ensure_ascii=False, default=str) + "\n")
 
     def close(self) -> None:
         self._handle.close()

@@ -7,6 +7,7 @@ the window and on the token budget.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -229,6 +230,13 @@ class LinkingEngine:
 
     def _record(self, flight: _Flight, beams: Sequence[Beam]) -> None:
         mention = flight.mention
+        if any(not math.isfinite(beam.score) for beam in beams):
+            raise LongbelError(
+                f"document {flight.document.id}: mention {mention.id}: the model's scores are not "
+                "finite; nothing of its window is kept",
+                "Where weights overflow in their number type, --dtype float32 is the way; where it "
+                "is that already, they hold NaN: copy the model anew.",
+            )
         candidates = tuple(
             Candidate(rank, *self._code_and_name(beam), beam.score)
             for rank, beam in enumerate(beams, start=1)

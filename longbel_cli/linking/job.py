@@ -263,7 +263,7 @@ def prediction_line(prediction: Prediction, min_score: float | None) -> str:
     """A line of preds.jsonl; with `min_score`, `review` says whether a person should look."""
     if min_score is not None:
         prediction = mark_review(prediction, min_score)
-    return json.dumps(prediction.to_json(), ensure_ascii=False)
+    return json.dumps(prediction.to_json(), ensure_ascii=False, allow_nan=False)
 
 
 def default_threads() -> int:

@@ -76,7 +76,7 @@ def statistics(stats: Any, outcome: Outcome) -> dict[str, Any]:
 def write_statistics(stats: Mapping[str, Any] | None, path: Path | None) -> None:
     """The file of `--stats`, where one was asked for and something was linked."""
     if path is not None and stats is not None:
-        path.write_text(json.dumps(stats, indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(stats, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def peak_memory() -> int:

@@ -211,4 +211,4 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def to_json(content: Any) -> bytes:
     """One readable JSON text with a final newline."""
     # In ASCII: it names paths, whose bytes need not be UTF-8.
-    return (json.dumps(content, indent=1) + "\n").encode()
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()

@@ -7,6 +7,7 @@ use it alike. Logs what had to be left out; prints nothing.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from kb_builder.errors import LongbelError, check_choice
 from longbel_cli.corpora.prediction_file import PredictionFile, distinct_names
 from longbel_cli.corpora.predictions import read_predictions
 from longbel_cli.runs.facts import UNKNOWN, RunFacts, run_facts, short
+from longbel_cli.runs.layout import Layout
 from longbel_cli.scoring.alignment import align
 from longbel_cli.scoring.background import kb_facts, training_facts
 from longbel_cli.scoring.calibration import (
@@ -141,6 +143,7 @@ def evaluate_files(request: ScoreRequest) -> Evaluation:
         for note in (*file.notes, *matched.notes):
             log.warning("%s", note)
         refuse_other_spelling(file, matched.mentions)
+        _refuse_nan(file)
     background = _background(request, joined)
     systems = tuple(
         System(
@@ -164,6 +167,19 @@ def evaluate_files(request: ScoreRequest) -> Evaluation:
         _signature(systems[0], background, request),
         request,
     )
+
+
+def _refuse_nan(file: PredictionFile) -> None:
+    """LongbelError where a run of ours has candidates without a score: they were NaN."""
+    if not Layout(file.path).configuration.exists():
+        return  # another tool's, which may know no scores
+    for prediction in file.predictions:
+        if any(math.isnan(candidate.score) for candidate in prediction.candidates):
+            raise LongbelError(
+                f"{file.path}: document {prediction.document_id}, mention "
+                f"{prediction.mention_id}: no finite beam_score, the model's scores were NaN",
+                "Link again with --restart, and with --dtype float32 or another model.",
+            )
 
 
 def _signature(system: System, background: Background, request: ScoreRequest) -> str:

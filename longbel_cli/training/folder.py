@@ -176,7 +176,7 @@ class RunFolder:
         if restart or self._finished.exists():
             self._clear()
         part = self._options.with_name(self._options.name + ".part")
-        text = json.dumps(identity.record(), indent=2, sort_keys=True)
+        text = json.dumps(identity.record(), indent=2, sort_keys=True, allow_nan=False)
         part.write_text(text, encoding="utf-8")
         part.replace(self._options)
 

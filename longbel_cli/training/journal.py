@@ -30,14 +30,14 @@ class Journal:
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._stream is not None:
-            self._stream.write(json.dumps(line) + "\n")
+            self._stream.write(json.dumps(line, allow_nan=False) + "\n")
 
 
 def cut(path: Path, steps: int) -> None:
     """Keep the lines of the steps that the saved state has behind it."""
     if path.exists():
         lines = [line for line in _lines(path) if line["step"] <= steps]
-        text = "".join(json.dumps(line) + "\n" for line in lines)
+        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
         part = path.with_name(path.name + ".part")
         part.write_text(text, encoding="utf-8")
         part.replace(path)

@@ -42,7 +42,7 @@ def publish(
     describe(model, tokenizer, options)
     model.save_pretrained(part)
     tokenizer.save_pretrained(part)
-    card = json.dumps(_card(options, facts), indent=2, sort_keys=True)
+    card = json.dumps(_card(options, facts), indent=2, sort_keys=True, allow_nan=False)
     (part / CARD_FILE).write_text(card + "\n", encoding="utf-8")
     readme = out / "README.md"
     if readme.exists():

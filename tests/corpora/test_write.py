@@ -152,6 +152,18 @@ def test_bigbio_keeps_its_other_keys_and_replaces_its_codes(tmp_path: Path) -> N
     assert json.loads((out / "corpus.jsonl").read_text()) == expected
 
 
+def test_what_json_cannot_say_is_null_in_bigbio(tmp_path: Path) -> None:
+    """Parquet has NaN in keys of its own, and so do lines of other writers."""
+    value = page(entity(), scores=[float("nan"), {"a": float("inf")}, 0.5])
+    source = stored({"c.jsonl": lines(value)}, tmp_path / "corpus")
+    writer = writers()["bigbio"](tmp_path, "UMLS")
+    for read in Corpus([source]).read_whole(ignore):
+        writer.write(read, {})
+    writer.close()
+    written = json.loads((tmp_path / "corpus.jsonl").read_text())
+    assert written["scores"] == [None, {"a": None}, 0.5]
+
+
 FRAGMENTS = {"text": ["Fever", "cough"], "offsets": [[0, 5], [10, 15]]}
 
 

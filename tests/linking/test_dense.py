@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,23 @@ def test_the_command(
     assert longbel(*flags, "--pooling", "max", "--out", "-").code == 2
     plan = longbel(*flags, "--out", tmp_path / "q.jsonl", "--dry-run")
     assert plan.code == 0 and "mentions           2" in plan.out
+
+
+def test_vectors_that_are_not_finite(
+    base: KnowledgeBase, encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = shutil.copytree(encoder_folder, tmp_path / "broken")
+    weights = load_file(folder / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"][1] = torch.nan
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    ranker = DenseRanker(base, PublishedModel.open(folder), "cls", "cpu")
+    with pytest.raises(LongbelError, match="not finite") as raised:
+        ranker.rank(["cold"], base.rows_of_group("Disorders"), 2)
+    assert raised.value.exit_code == 3 and not list(tmp_path.rglob("*.npy"))
 
 
 def test_what_is_no_encoder(base: KnowledgeBase, model_folder: Path, tmp_path: Path) -> None:

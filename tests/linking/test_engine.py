@@ -5,6 +5,7 @@ A prompt's ids are its characters, so that what the decoder was asked can be rea
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -182,6 +183,20 @@ def test_a_mention_without_beams_leaves_no_memory_line() -> None:
     assert "[Fever]{Disorders} Name 3\n\n### Prediction\n[chills]" in prompts(decoder, 0)[2]
     line = predictions[1].to_json()
     assert line["beams"] == [] and line["pred_concept_code"] is None and line["beam_score"] is None
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_scores_that_are_not_finite_end_the_window(score: float) -> None:
+    def script(prompt: str) -> list[Beam]:
+        broken = prompt.endswith("[cough]{Disorders}")
+        return [Beam((1,), score if broken else -1.0, 1)]
+
+    engine = engine_of(ScriptedDecoder(script))
+    documents = [document("d1", "Fever.", "Fever"), document("d2", "A cough.", "cough")]
+    with pytest.raises(LongbelError, match=r"document d2: mention T1: .* not finite") as raised:
+        engine.link_window(documents)
+    assert raised.value.exit_code == 3
+    assert len(engine.link_window(documents[:1])) == 1
 
 
 def test_memory_is_the_top_beam_alone() -> None:

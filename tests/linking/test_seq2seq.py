@@ -202,6 +202,24 @@ def test_another_forced_token_is_another_run(kb_folder: Path, tmp_path: Path) ->
     } == {"answer_start"}  # fmt: skip
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+def test_scores_that_are_not_finite(kb_folder: Path, tmp_path: Path, beams: int) -> None:
+    import torch
+
+    folder = save_folder(tmp_path / "model", *MODELS["bart"])
+    linker = Seq2SeqLinker(
+        PublishedModel.open(folder), KnowledgeBase.open(kb_folder), options(beams)
+    )
+    weights: Any = linker.model
+    with torch.no_grad():
+        weights.final_logits_bias[0, 7] = torch.nan
+    corpus = write_json_lines(
+        tmp_path / "c.jsonl", document("d", "She had fever.", ("fever", "Disorders"))
+    )
+    with pytest.raises(LongbelError, match=r"document d: mention T?1: .* not finite"):
+        linker.engine().link_window(list(read_corpus([corpus])))
+
+
 def test_text_is_text_and_marks_are_marks() -> None:
     prompt = Prompt(
         (

@@ -190,6 +190,11 @@ class DenseRanker(Ranker):
         for start in range(0, len(order), _TEXTS_PER_PASS):
             numbers = order[start : start + _TEXTS_PER_PASS]
             found[numbers] = self._pass([texts[number] for number in numbers])
+        if not np.isfinite(found).all():
+            raise LongbelError(
+                f"{self._encoder.path}: the vectors of this encoder are not finite",
+                "Its weights hold NaN: copy the model anew.",
+            )
         return found
 
     def _pass(self, texts: Sequence[str]) -> np.ndarray:

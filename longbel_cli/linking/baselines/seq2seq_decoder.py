@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kb_builder.trie.trie import Trie
-from longbel_cli.model.decoders import Beam, Request
+from longbel_cli.model.decoders import NOT_FINITE, Beam, Request
 from longbel_cli.model.decoders.reference import (
     ReferenceDecoder,
     TrieMask,
@@ -46,6 +46,7 @@ class Seq2SeqDecoder(ReferenceDecoder):
             ids[number, : len(request.prompt_ids)] = torch.tensor(request.prompt_ids)
             mask[number, : len(request.prompt_ids)] = 1
         walks = [self._walk(request.semantic_group) for request in requests]
+        masked = TrieMask(walks, start, n_beams)
         configuration = pinned_generation(self._options)
         configuration.decoder_start_token_id = self._start[0]
         device = self._model.device
@@ -56,7 +57,7 @@ class Seq2SeqDecoder(ReferenceDecoder):
                 attention_mask=mask.to(device),
                 decoder_input_ids=torch.tensor([self._start] * len(requests), device=device),
                 generation_config=configuration,
-                logits_processor=[TrieMask(walks, start, n_beams)],
+                logits_processor=[masked],
             )
         answers = output.sequences[:, start:].tolist()
         scores = (
@@ -72,6 +73,8 @@ class Seq2SeqDecoder(ReferenceDecoder):
             for place, answer in enumerate(answers)
         ]
         return [
-            [beam for beam in found[first : first + n_beams] if beam is not None]
+            list(NOT_FINITE)
+            if first // n_beams in masked.broken
+            else [beam for beam in found[first : first + n_beams] if beam is not None]
             for first in range(0, len(found), n_beams)
         ]

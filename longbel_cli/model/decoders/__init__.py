@@ -39,6 +39,10 @@ class Beam(NamedTuple):
         return math.exp(self.logprob / self.length)
 
 
+# What a decoder answers where the model's scores are NaN.
+NOT_FINITE = (Beam((), math.nan, 1),)
+
+
 @dataclass
 class DecodeStats:
     """Counts over a decoder's life; times in seconds."""

@@ -20,7 +20,13 @@ from transformers import (
 )
 
 from kb_builder.trie.trie import Trie
-from longbel_cli.model.decoders import Beam, DecodeStats, OutOfMemoryError, Request
+from longbel_cli.model.decoders import (
+    NOT_FINITE,
+    Beam,
+    DecodeStats,
+    OutOfMemoryError,
+    Request,
+)
 from longbel_cli.model.decoders.scopes import Names, Scopes
 from longbel_cli.model.decoders.search import SearchOptions
 
@@ -80,6 +86,7 @@ class TrieMask(LogitsProcessor):
 
     def __init__(self, walks: Sequence[TrieWalk], prompt_length: int, n_beams: int) -> None:
         self._walks, self._prompt_length, self._n_beams = walks, prompt_length, n_beams
+        self.broken: set[int] = set()  # prompts whose scores were NaN
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         answers = input_ids[:, self._prompt_length :].tolist()
@@ -87,6 +94,8 @@ class TrieMask(LogitsProcessor):
             self._walks[number // self._n_beams].allowed(tuple(answer))
             for number, answer in enumerate(answers)
         ]
+        nan_rows = scores.isnan().any(-1).nonzero().flatten().tolist()
+        self.broken.update(row // self._n_beams for row in nan_rows)
         counts = [len(tokens) for tokens in allowed]
         rows = torch.from_numpy(np.repeat(np.arange(len(allowed)), counts)).to(scores.device)
         columns = torch.from_numpy(np.concatenate(allowed)).to(scores.device)
@@ -149,12 +158,13 @@ class ReferenceDecoder:
             ids[number, longest - len(request.prompt_ids) :] = torch.tensor(request.prompt_ids)
             mask[number, longest - len(request.prompt_ids) :] = 1
         walks = [self._walk(request.semantic_group) for request in requests]
+        masked = TrieMask(walks, longest, n_beams)
         generate: Any = self._model.generate
         output = generate(
             input_ids=ids.to(self._model.device),
             attention_mask=mask.to(self._model.device),
             generation_config=pinned_generation(self._options),
-            logits_processor=LogitsProcessorList([TrieMask(walks, longest, n_beams)]),
+            logits_processor=LogitsProcessorList([masked]),
         )
         self.stats.prefill_tokens += n_beams * ids.numel()
         self.stats.padding_tokens += n_beams * int((mask == 0).sum())
@@ -166,7 +176,9 @@ class ReferenceDecoder:
         )
         self.stats.decode_forwards += len(requests) * (len(answers[0]) - 1)
         return [
-            [
+            list(NOT_FINITE)
+            if number in masked.broken
+            else [
                 beam
                 for place in range(number * n_beams, (number + 1) * n_beams)
                 if (beam := self._beam(walks[number], answers[place], scores[place])) is not None

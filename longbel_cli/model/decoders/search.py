@@ -9,6 +9,7 @@ those are fed, and when, cannot change the result. Knows nothing of models or te
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from longbel_cli.model.decoders import MAX_NEW_TOKENS, Beam
+from longbel_cli.model.decoders import MAX_NEW_TOKENS, NOT_FINITE, Beam
 from longbel_cli.model.decoders.scopes import Names
 
 _END = -1
@@ -157,6 +158,7 @@ class BeamSearch:
         self._finished: list[tuple[float, Beam | None]] = []  # None: cut off, unfinished
         self._length = 0
         self.done = False
+        self._finite = True
 
     @property
     def names(self) -> Names:
@@ -175,7 +177,8 @@ class BeamSearch:
         return chain.moves
 
     def feed(self, stretch: Stretch, logprobs: Sequence[float]) -> None:
-        """Log-probabilities of what the stretch forces (`Stretch.forced`)."""
+        """Log-probabilities of what the stretch forces (`Stretch.forced`). NaN ends the search."""
+        self._heed(logprobs)
         stretch.chain.logprobs.extend(logprobs)
 
     def feed_moves(
@@ -185,11 +188,17 @@ class BeamSearch:
         chosen: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """Log-probabilities of `moves(chain)`, or of those numbered in `chosen`, which must hold
-        the best 2 x beams of them: no other can be among the best 2 x beams of all paths."""
+        the best 2 x beams of them: no other can be among the best 2 x beams of all paths. NaN ends
+        the search."""
+        self._heed(logprobs)
         tokens, nodes = self.moves(chain)
         if chosen is not None:
             tokens, nodes = tokens[chosen], nodes[chosen]
         chain.children = list(map(Child, logprobs, tokens.tolist(), nodes.tolist()))
+
+    def _heed(self, logprobs: Sequence[float]) -> None:
+        if math.isnan(sum(logprobs)):
+            self._finite, self.done = False, True
 
     def advance(self) -> None:
         """Search on as far as the log-probabilities at hand allow."""
@@ -205,6 +214,8 @@ class BeamSearch:
 
     def beams(self) -> list[Beam]:
         """The finished answers, best first."""
+        if not self._finite:
+            return list(NOT_FINITE)
         return [beam for _, beam in self._finished if beam is not None]
 
     def _extend(self) -> None:

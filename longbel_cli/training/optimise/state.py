@@ -95,7 +95,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, note: Mapping[str, 
     save_file(
         {name: tensor.contiguous().cpu() for name, tensor in tensors.items()},
         part,
-        metadata={"longbel": json.dumps(note)},
+        metadata={"longbel": json.dumps(note, allow_nan=False)},
     )
     with part.open("rb") as stream:
         os.fsync(stream.fileno())
