@@ -56,7 +56,8 @@ _BY_SPELLING = {spelling: base for base in DATABASES for spelling in base.spelli
 _BY_NAME = {base.name: base for base in DATABASES}
 
 # The plus of 3.86661E+08 parts nothing: it has to be seen as damage.
-_SEVERAL = re.compile(r"[|;,]|(?<![0-9]E)\+|\+(?![0-9])", re.IGNORECASE)
+_PLUS = r"(?<![0-9][Ee])\+|\+(?![0-9])"
+_JOINED, _SEVERAL = re.compile(_PLUS), re.compile(rf"[|;,]|{_PLUS}")
 # tmVar's own form: `p|SUB|P|799|L`, perhaps with facts of the gene behind it. One id.
 _VARIANT = re.compile(r"[cgmnpr]\|(?:SUB|DEL|INS|INDEL|DUP|FS|Allele)\|", re.IGNORECASE)
 # PubTator's genes with their species: 1017(Tax:9606).
@@ -136,7 +137,7 @@ def gold_codes(*texts: str, database: str = "") -> tuple[str, ...] | None:
 def joined_code(text: str) -> str:
     """A code as predictions and scores write it, of a composite one the parts sorted, each once:
     ` B + A` is `A+B`. Empty where it says nothing."""
-    parts = [text] if _VARIANT.match(text.strip()) else text.split("+")
+    parts = [text] if _VARIANT.match(text.strip()) else _JOINED.split(text)
     return "+".join(sorted({code for part in parts if (code := one_code(part)) is not None}))
 
 
