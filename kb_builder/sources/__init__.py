@@ -9,6 +9,8 @@ from kb_builder.errors import LongbelError
 from kb_builder.sources.archives import is_stored_as, names_within
 from kb_builder.sources.obo import is_obo, read_obo
 from kb_builder.sources.obograph import is_obograph, read_obograph
+from kb_builder.sources.omop import read_omop
+from kb_builder.sources.omop_tables import CONCEPT
 from kb_builder.sources.reading import Reading, Source
 from kb_builder.sources.rxnorm import RXNORM, read_rxnorm
 from kb_builder.sources.tables import is_table, read_table
@@ -21,6 +23,9 @@ _RELEASE = _ALL | {
     "--languages", "--vocabularies", "--semantic-types", "--preset", "--suppressible"
 }  # fmt: skip
 
+_OMOP = _ALL | {
+    "--languages", "--vocabularies", "--group", "--code", "--domains", "--standard-only"
+}  # fmt: skip
 _ONTOLOGY = _ALL | {"--languages", "--vocabularies", "--group", "--group-by", "--synonyms"}
 
 
@@ -46,6 +51,7 @@ SOURCES: tuple[Source, ...] = (
         "obograph", "an OBO Graph JSON file", is_obograph, read_obograph, _ONTOLOGY, several=True
     ),
     Source("text_to_code", "text_to_code.json", is_text_to_code, read_text_to_code, _ALL),
+    Source("omop", "an OMOP vocabulary folder", _holds(CONCEPT), read_omop, _OMOP),
     Source(
         "table", "a table of names", is_table, read_table,
         _ALL | {"--languages", "--group", "--columns"}, several=True,

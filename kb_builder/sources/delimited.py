@@ -60,18 +60,11 @@ class Table:
             yield block.removeprefix(_BOM) if index == 0 else block
 
     def _tsv(self) -> Iterator[Batch]:
-        places: dict[str, int] | None = None
-        n_fields = 0
-        for block in whole_rows(self._blocks(), self.path.name):
-            if places is None:
-                first, _, rest = block.data.partition(b"\n")
-                names = [
-                    name.decode("utf-8", "replace") for name in first.rstrip(b"\r").split(b"\t")
-                ]
-                places, n_fields = self._places(names), len(names)
-                block = Block(rest, 2, block.n_lines - 1)
-            self.n_rows += block.n_lines
-            yield self._batch(places, *split_tabbed(block, n_fields))
+        places = None
+        for header, rows, bad, n_lines in tabbed_rows(self._blocks(), self.path.name):
+            places = places or self._places(header)
+            self.n_rows += n_lines
+            yield self._batch(places, rows, bad)
         if places is None:
             raise LongbelError(f"{self.path}: empty")
 
@@ -123,6 +116,20 @@ class Table:
             raise LongbelError(
                 f"{self.path}: not a Parquet file ({type(error).__name__})"
             ) from error
+
+
+def tabbed_rows(
+    blocks: Iterable[bytes], place: str
+) -> Iterator[tuple[list[str], Rows, list[BadRow], int]]:
+    """Blocks of rows with tabs between fields: header, readable rows, others, how many in all."""
+    header: list[str] | None = None
+    for block in whole_rows(blocks, place):
+        if header is None:
+            first, _, rest = block.data.partition(b"\n")
+            fields = first.removeprefix(_BOM).rstrip(b"\r").split(b"\t")
+            header = [name.decode("utf-8", "replace") for name in fields]
+            block = Block(rest, 2, block.n_lines - 1)
+        yield header, *split_tabbed(block, len(header)), block.n_lines
 
 
 def readable(

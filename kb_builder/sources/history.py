@@ -41,7 +41,7 @@ class Retirements:
         ]
         columns = [pa.array(column, pa.large_string()) for column in (old, new, reason)]
         batch = pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
-        self._batches.append(batch.filter(pa.array(kept)))
+        self._batches.append(batch.filter(pa.array(kept, pa.bool_())))
 
     def _is_consistent(self, old: str, new: str | None, reason: str, file: str, line: int) -> bool:
         if reason not in SAME or new is None:

@@ -147,9 +147,9 @@ def split_tabbed(block: Block, n_fields: int) -> tuple[Rows, list[BadRow]]:
     whole = counts == n_fields
     unreadable = zip(lines[~whole].tolist(), counts[~whole].tolist(), strict=True)
     bad = [BadRow(line, f"{count} columns instead of {n_fields}") for line, count in unreadable]
-    inner = tabs[(first_tab[whole][:, None] + np.arange(n_fields - 1)).ravel()]
+    inner = tabs[first_tab[whole][:, None] + np.arange(n_fields - 1)]
     field_ends = np.empty((int(whole.sum()), n_fields), dtype=np.int64)
-    field_ends[:, :-1] = inner.reshape(-1, n_fields - 1)
+    field_ends[:, :-1] = inner
     field_ends[:, -1] = closing[whole]
     field_starts = np.empty_like(field_ends)
     field_starts[:, 0] = starts[whole]

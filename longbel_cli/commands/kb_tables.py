@@ -23,6 +23,8 @@ _COUNTS = (
     ("without_name", "  without a name, left out"),
     ("partly_read", "  no valid OBO, read in part"),
     ("other_vocabulary", "  of other vocabularies"),
+    ("other_domain", "  of other domains"),
+    ("not_standard", "  not standard"),
     ("other_scope", "  synonyms of other scopes"),
     ("other_language", "  in other languages"),
     ("without_code", "  without a code"),
