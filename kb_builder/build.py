@@ -6,7 +6,6 @@ comes back as a report.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import resource
 import sys
@@ -21,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from kb_builder.errors import LongbelError, check_choice
-from kb_builder.files import Draft
+from kb_builder.files import new_sha256
 from kb_builder.progress import Progress, ignore
 from kb_builder.rules import AMBIGUOUS, SUPPRESSIBLE
 from kb_builder.rules.columns import distinct, pairs, used
@@ -31,6 +30,7 @@ from kb_builder.sources import read_terms
 from kb_builder.sources.reading import Reading
 from kb_builder.sources.selection import CODES, GROUPINGS, BadRows, Quarantined, selection_of
 from kb_builder.store.beside import count_beside
+from kb_builder.store.draft import Draft
 from kb_builder.store.knowledge_base import FORMAT_VERSION, KnowledgeBase
 from kb_builder.store.writing import write
 from kb_builder.terms import Terms
@@ -289,7 +289,7 @@ def _by_language(language: np.ndarray, languages: tuple[str, ...]) -> dict[str, 
 
 def _signature(options: BuildOptions, terms: Terms, names: Names) -> str:
     """16 hex digits over the names table and the options that decided it."""
-    digest = hashlib.sha256(json.dumps(options.deciding(), sort_keys=True).encode())
+    digest = new_sha256(json.dumps(options.deciding(), sort_keys=True).encode())
     digest.update(json.dumps([FORMAT_VERSION, terms.groups, terms.languages]).encode())
     for strings in (names.strings, terms.codes):
         _, offsets, data = strings.buffers()

@@ -1,129 +1,312 @@
-"""A directory that appears under its name only when it is complete."""
+"""Files and folders that appear whole, whatever ends the process; SHA-256 of files and streams.
+
+What is to appear is written as a draft beside its name, flushed and renamed. The draft's own name
+says which process writes it: whoever writes to the same folder next removes what dead processes
+left there, and never what a living one is at. Knows nothing of what is written.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
+import itertools
 import os
-import secrets
+import re
 import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from glob import escape
 from pathlib import Path
 
-from kb_builder.errors import LongbelError
+from kb_builder.locks import is_running, process_start, this_machine
 
-_ABANDONED_SECONDS = 24 * 3600
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_READ_BYTES = 1 << 20
+_LONGEST_STEM = 180  # bytes: a file name may have 255, and the writer comes after it
+# A process of another machine cannot be asked; what it has not touched for so long is left.
+_ABANDONED_SECONDS = 24 * 3600
+_DRAFT = re.compile(
+    r"(?P<stem>\..*)\.(?P<machine>[0-9a-f]{8})-(?P<pid>\d{1,7})-(?P<start>\d{0,20})-\d+\.(?:draft|old)",
+    re.DOTALL,
+)
+_NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+_count = itertools.count()
 
 
-class Draft:
-    """A temporary directory beside `final`, renamed to it at the end.
+class Disk:
+    """The operations that change a disk, a method each, so that tests can make any of them fail."""
 
-    Refuses a `final` that exists, unless `overwrite` and it is a knowledge base (or empty).
-    """
+    def write(self, handle: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view) :]
 
-    def __init__(self, final: Path, overwrite: bool) -> None:
-        self.final = final.resolve()  # `.` has no name to put a draft beside
-        # A process number may be another machine's as well, on a file system that both share.
-        self.draft = self.final.parent / f".{self.final.name}.{secrets.token_hex(8)}.partial"
-        self.overwrite = overwrite
-        self._refuse_or_go_on()
+    def sync(self, handle: int) -> None:
+        os.fsync(handle)
 
-    def _refuse_or_go_on(self) -> None:
-        if not self.final.exists() and not self.final.is_symlink():
-            return
-        empty = self.final.is_dir() and not any(self.final.iterdir())
-        if empty:
-            return
-        if not (self.final / "kb.json").is_file():
-            raise LongbelError(
-                f"{self.final}: exists and is no knowledge base",
-                hint="Choose another name for --out.",
-                exit_code=4,
-            )
-        if not self.overwrite:
-            raise LongbelError(
-                f"{self.final}: a knowledge base is there already",
-                hint="--overwrite replaces it.",
-                exit_code=4,
-            )
+    def replace(self, source: Path, target: Path) -> None:
+        source.replace(target)
 
-    @contextmanager
-    def open(self) -> Iterator[Path]:
-        """The directory to write into; published when the block ends well, else deleted.
+    def link(self, source: Path, target: Path) -> None:
+        target.hardlink_to(source)
 
-        All of it is one generator, so that an interruption at any point still tidies up.
-        """
+    def unlink(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def exchange(self, new: Path, old: Path) -> None:
+        """Swap two names: in one step where the system can, else in three."""
+        if not _exchanged(new, old):
+            aside = _named_after(old, "old")
+            self.replace(old, aside)
+            try:
+                self.replace(new, old)
+            except OSError:
+                self.replace(aside, old)
+                raise
+            self.replace(aside, new)
+
+
+DISK = Disk()
+
+
+# What appears whole ---------------------------------------------------------------------------
+
+
+@contextmanager
+def whole_file(path: Path, disk: Disk = DISK) -> Iterator[Path]:
+    """Where to write what the file `path` is to hold: renamed to it when the block ends well, else
+    removed. Of a link the target is replaced; a pipe or a device is written to as it is."""
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    final = _target(path)
+    with drafted(final, disk) as draft:
+        yield draft
+        put_in_place(draft, final, disk)
+
+
+def write_whole(path: Path, data: bytes, disk: Disk = DISK) -> None:
+    """The whole file at once: a reader finds the old content or the new, never a part."""
+    with whole_file(path, disk) as draft:
+        _write(draft, data, disk)
+
+
+def create_whole(path: Path, data: bytes, disk: Disk = DISK) -> bool:
+    """As `write_whole`, but only where there is no such file; whether this call made it."""
+    with drafted(path, disk) as draft:
+        _write(draft, data, disk)
+        flush(draft, disk)
         try:
-            self.final.parent.mkdir(parents=True, exist_ok=True)
-            self._sweep()
-            self.draft.mkdir()
-            yield self.draft
-            self._publish()
-        except OSError as error:
-            raise self._failed(error) from error
-        finally:
-            shutil.rmtree(self.draft, ignore_errors=True)
-
-    def _sweep(self) -> None:
-        """Delete what builds that were killed left here, once no build can be at it any more."""
-        for left in self.final.parent.glob(f".{escape(self.final.name)}.*.partial"):
-            with suppress(OSError):
-                if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
-                    shutil.rmtree(left, ignore_errors=True)
-
-    def _publish(self) -> None:
-        self._refuse_or_go_on()  # the name may have been taken meanwhile
-        put_in_place(self.draft, self.final)  # the old one is deleted as the draft
-
-    def _failed(self, error: OSError) -> LongbelError:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error)
-        return LongbelError(
-            f"{self.final}: cannot be written ({error.strerror or error})",
-            hint="The disk is full: free some space; nothing was left behind."
-            if full
-            else "Nothing was left behind.",
-        )
+            disk.link(draft, path)
+            made = True
+        except FileExistsError:
+            # A network file system may report failure for a link that it made after all.
+            made = draft.stat().st_nlink == 2
+    if made:
+        flush_folder(path.parent, disk)
+    return made
 
 
-def put_in_place(new: Path, final: Path) -> None:
-    """Give the directory `new` the name `final`; what had it is at `new` afterwards."""
-    for path in new.rglob("*"):
-        if path.is_file():
-            _flush(path)
-    if final.exists():
-        _exchange(new, final)
+@contextmanager
+def whole_folder(path: Path, *, overwrite: bool = False, disk: Disk = DISK) -> Iterator[Path]:
+    """A new folder to fill: renamed to `path` when the block ends well, else removed.
+
+    With `overwrite` it takes the place of what is there, which is deleted; else that must be
+    nothing or an empty folder (OSError).
+    """
+    final = _target(path)
+    _put_back(final, disk)
+    with drafted(final, disk) as draft:
+        draft.mkdir(parents=True)
+        yield draft
+        if overwrite and final.exists():
+            flush(draft, disk)
+            disk.exchange(draft, final)  # the old one is deleted as the draft
+            flush_folder(final.parent, disk)
+        else:
+            put_in_place(draft, final, disk)
+
+
+def put_in_place(draft: Path, final: Path, disk: Disk = DISK) -> None:
+    """Give a file or folder the name `final`, once all of it is on the disk."""
+    flush(draft, disk)
+    disk.replace(draft, final)
+    flush_folder(final.parent, disk)
+
+
+def flush(path: Path, disk: Disk = DISK) -> None:
+    """Bring a file, or a folder with all that is in it, onto the disk."""
+    if path.is_dir():
+        for below in path.rglob("*"):
+            if below.is_dir():
+                flush_folder(below, disk)
+            elif below.is_file():
+                _sync(below, disk)
+        flush_folder(path, disk)
     else:
-        new.rename(final)
-    _flush(final.parent)
+        _sync(path, disk)
 
 
-def _flush(path: Path) -> None:
+def flush_folder(folder: Path, disk: Disk = DISK) -> None:
+    """Make the names in a folder durable; file systems that cannot sync folders are let be."""
+    try:
+        _sync(folder, disk)
+    except OSError as error:
+        if error.errno not in _NO_SYNC_OF_FOLDERS:
+            raise
+
+
+def _sync(path: Path, disk: Disk) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        disk.sync(handle)
     finally:
         os.close(handle)
 
 
-def _exchange(new: Path, old: Path) -> None:
-    """Swap two directories: in one step where the system can, else in two."""
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        if hasattr(libc, "renameat2"):
-            paths = os.fsencode(new), os.fsencode(old)
-            done = libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
-            if done == 0:
-                return
-    aside = old.with_name(f".{old.name}.{secrets.token_hex(8)}.old")
-    old.rename(aside)
+def _write(path: Path, data: bytes, disk: Disk) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
-        new.rename(old)
-    except OSError:
-        aside.rename(old)
-        raise
-    aside.rename(new)
+        disk.write(handle, data)
+    finally:
+        os.close(handle)
+
+
+def _target(path: Path) -> Path:
+    """Where a link leads to; of `.` and `..` the name, beside which a draft can lie."""
+    return Path(os.path.realpath(path))
+
+
+def _exchanged(new: Path, old: Path) -> bool:
+    """Whether the kernel and the file system could swap two names in one step."""
+    if sys.platform != "linux":
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    paths = os.fsencode(new), os.fsencode(old)
+    done = libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
+    return bool(done == 0)
+
+
+# Drafts and who writes them -------------------------------------------------------------------
+
+
+@contextmanager
+def drafted(path: Path, disk: Disk = DISK) -> Iterator[Path]:
+    """A draft's name beside `path`, for a file or a folder; what still has it when the block ends
+    is removed. What dead processes left in the folder goes first."""
+    sweep(path.parent, disk)
+    draft = _named_after(path, "draft")
+    try:
+        yield draft
+    finally:
+        _remove(draft, disk)
+
+
+def sweep(folder: Path, disk: Disk = DISK) -> None:
+    """Remove the drafts that dead processes left in a folder; never fails, being a courtesy."""
+    for path in _left_in(folder, "draft"):
+        _remove(path, disk)
+
+
+def is_draft(path: Path) -> bool:
+    """Whether a file or folder has a draft's name."""
+    return _DRAFT.fullmatch(path.name) is not None
+
+
+def _named_after(path: Path, suffix: str) -> Path:
+    """A name beside `path` that no other thread, process or machine uses at any time."""
+    pid = os.getpid()
+    writer = f"{_machine()}-{pid}-{process_start(pid)}-{next(_count)}"
+    return path.with_name(f"{_stem(path)}.{writer}.{suffix}")
+
+
+def _stem(path: Path) -> str:
+    name = os.fsencode(path.name)
+    if len(name) <= _LONGEST_STEM:
+        return f".{path.name}"
+    return f".{name[:_LONGEST_STEM].decode('utf-8', 'ignore')}~{sha256_of(name)[:8]}"
+
+
+def _machine() -> str:
+    return sha256_of(this_machine().encode())[:8]
+
+
+def _left_in(folder: Path, suffix: str) -> list[Path]:
+    """What dead processes left in a folder under names of that suffix."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.endswith(f".{suffix}")]
+        return [folder / name for name in sorted(names) if _is_left(folder / name)]
+    return []
+
+
+def _is_left(path: Path) -> bool:
+    match = _DRAFT.fullmatch(path.name)
+    if match is None:
+        return False
+    if match["machine"] == _machine():
+        return not is_running(int(match["pid"]), match["start"])
+    with suppress(OSError):
+        touched = max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
+        return time.time() - touched > _ABANDONED_SECONDS
+    return False
+
+
+def _put_back(final: Path, disk: Disk) -> None:
+    """After a kill amid an exchange in several steps: what had the name has it again."""
+    for aside in _left_in(final.parent, "old"):
+        match = _DRAFT.fullmatch(aside.name)
+        if match is None or match["stem"] != _stem(final):
+            continue
+        if final.exists():
+            _remove(aside, disk)
+        else:
+            disk.replace(aside, final)
+
+
+def _remove(path: Path, disk: Disk) -> None:
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.exists() or path.is_symlink():
+            disk.unlink(path)
+
+
+# SHA-256 --------------------------------------------------------------------------------------
+
+
+def new_sha256(start: bytes = b"") -> hashlib._Hash:
+    """SHA-256 of a stream: what it begins with, and what `update` is given block by block."""
+    return hashlib.sha256(start)
+
+
+def sha256_of(*pieces: bytes) -> str:
+    """Hex SHA-256 of bytes that follow one another."""
+    digest = new_sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def sha256_of_file(path: Path, start: int = 0, end: int | None = None) -> str:
+    """Hex SHA-256 of a file's bytes from `start` to `end` (the file's end)."""
+    digest = new_sha256()
+    for block in blocks_of(path, start, end):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def blocks_of(path: Path, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """A file's bytes from `start` to `end`, or to where the file ends before that, in blocks."""
+    with path.open("rb") as stream:
+        stream.seek(start)
+        left = None if end is None else end - start
+        while left is None or left > 0:
+            block = stream.read(_READ_BYTES if left is None else min(left, _READ_BYTES))
+            if not block:
+                return
+            left = None if left is None else left - len(block)
+            yield block

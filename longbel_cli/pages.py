@@ -7,12 +7,11 @@ through autoescaping or JSON. Knows nothing of what a page shows.
 from __future__ import annotations
 
 import base64
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.runs.drafts import draft_of
+from kb_builder.files import sha256_of, write_whole
 
 TEMPLATES = Path(__file__).parent / "templates"
 _START = b"<!doctype html"
@@ -51,7 +50,7 @@ def rendered_page(name: str, **values: Any) -> str:
 
 
 def _csp_hash(content: str) -> str:
-    digest = hashlib.sha256(content.encode("utf-8")).digest()
+    digest = bytes.fromhex(sha256_of(content.encode("utf-8")))
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
@@ -78,8 +77,7 @@ def write_page(page: str, path: Path) -> None:
     """Write a page, where there is none or an older one; no half of it ever has that name."""
     check_page_path(path)
     try:
-        with draft_of(path) as draft:
-            draft.write_text(page, encoding="utf-8")
+        write_whole(path, page.encode("utf-8"))
     except OSError as error:
         raise _unwritable(path, str(error.strerror)) from error
 

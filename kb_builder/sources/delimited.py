@@ -6,7 +6,6 @@ line ends. Knows nothing of what the columns mean.
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import blocks_of, new_sha256
 from kb_builder.sources.archives import stored
 from kb_builder.sources.rrf import NOT_UTF8, BadRow, Block, Rows, as_text, split_tabbed, whole_rows
 from kb_builder.sources.selection import BadRows
@@ -42,7 +42,7 @@ class Table:
         self.path = path
         self._places = places
         self._bad = bad
-        self._digest = hashlib.sha256()
+        self._digest = new_sha256()
         self.n_rows = 0
 
     @property
@@ -56,7 +56,7 @@ class Table:
 
     def _blocks(self) -> Iterator[bytes]:
         """Unpacked, without a byte order mark."""
-        for index, block in enumerate(stored(self.path).blocks(self._digest)):
+        for index, block in enumerate(stored(self.path).blocks(self._digest.update)):
             yield block.removeprefix(_BOM) if index == 0 else block
 
     def _tsv(self) -> Iterator[Batch]:
@@ -98,9 +98,8 @@ class Table:
 
     def _parquet(self) -> Iterator[Batch]:
         try:
-            with self.path.open("rb") as stream:
-                while block := stream.read(1 << 22):
-                    self._digest.update(block)
+            for block in blocks_of(self.path):
+                self._digest.update(block)
             file = pq.ParquetFile(self.path)
             names = file.schema_arrow.names
             places = self._places(names)

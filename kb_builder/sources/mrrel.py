@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kb_builder.files import new_sha256
 from kb_builder.progress import Progress
 from kb_builder.rules.columns import distinct, pairs, starts_of_runs
 from kb_builder.sources.archives import StoredFile
@@ -59,8 +59,8 @@ def read_relations(
 
     A concept may be its own ancestor where vocabularies disagree; none is its own parent here.
     """
-    digest = hashlib.sha256()
-    blocks = whole_rows(file.blocks(digest), file.place)
+    digest = new_sha256()
+    blocks = whole_rows(file.blocks(digest.update), file.place)
     read, n_rows, n_bytes = [], 0, 0
     for found in ordered_map(partial(_read_block, kinds), blocks):
         n_rows, n_bytes = n_rows + found.n_rows, n_bytes + found.n_bytes
@@ -163,9 +163,9 @@ def _read_retired(
     retirements: Retirements,
     bad: BadRows,
 ) -> dict[str, Any]:
-    digest = hashlib.sha256()
+    digest = new_sha256()
     n_rows = 0
-    for block in whole_rows(file.blocks(digest), file.place):
+    for block in whole_rows(file.blocks(digest.update), file.place):
         rows, unreadable = split_rows(block, n_fields)
         n_rows += block.n_lines
         bad.add_all(file.place, unreadable)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import new_sha256
 from kb_builder.progress import Progress
 from kb_builder.rules.columns import distinct, pairs, used
 from kb_builder.semantics import GROUP_NAMES, SEMANTIC_TYPES
@@ -36,11 +36,11 @@ class Types:
 
 
 def read_types(file: StoredFile, selection: Selection, bad: BadRows, progress: Progress) -> Types:
-    digest = hashlib.sha256()
+    digest = new_sha256()
     cuis, tuis, chosen, n_rows = [], [], [], 0
     table = np.zeros(1000, dtype=bool)
     table[[int(tui[1:]) for tui in SEMANTIC_TYPES]] = True
-    for block in whole_rows(file.blocks(digest), file.place):
+    for block in whole_rows(file.blocks(digest.update), file.place):
         rows, texts, unreadable = split_texts(block, STY_FIELDS, _CUI)
         n_rows += block.n_lines
         bad.add_all(file.place, unreadable)

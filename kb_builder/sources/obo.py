@@ -6,7 +6,6 @@ namespace, synonyms, parents and successors; what of these it cannot read is qua
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 import fastobo
 
+from kb_builder.files import new_sha256
 from kb_builder.sources.archives import head, stored
 from kb_builder.sources.curies import curie_of
 from kb_builder.sources.ontology import OntologyTerm, Synonym, read_ontology
@@ -47,7 +47,7 @@ class OboFile:
     def __init__(self, path: Path, bad: BadRows) -> None:
         self.path = path
         self._bad = bad
-        self._digest = hashlib.sha256()
+        self._digest = new_sha256()
         self._n_lines = 0
         self.release: str | None = None
         self.namespace: str | None = None
@@ -95,7 +95,7 @@ class OboFile:
             yield stanza
 
     def _lines(self) -> Iterator[tuple[int, str]]:
-        for block in whole_rows(stored(self.path).blocks(self._digest), self.path.name):
+        for block in whole_rows(stored(self.path).blocks(self._digest.update), self.path.name):
             for line in block.data.split(b"\n")[:-1]:
                 self._n_lines += 1
                 if self._n_lines == 1:

@@ -5,11 +5,11 @@ A graph's nodes and edges stand in two arrays; edges are kept until the nodes ar
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kb_builder.files import new_sha256
 from kb_builder.sources.archives import head, stored
 from kb_builder.sources.curies import curie_of
 from kb_builder.sources.json_stream import JsonStream
@@ -31,7 +31,7 @@ class GraphFile:
     def __init__(self, path: Path, bad: BadRows) -> None:
         self.path = path
         self._bad = bad
-        self._digest = hashlib.sha256()
+        self._digest = new_sha256()
         self._n_nodes = 0
         self.release: str | None = None
         self.namespace: str | None = None
@@ -59,7 +59,7 @@ class GraphFile:
                 self._read_meta(value)
 
     def _items(self) -> Iterator[tuple[str, Any, int]]:
-        stream = JsonStream(stored(self.path).blocks(self._digest), self.path)
+        stream = JsonStream(stored(self.path).blocks(self._digest.update), self.path)
         for key in stream.members():
             if key != "graphs":
                 stream.skip()

@@ -6,7 +6,6 @@ their columns, not what they mean.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import new_sha256
 from kb_builder.sources.archives import StoredFile
 from kb_builder.sources.delimited import readable, tabbed_rows
 from kb_builder.sources.reading import Reading
@@ -40,7 +40,7 @@ class OmopTable:
         self.name = file.name
         self._file = file
         self._reading = reading
-        self._digest = hashlib.sha256()
+        self._digest = new_sha256()
         self._n_rows = 0
 
     @property
@@ -54,7 +54,7 @@ class OmopTable:
         """The rows that are chosen and can be read: lines, columns of numbers, and of text."""
         bad = self._reading.bad
         for header, rows, unreadable, n_lines in tabbed_rows(
-            self._file.blocks(self._digest), self._file.place
+            self._file.blocks(self._digest.update), self._file.place
         ):
             places = self._places(header)
             self._n_rows += n_lines

@@ -6,7 +6,6 @@ pickles run code.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import sha256_of_file
 from kb_builder.sources.reading import Reading
 from kb_builder.sources.tables import sorted_words, wanted_groups
 from kb_builder.terms import Terms, Titles
@@ -25,8 +25,7 @@ def read_text_to_code(reading: Reading) -> Terms:
     """The candidate set of a checkpoint: its file, or the folder that holds it."""
     path = reading.path
     file = path / FILE_NAME if path.is_dir() else path
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = sha256_of_file(file)
     names, codes, groups = [], [], []
     for group, entries in _entries(file).items():
         for name, code in _checked(entries, group, file).items():

@@ -5,7 +5,6 @@ Read as streams. Which files hold what is a layout; ambiguity is not its busines
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import DTypeLike
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import new_sha256
 from kb_builder.progress import Progress
 from kb_builder.sources.archives import Release, StoredFile, is_stored_as
 from kb_builder.sources.history import Retirements
@@ -143,8 +143,8 @@ def _read_atoms(
     bad: BadRows,
     progress: Progress,
 ) -> Terms:
-    digest = hashlib.sha256()
-    blocks = whole_rows(file.blocks(digest), file.place)
+    digest = new_sha256()
+    blocks = whole_rows(file.blocks(digest.update), file.place)
     gathered = _Gathered(types)
     n_bytes = 0
     for size, atoms in ordered_map(partial(_sized, selection, layout.kinds), blocks):

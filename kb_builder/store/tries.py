@@ -1,31 +1,26 @@
-"""Where tries are kept: beside their knowledge base or in the user's cache, under a lock."""
+"""Where tries are kept: beside their knowledge base or in the user's cache."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import os
-import secrets
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import drafted, whole_file
 from kb_builder.store.tables import read_mapped, read_stored, write_mapped
 from kb_builder.trie.trie import Trie
 
 TRIE_FORMAT_VERSION = 1
 _DELETE = "Delete the file; the trie is built again when it is needed."
-log = logging.getLogger(__name__)
 
 
 def save_trie(trie: Trie, folder: Path, digest: str, signature: str) -> None:
-    """Write a trie's two files under temporary names, then rename them."""
+    """Write a trie's two files, each of which appears whole."""
     columns = {name: getattr(trie, name) for name in Trie.ARRAYS}
     arrays = {
         name: pa.LargeListArray.from_arrays(pa.array([0, len(values)]), pa.array(values))
@@ -48,13 +43,8 @@ def save_trie(trie: Trie, folder: Path, digest: str, signature: str) -> None:
         "arrow": lambda path: write_mapped(table, path),
     }
     for suffix, write in writers.items():
-        final = folder / f"{digest}.{suffix}"
-        temporary = folder / f".{digest}.{suffix}.{secrets.token_hex(4)}"
-        try:
-            write(temporary)
-            temporary.replace(final)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(folder / f"{digest}.{suffix}") as draft:
+            write(draft)
 
 
 def load_trie(folder: Path, digest: str, signature: str) -> Trie | None:
@@ -111,27 +101,8 @@ def _own_folder(folder: Path) -> Path:
 def is_writable(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe.{secrets.token_hex(4)}"
-        probe.touch()
-        probe.unlink()
+        with drafted(folder / "probe") as probe:
+            probe.touch()
     except OSError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; on file systems without locks, go on without."""
-    opened: IO[bytes]
-    try:
-        opened = path.open("ab")
-    except PermissionError:  # another user's: a lock is held without writing
-        opened = path.open("rb")
-    with opened as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except (ImportError, OSError):
-            log.debug("no file lock on %s", path)
-        yield

@@ -5,7 +5,6 @@ Knows `tokenizers` and its file format; knows nothing of models or of transforme
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -17,6 +16,7 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import sha256_of
 from kb_builder.trie.parallel import ordered_map
 from kb_builder.trie.trie import TokenRuns
 
@@ -53,17 +53,15 @@ def tokenizer_hash(tokenizer: Tokenizer) -> str:
 
 def _hash_of(state: dict[str, Any]) -> str:
     model = state["model"]
-    digest = hashlib.sha256()
     # The two long lists one text each: dumping them as JSON would take most of the opening time.
-    digest.update(_joined(_pieces(model.get("vocab", ()))))
-    digest.update(_joined(_merge_text(merge) for merge in model.get("merges", ())))
+    vocabulary = _joined(_pieces(model.get("vocab", ())))
+    merges = _joined(_merge_text(merge) for merge in model.get("merges", ()))
     # `null`, empty and false mean "not set" here, and writers differ in which they write.
     lists = ("vocab", "merges")
     settings = {key: value for key, value in model.items() if value and key not in lists}
     added = sorted(state["added_tokens"], key=lambda token: token["id"])
     rest = [settings, state["normalizer"], state["pre_tokenizer"], added]
-    digest.update(json.dumps(rest, sort_keys=True).encode())
-    return digest.hexdigest()[:16]
+    return sha256_of(vocabulary, merges, json.dumps(rest, sort_keys=True).encode())[:16]
 
 
 def _joined(texts: Iterable[str]) -> bytes:

@@ -6,7 +6,6 @@ to be mended or left out is told in words (`PredictionFile.notes`), never in sil
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any
 
 from kb_builder.codes import DamagedCodeError, joined_code, refuse_damaged
 from kb_builder.errors import LongbelError
+from kb_builder.files import new_sha256
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.prediction_file import (
     PredictionFile,
@@ -33,7 +33,7 @@ from longbel_cli.types import Candidate, Prediction, Span
 def read_predictions(path: Path | str) -> PredictionFile:
     """Read a predictions file, JSON lines or a table by what its first line looks like."""
     path = Path(path)
-    digest = hashlib.sha256()
+    digest = new_sha256()
     try:
         lines = [
             line for line in stored.lines(str(path), on_bytes=digest.update) if line.data.strip()

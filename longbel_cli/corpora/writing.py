@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import whole_folder
 from longbel_cli.corpora.records import Problem, Read
-from longbel_cli.runs.drafts import draft_name
 from longbel_cli.types import Mention, Prediction
 
 log = logging.getLogger(__name__)
@@ -105,15 +104,11 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise LongbelError(
             f"{out}: something is there already", "Give another --out, or remove it.", exit_code=4
         )
-    draft = draft_name(out)
     try:
-        draft.mkdir(parents=True)
-        yield draft
-        draft.rename(out)
+        with whole_folder(out) as folder:
+            yield folder
     except OSError as error:
         raise LongbelError(f"{out}: cannot be written ({error.strerror})") from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def warn(problem: Problem) -> None:

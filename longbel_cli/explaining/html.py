@@ -5,7 +5,6 @@ Knows no model.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kb_builder.files import sha256_of
 from longbel_cli.explaining.explanation import Attribution, Explanation, Weight
 from longbel_cli.explaining.shading import (
     Shading,
@@ -40,7 +40,7 @@ def html_page(explanations: Sequence[Explanation], title: str = "Why this concep
 def page_name(document_id: str) -> str:
     """A file name for a document's page: readable, and safe and distinct whatever the id holds."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", document_id).strip("-")[:60] or "document"
-    digest = hashlib.sha256(document_id.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    digest = sha256_of(document_id.encode("utf-8", "surrogatepass"))[:10]
     return f"{readable}-{digest}.html"
 
 

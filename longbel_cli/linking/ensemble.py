@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import sha256_of_file, write_whole
 from longbel_cli.linking.fused_file import fuse_files
 from longbel_cli.linking.job import JobOptions, LinkJob, survey_if_new
 from longbel_cli.linking.linker import Linker
@@ -22,7 +23,7 @@ from longbel_cli.linking.protocols import EntityLinker, PagesOf
 from longbel_cli.linking.reading import CorpusReader
 from longbel_cli.linking.statistics import Outcome
 from longbel_cli.runs.facts import fusion_record_path
-from longbel_cli.runs.files import read_json, sha256_of
+from longbel_cli.runs.files import read_json
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.run import StopSignals, set_run_aside
 
@@ -144,7 +145,9 @@ class FusedFile:
             return False
         if not self.path.stat().st_size:
             return not self._has_mentions()
-        return [system["sha256"] for system in self._systems()] == list(map(sha256_of, self.runs))
+        return [system["sha256"] for system in self._systems()] == list(
+            map(sha256_of_file, self.runs)
+        )
 
     def write(self, min_score: float | None = None, overwrite: bool = False) -> None:
         """Fuse the runs; replaces an earlier fusion of them, anything else with `overwrite`."""
@@ -156,7 +159,7 @@ class FusedFile:
                 overwrite=overwrite or self.exists(),
             )
             return
-        self.path.write_bytes(b"")
+        write_whole(self.path, b"")
         fusion_record_path(self.path).unlink(missing_ok=True)  # of an earlier fusion
         log.info("%s: the corpus has no mentions", self.path)
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import whole_file
 from longbel_cli.corpora.prediction_file import PredictionFile, distinct_names
 from longbel_cli.corpora.predictions import read_predictions
 from longbel_cli.linking.fusion import Fused, FusionOptions, fuse
-from longbel_cli.runs.drafts import draft_of
 from longbel_cli.runs.facts import KEYS, UNKNOWN, RunFacts, fusion_record_path, run_facts
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.run import set_run_aside
@@ -76,7 +75,7 @@ def fuse_files(
     record = fusion_record(files, options, [run_facts(path) for path in paths])
     fused = fuse([file.predictions for file in files], options)
     try:
-        with draft_of(out) as draft, draft_of(fusion_record_path(out)) as beside:
+        with whole_file(out) as draft, whole_file(fusion_record_path(out)) as beside:
             count = _write(_marked(fused, min_score), draft)
             text = json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
             beside.write_text(text + "\n", encoding="utf-8")
@@ -102,8 +101,6 @@ def _write(all_fused: Iterable[Fused], path: Path) -> int:
             line = json.dumps(fused.to_json(), ensure_ascii=False, allow_nan=False)
             stream.write(line + "\n")
             count += 1
-        stream.flush()
-        os.fsync(stream.fileno())
     return count
 
 

@@ -5,7 +5,6 @@ Weights are loaded when they are first needed, so that all checks come before.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import sys
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import sha256_of_file
 from kb_builder.store.knowledge_base import KnowledgeBase
 from longbel_cli.linking.engine import LinkingEngine, max_prompt_tokens
 from longbel_cli.linking.options import DEFAULT_FORMAT, MODEL_LINKER, LinkOptions
@@ -169,7 +169,7 @@ def candidate_names_kb(text_to_code: Path) -> Path:
     from kb_builder.build import BuildOptions, build_kb
     from kb_builder.store.knowledge_base import cache_folder
 
-    digest = hashlib.sha256(text_to_code.read_bytes()).hexdigest()[:16]
+    digest = sha256_of_file(text_to_code)[:16]
     folder = cache_folder() / "kb" / digest
     if not folder.exists():
         log.info("building a knowledge base from %s in %s", text_to_code, folder)

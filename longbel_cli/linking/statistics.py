@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kb_builder.files import write_whole
+
 log = logging.getLogger(__name__)
 
 
@@ -76,7 +78,7 @@ def statistics(stats: Any, outcome: Outcome) -> dict[str, Any]:
 def write_statistics(stats: Mapping[str, Any] | None, path: Path | None) -> None:
     """The file of `--stats`, where one was asked for and something was linked."""
     if path is not None and stats is not None:
-        path.write_text(json.dumps(stats, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_whole(path, (json.dumps(stats, indent=2, allow_nan=False) + "\n").encode("utf-8"))
 
 
 def peak_memory() -> int:

@@ -19,7 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
-from longbel_cli.runs.files import Files, read_json, unique_name
+from kb_builder.files import drafted
+from kb_builder.locks import is_running, process_start, this_machine
+from longbel_cli.runs.files import Files, read_json
 
 log = logging.getLogger(__name__)
 
@@ -54,34 +56,6 @@ def this_process(stream: str) -> Claimant:
         process_start=process_start(os.getpid()) or "",
         since=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def this_machine() -> str:
-    """The kernel's boot id and the PID namespace, where there are such; else the host name."""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    return socket.gethostname()
-
-
-def process_start(pid: int) -> str | None:
-    """When a process of this machine started, in clock ticks; None if it is gone or a zombie.
-
-    An empty string where the system does not tell.
-    """
-    if Path("/proc/self/stat").exists():
-        try:
-            after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if after_name[0] in "ZX" else after_name[19]
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return ""
 
 
 class Claim:
@@ -187,7 +161,7 @@ def is_alive(
     if holder.released:
         return False
     if holder.machine == this_machine():
-        return process_start(holder.pid) == holder.process_start
+        return is_running(holder.pid, holder.process_start)
     path = claim_path(folder, holder.stream, number)
     first = _touched(path)
     if first is None:
@@ -212,7 +186,7 @@ def seems_alive(folder: Path, holder: Claimant, number: int) -> bool:
     if holder.released:
         return False
     if holder.machine == this_machine():
-        return process_start(holder.pid) == holder.process_start
+        return is_running(holder.pid, holder.process_start)
     touched = _touched(claim_path(folder, holder.stream, number))
     return touched is not None and time.time() - touched < STALE_SECONDS
 
@@ -228,10 +202,7 @@ def _touched(path: Path) -> float | None:
 
 def _clock_of(folder: Path) -> float:
     """The time by the clock of the machine that keeps the files."""
-    probe = folder / f".clock.{unique_name()}"
-    try:
+    with drafted(folder / "clock") as probe:
         probe.touch()
         os.utime(probe)
         return probe.stat().st_mtime
-    finally:
-        probe.unlink(missing_ok=True)

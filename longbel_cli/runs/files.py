@@ -1,4 +1,5 @@
-"""Every write, flush and rename of a run goes through here, and says so when the disk refuses.
+"""The disk of a run: what appears whole stands on `kb_builder.files`, and a refusal says what the
+run loses by it, which is nothing that was committed.
 
 Knows nothing of what is written. Tests replace `Files` by one that fails or kills at each step.
 """
@@ -6,8 +7,6 @@ Knows nothing of what is written. Tests replace `Files` by one that fails or kil
 from __future__ import annotations
 
 import errno
-import hashlib
-import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -16,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-
-_READ_BYTES = 1 << 20
+from kb_builder.files import Disk, create_whole, flush_folder, write_whole
 
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", "Free some space"),
@@ -29,14 +27,6 @@ _CAUSES = {
     errno.ENOENT: ("it is gone", "Put it back"),
     errno.ESTALE: ("the network file system lost it", "Check the mount"),
 }
-
-
-_count = itertools.count()
-
-
-def unique_name() -> str:
-    """A name that no other thread, process or machine uses at the same time."""
-    return f"{os.uname().nodename}.{os.getpid()}.{next(_count)}"
 
 
 def disk_error(error: OSError, path: Path, doing: str) -> LongbelError:
@@ -56,28 +46,11 @@ def _told(path: Path, doing: str) -> Iterator[None]:
         raise disk_error(error, path, doing) from error
 
 
-class Files:
+class Files(Disk):
     """The file operations of a run; each one that changes the disk is one overridable method."""
-
-    def write(self, fd: int, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-
-    def sync(self, fd: int) -> None:
-        os.fsync(fd)
 
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
-
-    def replace(self, source: Path, target: Path) -> None:
-        source.replace(target)
-
-    def link(self, source: Path, target: Path) -> None:
-        target.hardlink_to(source)
-
-    def unlink(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
 
     # From here on: made of the operations above, with errors told.
 
@@ -86,16 +59,9 @@ class Files:
             folder.mkdir(parents=True, exist_ok=True)
 
     def sync_folder(self, folder: Path) -> None:
-        """Make names in a folder durable; file systems that cannot sync folders are let be."""
+        """Make names in a folder durable."""
         with _told(folder, "write"):
-            fd = os.open(folder, os.O_RDONLY)
-            try:
-                self.sync(fd)
-            except OSError as error:
-                if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-                    raise
-            finally:
-                os.close(fd)
+            flush_folder(folder, self)
 
     def move(self, source: Path, target: Path) -> None:
         """Rename, durably."""
@@ -105,37 +71,13 @@ class Files:
 
     def write_file(self, path: Path, data: bytes) -> None:
         """The whole file at once: a reader finds the old content or the new, never a part."""
-        draft = self._draft(path, data)
-        self.move(draft, path)
+        with _told(path, "write"):
+            write_whole(path, data, self)
 
     def create_file(self, path: Path, data: bytes) -> bool:
         """As `write_file`, but only where there is no such file; whether this call made it."""
-        draft = self._draft(path, data)
-        try:
-            self.link(draft, path)
-            made = True
-        except FileExistsError:
-            # A network file system may report failure for a link that it made after all.
-            made = draft.stat().st_nlink == 2
-        except OSError as error:
-            raise disk_error(error, path, "write") from error
-        finally:
-            with suppress(OSError):
-                self.unlink(draft)
-        if made:
-            self.sync_folder(path.parent)
-        return made
-
-    def _draft(self, path: Path, data: bytes) -> Path:
-        draft = path.with_name(f".{path.name}.{unique_name()}.tmp")
         with _told(path, "write"):
-            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-            try:
-                self.write(fd, data)
-                self.sync(fd)
-            finally:
-                os.close(fd)
-        return draft
+            return create_whole(path, data, self)
 
 
 class AppendFile:
@@ -174,27 +116,6 @@ class AppendFile:
 
     def close(self) -> None:
         os.close(self._fd)
-
-
-def sha256_of(path: Path, start: int = 0, end: int | None = None) -> str:
-    """Hex SHA-256 of a file's bytes from `start` to `end` (the file's end)."""
-    digest = hashlib.sha256()
-    for block in read_range(path, start, end):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def read_range(path: Path, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """A file's bytes from `start` to `end`, or to where the file ends before that, in blocks."""
-    with path.open("rb") as stream:
-        stream.seek(start)
-        left = None if end is None else end - start
-        while left is None or left > 0:
-            block = stream.read(_READ_BYTES if left is None else min(left, _READ_BYTES))
-            if not block:
-                return
-            left = None if left is None else left - len(block)
-            yield block
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -7,7 +7,6 @@ is `inputs.jsonl` in the run's folder.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.runs.files import read_range, sha256_of
+from kb_builder.files import blocks_of, sha256_of, sha256_of_file
 
 _EDGE_BYTES = 1 << 16
 # Opening each file of a large folder takes minutes on a network file system; size and time do.
@@ -44,7 +43,7 @@ class InputFile:
                 bytes=status.st_size,
                 modified_ns=status.st_mtime_ns,
                 edges_sha256=_edges(path, status.st_size),
-                sha256=sha256_of(path),
+                sha256=sha256_of_file(path),
             )
         except OSError as error:
             raise _gone(path) from error
@@ -58,7 +57,7 @@ class InputFile:
             touched = status.st_mtime_ns != self.modified_ns
             same = not edges or _edges(path, self.bytes) == self.edges_sha256
             if same and (whole or touched):
-                same = sha256_of(path) == self.sha256
+                same = sha256_of_file(path) == self.sha256
         except OSError:
             return f"{path}: it cannot be read any more"
         return "" if same else f"{path}: its content is not that with which the run began"
@@ -73,11 +72,8 @@ class InputFile:
 
 
 def _edges(path: Path, size: int) -> str:
-    digest = hashlib.sha256()
-    for start in (0, max(0, size - _EDGE_BYTES)):
-        for block in read_range(path, start, start + _EDGE_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+    starts = (0, max(0, size - _EDGE_BYTES))
+    return sha256_of(*(b for at in starts for b in blocks_of(path, at, at + _EDGE_BYTES)))
 
 
 class Inputs:
@@ -109,11 +105,10 @@ class Inputs:
 
     def summary(self) -> dict[str, Any]:
         """What run.json says: number, size, and one hash over the contents in order."""
-        digest = hashlib.sha256("\n".join(file.sha256 for file in self.files).encode())
         return {
             "files": len(self.files),
             "bytes": sum(file.bytes for file in self.files),
-            "sha256": digest.hexdigest(),
+            "sha256": sha256_of("\n".join(file.sha256 for file in self.files).encode()),
         }
 
     @property

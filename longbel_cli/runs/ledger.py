@@ -6,7 +6,6 @@ long enough. Whatever else a crash left in a stream is cut off or, inside, ignor
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -15,7 +14,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.runs.files import AppendFile, Files, sha256_of
+from kb_builder.files import sha256_of, sha256_of_file
+from longbel_cli.runs.files import AppendFile, Files
 from longbel_cli.runs.layout import StreamPaths
 
 _CHECK = re.compile(rb',"check":"([0-9a-f]{16})"\}$')
@@ -87,7 +87,7 @@ class WindowRecord:
 
 
 def _check(body: bytes) -> bytes:
-    return hashlib.sha256(body).hexdigest()[:16].encode()
+    return sha256_of(body)[:16].encode()
 
 
 def read_ledger(paths: StreamPaths, merged: bool = False) -> tuple[list[WindowRecord], int]:
@@ -183,9 +183,9 @@ class Stream:
     def _append(self, file: AppendFile, lines: Sequence[bytes]) -> ByteRange:
         content = b"".join(lines)
         if not content:
-            return ByteRange(file.size, file.size, hashlib.sha256(b"").hexdigest())
+            return ByteRange(file.size, file.size, sha256_of(b""))
         start, end = file.append(content)
-        return ByteRange(start, end, hashlib.sha256(content).hexdigest())
+        return ByteRange(start, end, sha256_of(content))
 
     def close(self) -> None:
         for file in (self._data, self._errors, self._ledger):
@@ -195,6 +195,6 @@ class Stream:
 def is_sound(paths: StreamPaths, record: WindowRecord) -> bool:
     """Whether the bytes of a window are still those that were committed."""
     for path, expected in ((paths.data, record.data), (paths.errors, record.errors)):
-        if sha256_of(path, expected.start, expected.end) != expected.sha256:
+        if sha256_of_file(path, expected.start, expected.end) != expected.sha256:
             return False
     return True

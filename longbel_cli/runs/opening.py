@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import drafted
 from longbel_cli.runs import claim as claims
 from longbel_cli.runs.configuration import (
     FORMAT,
@@ -139,13 +138,12 @@ class Opening:
                 self.files.move(aside / path.name, path)
 
     def _discard(self) -> None:
-        aside = self.layout.folder.with_name(f".{self.layout.folder.name}.{uuid.uuid4().hex}")
         for path in (self.layout.out, self.layout.part):
             if path.exists():
                 self.files.move(path, self.layout.folder / path.name)
-        self.files.move(self.layout.folder, aside)
-        self._bring_inputs_back(aside)
-        shutil.rmtree(aside, ignore_errors=True)
+        with drafted(self.layout.folder, self.files) as aside:
+            self.files.move(self.layout.folder, aside)
+            self._bring_inputs_back(aside)
 
     def _clear_strangers(self, overwrite: bool) -> bool:
         """Files at the run's place that the run does not know.

@@ -6,9 +6,7 @@ later start completes.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,12 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import blocks_of, new_sha256, sha256_of_file, sweep
 from kb_builder.progress import ignore
-from longbel_cli.runs.files import Files, disk_error, read_json, read_range, to_json
+from longbel_cli.runs.files import Files, disk_error, read_json, to_json
 from longbel_cli.runs.layout import Layout, StreamPaths
 from longbel_cli.runs.ledger import ByteRange, WindowRecord, read_ledger
-
-_DRAFT_SECONDS = 3600.0
 
 
 class Placed(NamedTuple):
@@ -94,10 +91,7 @@ def finished_run(layout: Layout) -> Finished | None:
     finished = Finished(**content)
     if layout.out.stat().st_size != finished.bytes:
         return None
-    digest = hashlib.sha256()
-    for block in read_range(layout.out):
-        digest.update(block)
-    return finished if digest.hexdigest() == finished.sha256 else None
+    return finished if sha256_of_file(layout.out) == finished.sha256 else None
 
 
 def publish(layout: Layout, files: Files, check_input: Callable[[], None]) -> Finished:
@@ -156,7 +150,8 @@ def complete(layout: Layout, files: Files) -> None:
     if data.exists() and data.stat().st_size == finished.bytes:
         files.move(data, layout.out)
     if finished_sizes_agree(layout, finished):
-        _sweep(layout, files)
+        for folder in (layout.folder, layout.claims):
+            sweep(folder, files)
         with suppress(OSError):
             files.unlink(layout.replaced)
         for paths in layout.streams():
@@ -167,14 +162,6 @@ def complete(layout: Layout, files: Files) -> None:
         if finished.data_from != os.path.relpath(layout.part, layout.out.parent):
             with suppress(OSError):
                 files.unlink(layout.part)
-
-
-def _sweep(layout: Layout, files: Files) -> None:
-    """Remove the drafts that killed processes left; young ones may still be somebody's."""
-    for draft in layout.folder.rglob(".*.tmp"):
-        with suppress(OSError):
-            if time.time() - draft.stat().st_mtime > _DRAFT_SECONDS:
-                files.unlink(draft)
 
 
 def finished_sizes_agree(layout: Layout, finished: Finished) -> bool:
@@ -250,12 +237,12 @@ def _checked_size(
     write: Callable[[bytes], Any],
 ) -> tuple[int, str]:
     """Read every piece, check it, pass it on; the size and hash of all together."""
-    whole, size = hashlib.sha256(), 0
+    whole, size = new_sha256(), 0
     for entry in placed:
         path, piece = part_of(entry)
         if piece.start == piece.end:
             continue
-        own = hashlib.sha256()
+        own = new_sha256()
         for block in _blocks(path, piece):
             own.update(block)
             whole.update(block)
@@ -273,7 +260,7 @@ def _checked_size(
 
 def _blocks(path: Path, piece: ByteRange) -> Iterator[bytes]:
     try:
-        yield from read_range(path, piece.start, piece.end)
+        yield from blocks_of(path, piece.start, piece.end)
     except OSError as error:
         raise disk_error(error, path, "read") from error
 

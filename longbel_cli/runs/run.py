@@ -22,16 +22,16 @@ has the same bytes as that of a run that nothing disturbed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import drafted, new_sha256, put_in_place
 from longbel_cli.runs import claim as claims
 from longbel_cli.runs.configuration import Auto, RunConfiguration
-from longbel_cli.runs.files import Files, disk_error, unique_name
+from longbel_cli.runs.files import Files, disk_error
 from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.kept import Kept
 from longbel_cli.runs.layout import Layout
@@ -149,23 +149,20 @@ def spool(stream: BinaryIO, out: Path, suffix: str = ".jsonl", files: Files | No
     layout = Layout(Path(out))
     folder = layout.folder
     files.make_folder(folder)
-    draft = folder / f".input.{unique_name()}.tmp"
-    digest = hashlib.sha256()
-    try:
-        with draft.open("wb") as target:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-                target.write(block)
-            target.flush()
-            os.fsync(target.fileno())
-        earlier = _spooled_earlier(layout, suffix) if draft.stat().st_size == 0 else []
-        if len(earlier) == 1:
-            draft.unlink()
-            return earlier[0]
-        path = folder / f"input-{digest.hexdigest()[:16]}{suffix}"
-        files.move(draft, path)
-    except OSError as error:
-        raise disk_error(error, draft, "write") from error
+    digest = new_sha256()
+    with drafted(folder / "input", files) as draft:
+        try:
+            with draft.open("wb") as target:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+                    target.write(block)
+            earlier = _spooled_earlier(layout, suffix) if draft.stat().st_size == 0 else []
+            if len(earlier) == 1:
+                return earlier[0]
+            path = folder / f"input-{digest.hexdigest()[:16]}{suffix}"
+            put_in_place(draft, path, files)
+        except OSError as error:
+            raise disk_error(error, draft, "write") from error
     return path
 
 

@@ -5,9 +5,9 @@ What is not known of a run is `unknown`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
+from kb_builder.files import sha256_of
 from longbel_cli.runs.facts import MODEL, SHORT_HASH, UNKNOWN, RunFacts
 from longbel_cli.scoring.gold import ScoredMention
 
@@ -15,7 +15,7 @@ from longbel_cli.scoring.gold import ScoredMention
 def gold_hash(mentions: Iterable[ScoredMention]) -> str:
     """A hash of the gold that was scored: documents, mentions and codes, in any order."""
     lines = sorted(f"{m.document_id}\t{m.mention_id}\t{m.gold}" for m in mentions)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:SHORT_HASH]
+    return sha256_of("\n".join(lines).encode())[:SHORT_HASH]
 
 
 def signature(

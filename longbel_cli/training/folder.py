@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import DISK, drafted, is_draft, sweep, write_whole
 from longbel_cli.runs.claim import acquire
-from longbel_cli.runs.drafts import draft_name, sweep_drafts
 from longbel_cli.runs.files import Files
 from longbel_cli.training.identity import Identity
 
@@ -168,30 +168,27 @@ class RunFolder:
 
     def _is_foreign(self, path: Path) -> bool:
         """What a training did not begin with."""
-        return path != self._claims and path.suffix != ".part"
+        return path != self._claims and not is_draft(path)
 
     def claim(self, identity: Identity, restart: bool) -> None:
         """Put the identity into the folder, which is held. What a finished training left goes."""
-        sweep_drafts(self.path)
+        sweep(self.path.parent)  # of a training that was killed while it dropped another
         if restart or self._finished.exists():
             self._clear()
-        part = self._options.with_name(self._options.name + ".part")
         text = json.dumps(identity.record(), indent=2, sort_keys=True, allow_nan=False)
-        part.write_text(text, encoding="utf-8")
-        part.replace(self._options)
+        write_whole(self._options, text.encode("utf-8"))
 
     def _clear(self) -> None:
         """Drop a training: first what it made, then what it is known by, so that a kill on the way
         leaves one that goes on, or none."""
         last = (self._options, self._finished)
-        aside = draft_name(self.path)
-        aside.mkdir()
-        for path in sorted(
-            self.path.iterdir(), key=lambda entry: (entry in last, entry == last[1])
-        ):
-            if path != self._claims:
-                path.rename(aside / path.name)
-        shutil.rmtree(aside, ignore_errors=True)
+        with drafted(self.path) as aside:
+            aside.mkdir()
+            for path in sorted(
+                self.path.iterdir(), key=lambda entry: (entry in last, entry == last[1])
+            ):
+                if path != self._claims:
+                    DISK.replace(path, aside / path.name)
 
     def settle(self, identity: Identity) -> None:
         """Finish what a kill between the model and the end of its training left."""
@@ -204,7 +201,7 @@ class RunFolder:
 
     def finish(self) -> None:
         """Drop what nobody needs once the model is out."""
-        self._finished.write_text("{}\n", encoding="utf-8")
+        write_whole(self._finished, b"{}\n")
         shutil.rmtree(self.start, ignore_errors=True)
         self.final.state.unlink(missing_ok=True)
         self.final.best.unlink(missing_ok=True)

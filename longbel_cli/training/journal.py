@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from kb_builder.files import write_whole
 from longbel_cli.training.optimise.loop import Step
 
 
@@ -38,9 +39,7 @@ def cut(path: Path, steps: int) -> None:
     if path.exists():
         lines = [line for line in _lines(path) if line["step"] <= steps]
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-        part = path.with_name(path.name + ".part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        write_whole(path, text.encode("utf-8"))
 
 
 @contextmanager

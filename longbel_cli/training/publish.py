@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from kb_builder.files import put_in_place
-from longbel_cli.runs.drafts import draft_name, sweep_drafts
+from kb_builder.files import whole_folder
 from longbel_cli.training.base.start import describe
 from longbel_cli.training.folder import CARD_FILE
 from longbel_cli.training.optimise.finite import require_finite_weights
@@ -34,24 +33,20 @@ def publish(
     It takes the place of what is at `out`, but a README.md that lies there is kept. The model is
     left in the type it is saved in.
     """
-    out = out.resolve()  # where a link leads to is replaced, not the link
-    sweep_drafts(out)  # of a training that was killed here
-    part = draft_name(out)
     model = model.to(getattr(torch, _dtype(options))).eval()
     require_finite_weights(model)
     describe(model, tokenizer, options)
-    model.save_pretrained(part)
-    tokenizer.save_pretrained(part)
-    card = json.dumps(_card(options, facts), indent=2, sort_keys=True, allow_nan=False)
-    (part / CARD_FILE).write_text(card + "\n", encoding="utf-8")
-    readme = out / "README.md"
-    if readme.exists():
-        shutil.copy(readme, part / "README.md")
-    mode = (part / CARD_FILE).stat().st_mode & 0o777  # as the umask says
-    for file in part.iterdir():
-        file.chmod(mode)  # safetensors writes for its owner alone
-    put_in_place(part, out)
-    shutil.rmtree(part, ignore_errors=True)
+    with whole_folder(out, overwrite=True) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        card = json.dumps(_card(options, facts), indent=2, sort_keys=True, allow_nan=False)
+        (folder / CARD_FILE).write_text(card + "\n", encoding="utf-8")
+        readme = out / "README.md"
+        if readme.exists():
+            shutil.copy(readme, folder / "README.md")
+        mode = (folder / CARD_FILE).stat().st_mode & 0o777  # as the umask says
+        for file in folder.iterdir():
+            file.chmod(mode)  # safetensors writes for its owner alone
 
 
 def _dtype(options: TrainOptions) -> str:

@@ -172,7 +172,7 @@ def test_a_signal_leaves_nothing(
     )
     # Strike while the draft is being written, which is when there is something to leave behind.
     limit = time.monotonic() + 60
-    while not list(tmp_path.glob(".kb.*.partial")) and process.poll() is None:
+    while not list(tmp_path.glob(".kb.*.draft")) and process.poll() is None:
         assert time.monotonic() < limit
         time.sleep(0.002)
     process.send_signal(number)

@@ -20,14 +20,16 @@ import kb_builder.build
 import kb_builder.store.writing
 from kb_builder.build import BuildOptions, build_kb
 from kb_builder.errors import LongbelError
-from kb_builder.files import Draft
+from kb_builder.locks import locked
+from kb_builder.store.draft import Draft
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.store.lookup import look_up
-from kb_builder.store.tries import cache_folder, locked
+from kb_builder.store.tries import cache_folder
 from kb_builder.terms import Term
 from kb_builder.trie.tokenization import AnswerTokenizer, tokenizer_hash
 from kb_builder.trie.trie import END, Trie
 from tests.benchmarks.kb_tokenizers import save_model_folder, trained
+from tests.support.drafts import dead_draft
 from tests.support.kb_cases import build, conso_row, sty_row, write_release
 
 CONSO = [
@@ -282,15 +284,15 @@ def test_a_trie_without_a_home_folder(
     own.symlink_to(place)  # as another user may have laid it out
     with pytest.raises(LongbelError, match="another user's"):
         cache_folder()
-    lock, opened = tmp_path / "lock", Path.open
+    lock, opened = tmp_path / "lock", os.open
     lock.touch()
 
-    def as_another(path: Path, mode: str = "r", *rest: Any) -> Any:
-        if path == lock and mode != "rb":
+    def as_another(path: Path, flags: int, *rest: Any) -> Any:
+        if path == lock and flags != os.O_RDONLY:
             raise PermissionError(13, "Permission denied")
-        return opened(path, mode, *rest)
+        return opened(path, flags, *rest)
 
-    monkeypatch.setattr(Path, "open", as_another)
+    monkeypatch.setattr(os, "open", as_another)
     with locked(lock):
         pass
 
@@ -455,18 +457,16 @@ def test_a_build_that_breaks_leaves_nothing(
 
 
 def test_builds_at_once_do_not_meet(release: Path, tmp_path: Path) -> None:
-    """Nor where two machines give their processes one number; what a kill left goes in a day."""
-    one, other = Draft(tmp_path / "kb", False), Draft(tmp_path / "kb", True)
-    left = tmp_path / ".kb.0123.partial"
+    """What a kill left goes with the next build."""
+    one, other = Draft(tmp_path / "kb", True), Draft(tmp_path / "kb", True)
+    left = dead_draft(tmp_path / "kb")
     left.mkdir()
-    os.utime(left, (0, 0))
     with one.open() as first:
         (first / "kb.json").write_text("{}")
         with other.open() as second:
             assert second != first
             (second / "kb.json").write_text("[]")
         assert (first / "kb.json").read_text() == "{}"
-        one.overwrite = True
     assert (tmp_path / "kb" / "kb.json").read_text() == "{}"
     assert [path.name for path in tmp_path.iterdir()] == ["kb"]
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from longbel_cli.runs.publish import publish
 from longbel_cli.runs.run import merge_run
 from longbel_cli.runs.shards import Shard
 from longbel_cli.runs.status import read_status, status_text
+from tests.support.drafts import dead_draft, own_draft
 from tests.support.paths import ROOT
 from tests.support.run_driver import Driver, RecordedFiles, Reference
 
@@ -249,11 +248,10 @@ def test_joined_shards_are_on_the_disk_before_the_run_is_finished(folder: Path) 
         assert finished < done.index(f"replace {name}")
 
 
-def test_drafts_of_the_dead_are_swept_and_young_ones_left(out: Path) -> None:
-    """A young one may be what another process is about to rename."""
-    old, young = (run_folder(out) / "claims" / f".{name}.tmp" for name in ("old", "young"))
-    for draft in (old, young):
+def test_drafts_of_the_dead_are_swept_and_those_of_the_living_left(out: Path) -> None:
+    claim = run_folder(out) / "claims" / "00001-of-00002.000002.json"
+    dead, living = dead_draft(claim), own_draft(claim)
+    for draft in (dead, living):
         draft.write_text("draft")
-    os.utime(old, (time.time() - 7200, time.time() - 7200))
     merge_run(out)
-    assert young.exists() and not old.exists()
+    assert living.exists() and not dead.exists()

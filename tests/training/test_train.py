@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import Disk, is_draft
 from longbel_cli.app import app
 from longbel_cli.training.data.batches import Batch, Position
 from longbel_cli.training.folder import RunFolder
@@ -196,7 +197,8 @@ def test_a_state_is_on_the_disk_before_it_replaces_the_last(tmp_path, monkeypatc
     path = tmp_path / "state.safetensors"
     write_tensors({"one": torch.ones(2)}, path, {"step": 3})
     assert read_note(path) == {"step": 3}
-    assert done == [("sync", path.stat().st_ino), ("replace", path.stat().st_ino)]
+    file, folder = path.stat().st_ino, tmp_path.stat().st_ino
+    assert done == [("sync", file), ("replace", file), ("sync", folder)]
 
 
 @pytest.mark.parametrize("steps", [1, None])
@@ -526,21 +528,22 @@ def test_a_kill_while_an_earlier_training_is_dropped(options, tmp_path, monkeypa
     shutil.copytree(tmp_path / "model.run", kept)
     whole = tmp_path / "whole"
     train(options, whole)
-    moves, rename_ = 0, Path.rename
+    moves, move = 0, Disk.replace
 
-    def rename(path, target):
+    def moved(disk, path, target):
         nonlocal moves
-        moves += 1
-        if moves > survived:
+        moves += is_draft(target.parent)  # the folder that an earlier training is dropped into
+        if moves > survived and is_draft(target.parent):
             raise KilledError
-        return rename_(path, target)
+        return move(disk, path, target)
 
-    for survived in range(len(list(kept.iterdir()))):  # noqa: B007, `rename` asks for it
+    dropped = [path for path in kept.iterdir() if path.name != "claims"]
+    for survived in range(len(dropped)):  # noqa: B007, `moved` asks for it
         shutil.rmtree(tmp_path / "model.run")
         shutil.copytree(kept, tmp_path / "model.run")
         moves = 0
         with monkeypatch.context() as patched, pytest.raises(KilledError):
-            patched.setattr(Path, "rename", rename)
+            patched.setattr(Disk, "replace", moved)
             train(options, out, restart=True, overwrite=True)
         again = train(options, out, overwrite=finished)
         assert again is Outcome.FINISHED

@@ -7,10 +7,8 @@ exact, by matrix products over blocks of names.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kb_builder.errors import LongbelError, check_choice
+from kb_builder.files import flush, put_in_place, sha256_of
+from kb_builder.locks import locked
 from kb_builder.store.knowledge_base import KnowledgeBase, cache_folder
-from kb_builder.store.tries import locked
 from longbel_cli.linking.baselines.folder import PublishedModel
 from longbel_cli.linking.baselines.ranking import Hit, Ranker, best_names, merged
 from longbel_cli.linking.options import POOLINGS, BaselineOptions
@@ -157,14 +156,14 @@ class DenseRanker(Ranker):
             str(self._encoder.input_tokens), self._pooling, self.knowledge_base.signature,
             self.found()["device_type"],
         )  # fmt: skip
-        digest = hashlib.sha256(b"\0".join([_VERSION, *(part.encode() for part in parts)]))
-        return cache_folder() / "dense" / digest.hexdigest()[:16]
+        digest = sha256_of(b"\0".join([_VERSION, *(part.encode() for part in parts)]))
+        return cache_folder() / "dense" / digest[:16]
 
     def _write_vectors(self, path: Path, rows: range) -> None:
         """Chunk by chunk beside the place, so that a stop costs two chunks at most; then there
         as a whole."""
         log.info("computing the vectors of %d names, once, to %s", len(rows), path)
-        growing = path.with_suffix(".part")
+        growing = path.with_suffix(".part")  # no draft: whoever holds the lock next goes on with it
         dimensions = int(self._model.config.hidden_size)
         header, chunk_bytes = _npy_header(len(rows), dimensions), _ROWS_PER_CHUNK * dimensions * 4
         with growing.open("ab") as file:
@@ -179,9 +178,9 @@ class DenseRanker(Ranker):
                     chunk = np.arange(start, min(start + _ROWS_PER_CHUNK, len(rows))) + rows.start
                     file.write(self.encode(self.knowledge_base.names_of(chunk)).tobytes())
                     file.flush()
-                    os.fsync(file.fileno())
+                    flush(growing)
                     progress.advance(len(chunk))
-        growing.replace(path)
+        put_in_place(growing, path)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """float32[texts, dimensions]: unit vectors. Texts of like length share a pass."""

@@ -8,7 +8,6 @@ is trained on but the texts that a fresh tokenizer is made from.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import whole_folder
 from longbel_cli.linking.baselines.folder import PublishedModel
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.model.devices import resolve_dtype
@@ -62,17 +62,15 @@ class Start:
         """Make the folder, unless it is there; `texts` are for a fresh tokenizer."""
         if self.folder.exists():
             return
-        part = self.folder.with_name(self.folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
         torch.manual_seed(self.options.seed)
         if self.options.fresh is not None:
             tokenizer, model = _fresh(self.options, texts)
         else:
             tokenizer, model = _based(self.options, self._dtype)
         describe(model, tokenizer, self.options)
-        model.save_pretrained(part)
-        tokenizer.save_pretrained(part)
-        part.rename(self.folder)
+        with whole_folder(self.folder) as folder:
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
 
     def load(self, checkpointing: bool = False) -> Trained:
         """The model before its first step; the same each time."""

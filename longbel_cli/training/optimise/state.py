@@ -7,7 +7,6 @@ that a kill at any time leaves the last good one. The best weights so far are ke
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import whole_file
 from longbel_cli.training.data.batches import Position
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -90,16 +90,13 @@ def trained_parameters(model: PreTrainedModel) -> Iterator[tuple[str, nn.Paramet
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, note: Mapping[str, Any]) -> None:
     """A safetensors file with a note in its header, whole or not at all."""
-    part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: tensor.contiguous().cpu() for name, tensor in tensors.items()},
-        part,
-        metadata={"longbel": json.dumps(note, allow_nan=False)},
-    )
-    with part.open("rb") as stream:
-        os.fsync(stream.fileno())
-    part.replace(path)
+    with whole_file(path) as draft:
+        save_file(
+            {name: tensor.contiguous().cpu() for name, tensor in tensors.items()},
+            draft,
+            metadata={"longbel": json.dumps(note, allow_nan=False)},
+        )
 
 
 def read_note(path: Path) -> dict[str, Any]:
