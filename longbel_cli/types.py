@@ -121,7 +121,11 @@ def answer_among(candidates: Sequence[Candidate]) -> Candidate | None:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model answered for one mention, best candidate first (possibly none)."""
+    """What the model answered for one mention, best candidate first (possibly none).
+
+    `expanded_from` is the long form that the document gives for an abbreviation, and that was
+    looked up in its place.
+    """
 
     document_id: str
     mention_id: str
@@ -131,6 +135,7 @@ class Prediction:
     candidates: tuple[Candidate, ...]
     gold_concept_code: str | None = None
     review: bool | None = None
+    expanded_from: str | None = None
 
     @property
     def answer(self) -> Candidate | None:
@@ -163,6 +168,8 @@ class Prediction:
             line["gold_concept_code"] = self.gold_concept_code
         if self.review is not None:
             line["review"] = self.review
+        if self.expanded_from is not None:
+            line["expanded_from"] = self.expanded_from
         return line
 
 

@@ -63,6 +63,7 @@ CHOICES: dict[str, Choice] = {
     "linkers": Choice("longbel_cli.linking.linkers", "linkers"),
     "decoders": Choice("longbel_cli.model.decoders", "DECODERS"),
     "poolings": Choice("longbel_cli.linking.options", "POOLINGS"),
+    "abbreviations": Choice("longbel_cli.linking.options", "ABBREVIATIONS"),
     "dtypes": Choice("longbel_cli.model.devices", "DTYPES"),
     "saved_dtypes": Choice("longbel_cli.model.devices", "SAVED_DTYPES"),
     "sources": Choice("kb_builder.sources", "SOURCES"),

@@ -118,6 +118,17 @@ def link(
             choice="poolings",
         ),
     ] = "cls",
+    abbreviations: Annotated[
+        str,
+        option(
+            "--abbreviations",
+            "What exact, tfidf and dense look up for an abbreviation that its document defines: "
+            "{abbreviations:help}.",
+            DECODING,
+            metavar="on|off",
+            choice="abbreviations",
+        ),
+    ] = "on",
     device: shared.Device = "auto",
     dtype: shared.Dtype = "auto",
     max_batch_tokens: shared.MaxBatchTokens = None,
@@ -204,7 +215,7 @@ def link(
         else:
             baseline_options = BaselineOptions(
                 beams=beams, model=model, device=device, pooling=pooling, language=language,
-                max_batch_tokens=max_batch_tokens,
+                abbreviations=abbreviations, max_batch_tokens=max_batch_tokens,
             )  # fmt: skip
             linkers = [open_other(linker, kb, baseline_options)]
         corpus_options = CorpusOptions(

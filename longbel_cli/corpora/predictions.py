@@ -141,6 +141,7 @@ def _prediction(record: dict[str, Any]) -> Prediction:
         if gold is None
         else joined_code(refuse_damaged(_text(gold))) or None,
         review=record.get("review"),
+        expanded_from=record.get("expanded_from"),
     )
 
 

@@ -18,6 +18,8 @@ DEFAULT_FORMAT = "hybrid_long"
 MOST_BEAMS = 100
 # What an encoder's vector of a mention is.
 POOLINGS = {"cls": "the vector of the first token", "mean": "the mean of all tokens' vectors"}
+# What is looked up for a mention that the document defines as an abbreviation.
+ABBREVIATIONS = {"on": "the long form", "off": "the mention as written"}
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,13 @@ class BaselineOptions:
     device: str = "auto"
     pooling: str = "cls"
     language: str | None = None
+    abbreviations: str = "on"
     max_batch_tokens: int | None = None
 
     def __post_init__(self) -> None:
         _check_beams(self.beams)
         check_choice("--pooling", self.pooling, POOLINGS)
+        check_choice("--abbreviations", self.abbreviations, ABBREVIATIONS)
         at_least_one("--max-batch-tokens", self.max_batch_tokens)
 
 

@@ -36,10 +36,12 @@ class Baseline:
 
 
 BASELINES = {
-    "exact": Baseline("exact", "names that are the mention"),
-    "tfidf": Baseline("tfidf", "names with like trigrams"),
+    "exact": Baseline("exact", "names that are the mention", frozenset({"abbreviations"})),
+    "tfidf": Baseline("tfidf", "names with like trigrams", frozenset({"abbreviations"})),
     "dense": Baseline(
-        "dense", "names nearest by an encoder", frozenset({"model", "device", "pooling"})
+        "dense",
+        "names nearest by an encoder",
+        frozenset({"model", "device", "pooling", "abbreviations"}),
     ),
     "seq2seq": Baseline(
         "seq2seq",

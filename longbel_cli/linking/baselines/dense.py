@@ -49,8 +49,9 @@ class DenseRanker(Ranker):
         pooling: str = "cls",
         device: str = "auto",
         beams: int = 5,
+        abbreviations: bool = True,
     ) -> None:
-        super().__init__(knowledge_base, beams)
+        super().__init__(knowledge_base, beams, abbreviations)
         check_choice("--pooling", pooling, POOLINGS)
         if encoder.is_causal or encoder.is_encoder_decoder:
             raise LongbelError(
@@ -224,4 +225,11 @@ def _npy_header(rows: int, dimensions: int) -> bytes:
 def open_linker(knowledge_base: KnowledgeBase, options: BaselineOptions) -> DenseRanker:
     """As the table of baselines opens it."""
     encoder = PublishedModel.given(options.model, "--linker dense", "an encoder")
-    return DenseRanker(knowledge_base, encoder, options.pooling, options.device, options.beams)
+    return DenseRanker(
+        knowledge_base,
+        encoder,
+        options.pooling,
+        options.device,
+        options.beams,
+        options.abbreviations == "on",
+    )

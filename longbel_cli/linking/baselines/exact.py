@@ -44,7 +44,7 @@ class ExactRanker(IndexedRanker["FormIndex"]):
 
 def open_linker(knowledge_base: KnowledgeBase, options: BaselineOptions) -> ExactRanker:
     """As the table of baselines opens it."""
-    return ExactRanker(knowledge_base, options.beams)
+    return ExactRanker(knowledge_base, options.beams, options.abbreviations == "on")
 
 
 class FormIndex:

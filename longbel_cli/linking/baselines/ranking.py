@@ -7,6 +7,7 @@ play no part in it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
@@ -17,6 +18,7 @@ from kb_builder.errors import LongbelError
 from kb_builder.progress import ignore
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.text import clean
+from longbel_cli.corpora.abbreviations import abbreviations, expanded
 from longbel_cli.linking.engine import Shortening
 from longbel_cli.linking.protocols import Needs, OnPrompt
 from longbel_cli.model.decoders import DecodeStats
@@ -40,8 +42,11 @@ class Ranker(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, knowledge_base: KnowledgeBase, beams: int = 5) -> None:
+    def __init__(
+        self, knowledge_base: KnowledgeBase, beams: int = 5, abbreviations: bool = True
+    ) -> None:
         self.knowledge_base, self.beams = knowledge_base, beams
+        self.abbreviations = abbreviations
 
     @abstractmethod
     def rank(self, mentions: Sequence[str], rows: range, limit: int) -> list[list[Hit]]:
@@ -66,6 +71,7 @@ class Ranker(ABC):
             "beams": self.beams,
             "context_format": "none",
             "model": "none",
+            "abbreviations": "on" if self.abbreviations else "off",
         }
 
     def found(self) -> dict[str, Any]:
@@ -107,8 +113,10 @@ AnyIndex = TypeVar("AnyIndex", bound=Index)
 class IndexedRanker(Ranker, Generic[AnyIndex]):
     """A ranker that indexes each stretch of rows when it is first searched."""
 
-    def __init__(self, knowledge_base: KnowledgeBase, beams: int = 5) -> None:
-        super().__init__(knowledge_base, beams)
+    def __init__(
+        self, knowledge_base: KnowledgeBase, beams: int = 5, abbreviations: bool = True
+    ) -> None:
+        super().__init__(knowledge_base, beams, abbreviations)
         self._indexes: dict[range, AnyIndex] = {}
 
     @abstractmethod
@@ -142,22 +150,21 @@ class RankingEngine:
         token_budget: int | None = None,
     ) -> list[Prediction]:
         """Predictions of all mentions, in document and mention order."""
-        counts: dict[tuple[str, str], int] = {}
-        for document in documents:
-            for mention in document.mentions:
-                key = _key(mention)
-                counts[key] = counts.get(key, 0) + 1
+        queries = [query for document in documents for query in self._queries(document)]
+        counts = Counter(query.key for query in queries)
         candidates: dict[tuple[str, str], tuple[Candidate, ...]] = {}
         for keys, found in self._ranked(counts):
             candidates.update(zip(keys, found, strict=True))
             finished = sum(counts[key] for key in keys)
             self.decoder_stats.mentions += finished
             on_step(finished)
-        return [
-            _prediction(document, mention, candidates[_key(mention)])
-            for document in documents
-            for mention in document.mentions
-        ]
+        return [query.prediction(candidates[query.key]) for query in queries]
+
+    def _queries(self, document: Document) -> Iterator[Query]:
+        """What is looked up for each mention: its text, or what it abbreviates."""
+        known = abbreviations(document.text) if self._ranker.abbreviations else {}
+        for mention in document.mentions:
+            yield Query(document, mention, expanded(mention.text, known))
 
     def _ranked(
         self, keys: Iterable[tuple[str, str]]
@@ -183,23 +190,31 @@ class RankingEngine:
         )
 
 
-def _key(mention: Mention) -> tuple[str, str]:
-    """What decides a mention's candidates: its group and its cleaned text."""
-    return mention.semantic_group, clean(mention.text)
+class Query(NamedTuple):
+    """What is looked up for a mention; `long_form` where the document abbreviates it."""
 
+    document: Document
+    mention: Mention
+    long_form: str | None
 
-def _prediction(
-    document: Document, mention: Mention, candidates: tuple[Candidate, ...]
-) -> Prediction:
-    return Prediction(
-        document_id=document.id,
-        mention_id=mention.id,
-        mention=mention.text,
-        semantic_group=mention.semantic_group,
-        spans=mention.spans,
-        candidates=candidates,
-        gold_concept_code=mention.gold_code,
-    )
+    @property
+    def key(self) -> tuple[str, str]:
+        """What decides the candidates: the group and the cleaned text."""
+        text = self.mention.text if self.long_form is None else self.long_form
+        return self.mention.semantic_group, clean(text)
+
+    def prediction(self, candidates: tuple[Candidate, ...]) -> Prediction:
+        """The answer to the mention."""
+        return Prediction(
+            document_id=self.document.id,
+            mention_id=self.mention.id,
+            mention=self.mention.text,
+            semantic_group=self.mention.semantic_group,
+            spans=self.mention.spans,
+            candidates=candidates,
+            gold_concept_code=self.mention.gold_code,
+            expanded_from=self.long_form,
+        )
 
 
 def rows_to_search(base: KnowledgeBase, group: str) -> range:

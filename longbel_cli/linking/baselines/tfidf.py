@@ -147,4 +147,4 @@ class TrigramIndex:
 
 def open_linker(knowledge_base: KnowledgeBase, options: BaselineOptions) -> TfidfRanker:
     """As the table of baselines opens it."""
-    return TfidfRanker(knowledge_base, options.beams)
+    return TfidfRanker(knowledge_base, options.beams, options.abbreviations == "on")
