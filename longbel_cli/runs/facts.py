@@ -24,6 +24,7 @@ KEYS = {
     "context_format": "context_format",
     "version": "longbel version",
     "linker": "linker",
+    "abbreviations": "abbreviations",
 }
 
 
@@ -37,6 +38,7 @@ class RunFacts:
     context_format: str = UNKNOWN
     version: str = UNKNOWN
     linker: str = UNKNOWN
+    abbreviations: str = UNKNOWN
 
     def to_json(self) -> dict[str, str]:
         return asdict(self)

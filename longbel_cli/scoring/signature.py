@@ -35,6 +35,8 @@ def signature(
     ]
     if facts.linker not in (UNKNOWN, MODEL):
         fields.insert(2, f"linker:{facts.linker}")
+    if facts.abbreviations != UNKNOWN:
+        fields.append(f"abbr:{facts.abbreviations}")
     if match != "exact":
         fields.append(f"match:{match}")
     fields.append(f"v:{version}")
