@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -29,18 +30,21 @@ from longbel_cli.corpora.records import (
     fail,
     unreadable,
 )
+from longbel_cli.corpora.row_files import is_row_file, rows
 from longbel_cli.corpora.writing import Answers
 from longbel_cli.types import Document, Mention, Passage, Span
 
 ARRAYS = ("documents",)
+_LISTED_KEYS = 8
 # Keys of an entity that hold no codes under this schema, whatever they look like.
 _KEYS = ("id", "type", "text", "offsets", "normalized")
 
 
 def read(file: CorpusFile, start: Position) -> Iterator[Item]:
     """The documents of one file from `start` on."""
-    if is_parquet(file.path):
-        yield from _read_parquet(file.path, start.offset)
+    if is_row_file(file.path):
+        for number, value in rows(file.path, start.offset):
+            yield item(value, number, number + 1)  # the row stands for the line
     else:
         yield from json_items(file.path, start, ARRAYS, item)
 
@@ -48,38 +52,6 @@ def read(file: CorpusFile, start: Position) -> Iterator[Item]:
 def sniff(head: bytes) -> bool:
     """Whether a file that begins like this may be BigBio's: JSON of any kind."""
     return head.removeprefix(stored.BOM).lstrip().startswith((b"{", b"["))
-
-
-def is_parquet(path: str) -> bool:
-    return path.lower().endswith((".parquet", ".pq"))
-
-
-def _read_parquet(path: str, start: int) -> Iterator[Item]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.ParquetFile(path)
-        row = 0
-        for group in range(table.num_row_groups):
-            size = table.metadata.row_group(group).num_rows
-            if row + size <= start:
-                row += size
-                continue
-            for batch in table.iter_batches(batch_size=64, row_groups=[group]):
-                for value in batch.to_pylist():
-                    if row >= start:
-                        yield item(value, row, row + 1)  # the row stands for the line
-                    row += 1
-    except OSError as error:
-        reason = error.strerror or "it is no Parquet file or is damaged"
-        raise UnreadableError(f"the file cannot be read ({reason})") from None
-    except pa.ArrowException:
-        raise UnreadableError("the file cannot be read (no Parquet file, or damaged)") from None
-    except (ValueError, OverflowError):
-        raise UnreadableError(
-            "a value of the Parquet file is no text or date; the rest of the file is left out"
-        ) from None
 
 
 def item(value: Any, offset: int, line: int | None) -> Item:
@@ -91,7 +63,8 @@ def item(value: Any, offset: int, line: int | None) -> Item:
     if document_id is None:
         document_id = identifier(value.get("id"))
     if document_id is None:
-        return unreadable(offset, line, "the document has neither document_id nor id")
+        reason = f"the document has neither document_id nor id{_keys_of(value)}"
+        return unreadable(offset, line, reason)
     return Item(offset, line, document_id, partial(_build, value), raw=value)
 
 
@@ -132,7 +105,9 @@ def _list(value: dict[str, Any], key: str) -> list[Any]:
     if found is None:
         if key in value:
             return []
-        raise UnreadableError(f"it has no {key!r}: not a document of the BigBio KB schema")
+        raise UnreadableError(
+            f"it has no {key!r}: not a document of the BigBio KB schema{_keys_of(value)}"
+        )
     if not isinstance(found, list):
         raise UnreadableError(f"its {key!r} must be a list, not {_kind(found)}")
     return found
@@ -254,6 +229,13 @@ def _gold(normalized: Any) -> tuple[str, ...] | None:
         database = database if isinstance(database, str) else ""
         codes.update(gold_codes(name, database=database) or ())
     return tuple(sorted(codes))
+
+
+def _keys_of(value: dict[str, Any]) -> str:
+    """Which keys there are, and which are needed; what is no name is not shown."""
+    names = [key for key in value if re.fullmatch(r"[A-Za-z_][\w.-]{0,30}", key, re.ASCII)]
+    found = ", ".join(names[:_LISTED_KEYS]) + (", …" if len(names) > _LISTED_KEYS else "")
+    return f" (keys: {found or 'none'}; needed: document_id, passages, entities)"
 
 
 def _kind(value: Any) -> str:

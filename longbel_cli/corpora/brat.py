@@ -25,6 +25,7 @@ from longbel_cli.corpora.records import (
     UnreadableError,
     unreadable,
 )
+from longbel_cli.corpora.unknown import any_case
 from longbel_cli.corpora.writing import Answers, one_line, safe_path, warn_of, write_new
 from longbel_cli.types import Document, Passage
 
@@ -50,9 +51,9 @@ class Pair:
 
 
 def pair_of(path: str) -> Pair:
-    """The pair that a .txt or .ann belongs to."""
-    stem = path[: -len(".ann")]
-    return Pair(Path(f"{stem}.txt"), Path(f"{stem}.ann"))
+    """The pair of an .ann file."""
+    annotations = Path(path)
+    return Pair(any_case(annotations.with_suffix(".txt")), annotations)
 
 
 def _build(pair: Pair) -> Draft:

@@ -57,9 +57,9 @@ CORPUS_FORMATS: dict[str, CorpusFormat] = {
     for row in (
         CorpusFormat(
             "bigbio",
-            "BigBio (.json, .jsonl, .parquet)",
+            "BigBio (.json, .jsonl, .parquet, .arrow)",
             bigbio.read,
-            suffixes=(".json", ".jsonl", ".ndjson", ".parquet", ".pq"),
+            suffixes=(".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".arrow"),
             sniff=bigbio.sniff,
             writer=bigbio.Writer,
         ),

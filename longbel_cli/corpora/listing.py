@@ -19,6 +19,7 @@ from longbel_cli.corpora.formats import (
     format_by_name,
 )
 from longbel_cli.corpora.records import STDIN, CorpusFile, OnProblem, Problem
+from longbel_cli.corpora.unknown import any_case, described, kind_of
 
 # Configuration of BRAT and of a terminal's file manager: no documents, and nothing odd.
 _BRAT_EXTRAS = (".conf", ".config")
@@ -37,21 +38,36 @@ def corpus_files(paths: Sequence[Path | str], form: str, on_remark: OnProblem) -
         raise LongbelError("no corpus was given", exit_code=2)
     files: dict[CorpusFile, None] = {}
     kept: list[CorpusFile] = []
+    passed_over: list[Path] = []
+
+    def remark(problem: Problem) -> None:
+        passed_over.append(Path(problem.source))
+        on_remark(problem)
+
     for path in paths:
-        for file in _files_of(str(path), form, on_remark):
+        for file in _files_of(str(path), form, remark):
             # `folder/*` names both files of a BRAT pair: that is one document, given once.
             if file.format == "brat" and file in files:
                 continue
             files[file] = None
             kept.append(file)
     if not kept:
-        names = ", ".join(str(path) for path in paths)
-        kinds = listed(row.help for row in CORPUS_FORMATS.values())
-        raise LongbelError(
-            f"{names}: no corpus file found" + ("" if form == AUTO else f" of format {form}"),
-            f"A corpus is a folder or files of {kinds}; name the format with --format.",
-        )
+        raise _nothing_found(paths, form, passed_over)
     return kept
+
+
+def _nothing_found(paths: Sequence[Path | str], form: str, files: Sequence[Path]) -> LongbelError:
+    names = ", ".join(str(path) for path in paths)
+    of_format = "" if form == AUTO else f" of format {form}"
+    what, advice = described(files)
+    return LongbelError(f"{names}: no corpus file found{of_format}: {what}", advice or _kinds(form))
+
+
+def _kinds(form: str) -> str:
+    if form != AUTO:
+        return f"Such a corpus is a folder or files of {CORPUS_FORMATS[form].help}."
+    kinds = listed(row.help for row in CORPUS_FORMATS.values())
+    return f"A corpus is a folder or files of {kinds}."
 
 
 def _files_of(path: str, form: str, on_remark: OnProblem) -> Iterator[CorpusFile]:
@@ -70,12 +86,14 @@ def _files_of(path: str, form: str, on_remark: OnProblem) -> Iterator[CorpusFile
         raise LongbelError(f"{path}: no regular file", "Pipe JSONL to `-` instead.")
     found = _format_of_named(place, form)
     if found is None:
+        kind = kind_of(place)
         raise LongbelError(
-            f"{path}: the format cannot be told from the file's name or first bytes",
-            f"Name it with --format ({', '.join(CORPUS_FORMATS)}).",
+            f"{path}: the format cannot be told from the file's name or first bytes"
+            + ("" if kind is None else f": it is {kind.what}"),
+            _kinds(form) if kind is None else kind.advice,
         )
     if found == "brat":
-        yield CorpusFile(str(place.with_suffix(".ann")), "brat", place.stem)
+        yield CorpusFile(str(any_case(place.with_suffix(".ann"))), "brat", place.stem)
     else:
         yield CorpusFile(str(place), found)
 
@@ -92,9 +110,10 @@ def _walk(
         entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
     except OSError as error:
         raise LongbelError(f"{folder}: the folder cannot be read ({error.strerror})") from None
-    annotated = {entry.stem for entry in entries if entry.suffix == ".ann"}
+    annotated = {entry.stem for entry in entries if _suffix(entry) == ".ann"}
+    is_dataset = any(_suffix(entry) == ".arrow" for entry in entries)
     for entry in entries:
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or _is_of_dataset(entry.name, is_dataset):
             continue
         if entry.is_dir():
             yield from _walk(entry, root, form, on_remark, (*above, here))
@@ -104,31 +123,34 @@ def _walk(
             continue
         found = _format_in_folder(entry, form, annotated)
         if found == "brat":
-            if entry.suffix == ".txt" and entry.stem in annotated:
+            if _suffix(entry) == ".txt" and entry.stem in annotated:
                 continue  # the .ann stands for the pair
             document_id = entry.relative_to(root).with_suffix("").as_posix()
-            yield CorpusFile(str(entry.with_suffix(".ann")), "brat", document_id)
+            lines = entry if _suffix(entry) == ".ann" else entry.with_suffix(".ann")
+            yield CorpusFile(str(lines), "brat", document_id)
         elif found is not None:
             yield CorpusFile(str(entry), found)
         elif entry.suffix not in _BRAT_EXTRAS and form == AUTO:
-            reason = "it is no corpus file by its name; it is left out"
-            on_remark(Problem.of_file(str(entry), reason))
+            kind = kind_of(entry)
+            what = "no corpus file by its name" if kind is None else kind.what
+            on_remark(Problem.of_file(str(entry), f"it is {what}; it is left out"))
 
 
 def _format_in_folder(path: Path, form: str, annotated: set[str]) -> str | None:
     """The format of a file that a folder holds; None if it is no part of the corpus."""
-    if path.suffix == ".ann" or (path.suffix == ".txt" and path.stem in annotated):
+    suffix = _suffix(path)
+    if suffix == ".ann" or (suffix == ".txt" and path.stem in annotated):
         found: str | None = "brat"
-    elif path.suffix == ".txt" and _ABOUT.match(path.name):
+    elif suffix == ".txt" and _ABOUT.match(path.name):
         return None
-    elif path.suffix == ".txt" and form in (AUTO, "brat") and annotated:
+    elif suffix == ".txt" and form in (AUTO, "brat") and annotated:
         # Among pairs, a text without its annotations is a document that lost them.
         found = format_by_name(path) or "brat"
     else:
         found = format_by_name(path)
     if form == AUTO or found == form:
         return found
-    if form == "brat" and path.suffix == ".txt":
+    if form == "brat" and suffix == ".txt":
         return "brat"
     # Formats share suffixes: one that was named decides.
     return form if CORPUS_FORMATS[form].has_name(path) else None
@@ -136,16 +158,28 @@ def _format_in_folder(path: Path, form: str, annotated: set[str]) -> str | None:
 
 def _format_of_named(path: Path, form: str) -> str | None:
     """The format of a file that was named itself: looked into where its name says nothing."""
-    if path.suffix == ".ann":
+    suffix = _suffix(path)
+    if suffix == ".ann":
         found: str | None = "brat"
-    elif path.suffix == ".txt" and path.with_suffix(".ann").exists():
+    elif suffix == ".txt" and any_case(path.with_suffix(".ann")).exists():
         found = "brat"
     else:
         found = format_by_name(path)
     if form != AUTO:
-        if form == "brat" and path.suffix not in (".txt", ".ann"):
+        if form == "brat" and suffix not in (".txt", ".ann"):
             return None
         return form
-    if found is None and path.suffix == ".txt":
+    if found is None and suffix == ".txt" and kind_of(path) is None:
         return "brat"
     return found or format_by_content(path)
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()
+
+
+def _is_of_dataset(name: str, beside_arrow: bool) -> bool:
+    """Whether a file is no document but one of those that `save_to_disk` of datasets adds."""
+    return name == "dataset_dict.json" or (
+        beside_arrow and (name in ("dataset_info.json", "state.json") or name.startswith("cache-"))
+    )

@@ -11,6 +11,7 @@ from typing import Any
 
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import Corpus, OnProblem, Position, Problem, ignore
+from longbel_cli.corpora.brat import pair_of
 from longbel_cli.runs import windows
 from longbel_cli.types import Document
 
@@ -77,5 +78,5 @@ def input_files(corpus: Corpus) -> list[Path]:
     for file in corpus.files:
         paths.append(Path(file.path))
         if file.format == "brat":
-            paths.append(Path(file.path).with_suffix(".txt"))
+            paths.append(pair_of(file.path).text)
     return [path for path in paths if path.exists()]

@@ -10,6 +10,7 @@ import re
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,15 @@ CORPORA = SHARED / "corpora"
 needs_shared = pytest.mark.skipif(not CORPORA.is_dir(), reason="the shared corpora are not here")
 
 
+def arrow(*values: dict[str, Any], as_file: bool = False) -> bytes:
+    import pyarrow as pa
+
+    sink, whole = io.BytesIO(), pa.Table.from_pylist(list(values))
+    with (pa.ipc.new_file if as_file else pa.ipc.new_stream)(sink, whole.schema) as writer:
+        writer.write_table(whole, max_chunksize=4)
+    return sink.getvalue()
+
+
 def titled(document_id: str) -> str:
     return f"{document_id}|t|Fever\n{document_id}\t0\t5\tFever\tDisease\tD1\n\n"
 
@@ -42,6 +52,15 @@ STORED: dict[str, dict[str, bytes]] = {
     "json array": {"c.json": json.dumps(PAGES, indent=1).encode()},
     "json one after another": {"c.json": b"\n".join(json.dumps(p).encode() for p in PAGES)},
     "parquet": {"c.parquet": parquet(*PAGES)},
+    "arrow stream": {"c.arrow": arrow(*PAGES)},
+    "arrow file": {"c.arrow": arrow(*PAGES, as_file=True)},
+    "datasets on disk": {
+        "d/dataset_dict.json": b'{"splits": ["train"]}',
+        "d/train/data-00000-of-00001.arrow": arrow(*PAGES),
+        "d/train/cache-1a2b.arrow": arrow(*PAGES),
+        "d/train/state.json": b"{}",
+        "d/train/dataset_info.json": b"{}",
+    },
     "pubtator": {
         "c.pubtator": "".join(titled(f"e{number}") for number in (0, 1, 2, 1, 3, 4)).encode()
     },
@@ -265,6 +284,43 @@ def test_corpora_that_are_refused(
         Corpus(paths, form)
     assert reason in caught.value.message
     assert caught.value.exit_code == exit_code
+
+
+@pytest.mark.parametrize(
+    ("files", "message", "hint"),
+    [
+        ({"c.zip": b"PK\x03\x04"}, "there is 1 of .zip; c.zip is a zip archive", "Unpack it"),
+        ({"x.txt": b"a", "x.ann.txt": b""}, "2 of .txt; x.ann.txt is named", "ends in .ann"),
+        ({"x.norm": b"N1"}, "x.norm is concept labels of n2c2", "N lines of BRAT"),
+        ({"x.xmi": b"<xmi:XMI/>", "y.xmi": b""}, "2 of .xmi; x.xmi is a UIMA CAS", "BioC"),
+        ({"x.tsv": b"#FORMAT=WebAnno TSV 3.3"}, "x.tsv is a WebAnno", "BioC"),
+        ({"x.docx": b"PK\x03\x04"}, "x.docx is an Office document", "Save its text"),
+        ({"x.dat": b"", "y": b""}, "1 of .dat, 1 of no suffix", "A corpus is a folder or files of"),
+    ],
+)
+def test_a_folder_without_a_corpus_says_what_it_holds(
+    tmp_path: Path, files: dict[str, bytes], message: str, hint: str
+) -> None:
+    with pytest.raises(LongbelError) as caught:
+        Corpus([stored(files, tmp_path / "corpus")])
+    assert message in caught.value.message
+    assert hint in (caught.value.hint or "")
+    assert "--format" not in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("named", ["x.TXT", "x.ANN", "."])
+def test_suffixes_in_capitals(tmp_path: Path, named: str) -> None:
+    folder = stored({"x.TXT": b"Fever", "x.ANN": FEVER.encode()}, tmp_path / "corpus")
+    (document,) = read_corpus([folder / named])
+    assert (document.id, document.text, len(document.mentions)) == ("x", "Fever", 1)
+
+
+def test_json_of_another_schema_says_its_keys(tmp_path: Path) -> None:
+    told: list[Problem] = []
+    page_of = {"pmid": 1, "abstract": "Zanthoma", "Zanthoma of": 1}
+    (tmp_path / "c.jsonl").write_bytes(lines(page_of, page(entity())))
+    list(Corpus([tmp_path]).read(told.append))
+    assert "(keys: pmid, abstract; needed: document_id, passages, entities)" in told[0].reason
 
 
 def test_a_named_format_decides_where_names_do_not(tmp_path: Path) -> None:
