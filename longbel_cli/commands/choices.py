@@ -80,7 +80,7 @@ CHOICES: dict[str, Choice] = {
     "baselines": Choice("longbel_cli.explaining.methods", "BASELINES"),
     "paths": Choice("longbel_cli.explaining.methods", "PATHS"),
     "sizes": Choice("longbel_cli.training.base.fresh", "FRESH_SIZES"),
-    "targets": Choice("longbel_cli.training.data.targets", "TARGET_RULES"),
+    "targets": Choice("longbel_cli.training.data.target_rules", "TARGET_RULES"),
     "memories": Choice("longbel_cli.training.options", "MEMORIES"),
 }
 

@@ -141,19 +141,25 @@ def explain(
     from longbel_cli.corpora.predictions import read_predictions
     from longbel_cli.explaining.selection import Choice, LinkedRun, Sources, explanations
 
-    choice = Choice(tuple(mention or ()), tuple(document or ()), below, wrong, top)
-    methods = tuple(dict.fromkeys(method or ("gradient",)))
-    ranks = tuple(dict.fromkeys(rank or (1,)))
+    choice = Choice(
+        mentions=tuple(mention or ()), documents=tuple(document or ()), below=below, wrong=wrong,
+        top=top,
+    )  # fmt: skip
     linked = read_predictions(predictions).predictions
-    chosen = choice.of(linked)
-    sources = Sources(
-        tuple(corpus or ()), format, model, kb, context_format, language, device, dtype
-    )
+    chosen = choice.of(linked)  # before torch is loaded
 
     from longbel_cli.explaining.explainer import Explainer, ExplainOptions
     from longbel_cli.progress import Progress
 
-    options = ExplainOptions(methods, ranks, versus, steps, baseline, max_batch_tokens, path)
+    options = ExplainOptions(
+        methods=tuple(dict.fromkeys(method or ("gradient",))),
+        ranks=tuple(dict.fromkeys(rank or (1,))),
+        versus=versus, steps=steps, baseline=baseline, max_batch_tokens=max_batch_tokens, path=path,
+    )  # fmt: skip
+    sources = Sources(
+        corpus=tuple(corpus or ()), format=format, model=model, kb=kb,
+        context_format=context_format, language=language, device=device, dtype=dtype,
+    )  # fmt: skip
     run = LinkedRun.open(predictions, sources)
     explainer = Explainer(run.linker.checkpoint, run.linker.model, options)
     made: list[Any] = []

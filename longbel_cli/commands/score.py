@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from longbel_cli.commands import options as shared
 from longbel_cli.commands.notes import set_quiet
 from longbel_cli.commands.options import INPUT, OUTPUT, argument, option
-
-if TYPE_CHECKING:
-    from longbel_cli.scoring.evaluation import Evaluation, ScoreRequest
-    from longbel_cli.scoring.tables import Table
 
 METRICS = "Metrics"
 
@@ -27,7 +22,7 @@ longbel score preds.jsonl --gold corpus/ --kb kb/ --paired exact.jsonl --report 
 def score(
     predictions: Annotated[
         Path,
-        argument("PREDS", "preds.jsonl, or a prediction table (TSV) of the published code."),
+        argument("PREDS", "Predictions of `longbel link`, or a table (TSV) of the published code."),
     ],
     gold: Annotated[
         list[Path] | None,
@@ -124,8 +119,12 @@ def score(
     """
     import json
 
+    from longbel_cli.pages import check_page_path
     from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files
     from longbel_cli.scoring.metrics import ScoreOptions
+    from longbel_cli.scoring.partitions import chosen_partitions
+    from longbel_cli.scoring.report import write_report
+    from longbel_cli.scoring.tables import evaluation_text
 
     set_quiet(quiet)
     request = ScoreRequest(
@@ -136,39 +135,20 @@ def score(
         train=tuple(train or ()),
         kb=kb,
         target_precision=target_precision,
-        options=ScoreOptions(_ks(k), n_boot, seed, gold_match),
+        options=ScoreOptions(ks=_ks(k), n_boot=n_boot, seed=seed, match=gold_match),
     )
-    shown, writer = _partitions(by, request), _writer(table)
+    named = None if by is None else [name for text in by for name in shared.listed(text)]
+    shown = chosen_partitions(named, {"training": bool(train), "kb": kb is not None})
     if report is not None:
-        from longbel_cli.pages import check_page_path
-
         check_page_path(report)
     evaluation = evaluate_files(request)
     if report is not None:
-        from longbel_cli.scoring.report import write_report
-
         write_report(evaluation, report)
     if as_json:
         found = evaluation.to_json()
         typer.echo(json.dumps(found, ensure_ascii=False, indent=2, allow_nan=False))
     else:
-        typer.echo(writer(_tables(evaluation, shown, table), _footer(evaluation, table)), nl=False)
-
-
-def _tables(evaluation: Evaluation, shown: list[str], form: str) -> list[Table]:
-    from longbel_cli.scoring.tables import long_table, score_tables
-
-    if form == "csv":
-        return [long_table(evaluation.first.score)]
-    return score_tables(evaluation, shown)
-
-
-def _footer(evaluation: Evaluation, form: str) -> list[str]:
-    from longbel_cli.scoring.tables import confidence_line, counts_line
-
-    if form == "csv":
-        return [evaluation.signature]
-    return [counts_line(evaluation.first.score), confidence_line(evaluation), evaluation.signature]
+        typer.echo(evaluation_text(evaluation, shown, table), nl=False)
 
 
 def _ks(text: str) -> tuple[int, ...]:
@@ -178,33 +158,3 @@ def _ks(text: str) -> tuple[int, ...]:
         return tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError as error:
         raise LongbelError(f"--k: {text!r} is not numbers by commas", exit_code=2) from error
-
-
-def _partitions(by: list[str] | None, request: ScoreRequest) -> list[str]:
-    """The partitions to show; checked before anything is read."""
-    from kb_builder.errors import LongbelError
-    from longbel_cli.scoring.partitions import PARTITIONS
-
-    given = {None: True, "training": bool(request.train), "kb": request.kb is not None}
-    if by is None:
-        wanted = [name for name, row in PARTITIONS.items() if row.needs and given[row.needs]]
-        return ["group", *wanted]
-    names = [name.strip() for text in by for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in PARTITIONS:
-            known = ", ".join(PARTITIONS)
-            raise LongbelError(f"--by: no partition {name!r}", f"There are: {known}.", exit_code=2)
-        needs = PARTITIONS[name].needs
-        if not given[needs]:
-            option = "--train CORPUS" if needs == "training" else "--kb KB"
-            raise LongbelError(f"--by {name} needs {option}", exit_code=2)
-    return list(dict.fromkeys(names))
-
-
-def _writer(form: str) -> Callable[..., str]:
-    from kb_builder.errors import LongbelError
-    from longbel_cli.scoring.tables import WRITERS
-
-    if form not in WRITERS:
-        raise LongbelError(f"--table: {form!r} is none of {', '.join(WRITERS)}", exit_code=2)
-    return WRITERS[form]

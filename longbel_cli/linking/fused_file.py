@@ -62,7 +62,9 @@ def fuse_files(
         )
     if not out.parent.is_dir():
         raise LongbelError(f"{out.parent} is not a folder", "Make it first.", exit_code=2)
-    options = FusionOptions(distinct_names(paths), weights, k, limit, allow_missing)
+    options = FusionOptions(
+        names=distinct_names(paths), weights=weights, k=k, limit=limit, allow_missing=allow_missing
+    )
     files = [read_predictions(path) for path in paths]
     for file in files:
         for note in file.notes:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kb_builder.errors import LongbelError, check_choice
+from kb_builder.errors import LongbelError
+from longbel_cli.corpora.formats import check_format
 from longbel_cli.corpora.prediction_file import PredictionFile, distinct_names
 from longbel_cli.corpora.predictions import read_predictions
 from longbel_cli.runs.facts import UNKNOWN, RunFacts, run_facts, short
@@ -32,7 +33,7 @@ from longbel_cli.scoring.calibration import (
 from longbel_cli.scoring.comparison import Difference, compare
 from longbel_cli.scoring.gold import Joined, gold_inside, gold_of_corpus, gold_of_predictions
 from longbel_cli.scoring.joining import join
-from longbel_cli.scoring.metrics import MATCHES, Score, ScoreOptions, intervals_json, score
+from longbel_cli.scoring.metrics import Score, ScoreOptions, intervals_json, score
 from longbel_cli.scoring.partitions import Background
 from longbel_cli.scoring.signature import gold_hash, signature
 from longbel_cli.scoring.spelling import refuse_other_spelling
@@ -59,19 +60,9 @@ class ScoreRequest:
     options: ScoreOptions = field(default_factory=ScoreOptions)
 
     def __post_init__(self) -> None:
-        check_choice("--gold-match", self.options.match, MATCHES)
-        problems = [
-            (any(k < 1 for k in self.options.ks) or not self.options.ks, "--k starts at 1"),
-            (self.options.n_boot < 1, "--n-boot must be at least 1"),
-            (self.options.seed < 0, "--seed must not be negative"),
-            (
-                self.target_precision is not None and not 0 < self.target_precision <= 1,
-                "--target-precision is above 0 and at most 1",
-            ),
-        ]
-        for wrong, message in problems:
-            if wrong:
-                raise LongbelError(message, exit_code=2)
+        check_format(self.gold_format)
+        if self.target_precision is not None and not 0 < self.target_precision <= 1:
+            raise LongbelError("--target-precision is above 0 and at most 1", exit_code=2)
 
 
 @dataclass(frozen=True)

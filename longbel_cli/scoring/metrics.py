@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kb_builder.errors import LongbelError, check_choice
 from longbel_cli.scoring.bootstrap import Floats, Interval, intervals, ratios, resampled_ratios
 from longbel_cli.scoring.gold import Joined, ScoredMention
 from longbel_cli.scoring.partitions import PARTITIONS, Background, repeated_concepts
@@ -36,6 +37,17 @@ class ScoreOptions:
     n_boot: int = 1000
     seed: int = 42
     match: str = "exact"
+
+    def __post_init__(self) -> None:
+        check_choice("--gold-match", self.match, MATCHES)
+        problems = (
+            (any(k < 1 for k in self.ks) or not self.ks, "--k starts at 1"),
+            (self.n_boot < 1, "--n-boot must be at least 1"),
+            (self.seed < 0, "--seed must not be negative"),
+        )
+        for wrong, message in problems:
+            if wrong:
+                raise LongbelError(message, exit_code=2)
 
 
 @dataclass(frozen=True)

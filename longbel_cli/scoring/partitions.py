@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from kb_builder.errors import LongbelError, check_choice
 from kb_builder.text import clean
 from longbel_cli.scoring.gold import ScoredMention
 from longbel_cli.types import extent
@@ -178,3 +179,21 @@ PARTITIONS = {
         "kb",
     ),
 }
+
+
+def chosen_partitions(names: Sequence[str] | None, needs: Mapping[str, bool]) -> list[str]:
+    """The partitions to show: those that are named, else `group` and those that the training corpus
+    and the knowledge base allow; `needs` says which of `training` and `kb` are given.
+
+    LongbelError (usage) where a partition is unknown or lacks what it needs.
+    """
+    if names is None:
+        allowed = [name for name, row in PARTITIONS.items() if row.needs and needs[row.needs]]
+        return ["group", *allowed]
+    for name in names:
+        check_choice("--by", name, PARTITIONS)
+        need = PARTITIONS[name].needs
+        if need is not None and not needs[need]:
+            option = {"training": "--train CORPUS", "kb": "--kb KB"}[need]
+            raise LongbelError(f"--by {name} needs {option}", exit_code=2)
+    return list(dict.fromkeys(names))

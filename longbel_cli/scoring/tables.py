@@ -340,3 +340,12 @@ WRITERS: dict[str, Callable[[Sequence[Table], Sequence[str]], str]] = {
     "latex": write_latex,
     "csv": write_csv,
 }
+
+
+def evaluation_text(evaluation: Evaluation, partitions: Sequence[str], form: str) -> str:
+    """All tables of an evaluation, as a form of WRITERS draws them."""
+    first = evaluation.first.score
+    if form == "csv":  # for programs: one long table
+        return WRITERS[form]([long_table(first)], [evaluation.signature])
+    footer = [counts_line(first), confidence_line(evaluation), evaluation.signature]
+    return WRITERS[form](score_tables(evaluation, partitions), footer)

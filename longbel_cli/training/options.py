@@ -17,7 +17,7 @@ from longbel_cli.corpora.resolve import UNKNOWN
 from longbel_cli.model.devices import DTYPES, SAVED_DTYPES
 from longbel_cli.prompting.formats import PROMPT_FORMATS, PromptFormat, prompt_format
 from longbel_cli.training.base.fresh import FRESH_SIZES
-from longbel_cli.training.data.targets import TARGET_RULES
+from longbel_cli.training.data.target_rules import TARGET_RULES
 
 if TYPE_CHECKING:
     from longbel_cli.training.optimise.loop import Step

@@ -8,8 +8,8 @@ import pytest
 
 from kb_builder.store.knowledge_base import KnowledgeBase
 from longbel_cli.training.data.lexicon import Lexicon, Name, StoredNames, read_lexicon
+from longbel_cli.training.data.target_rules import TARGET_RULES
 from longbel_cli.training.data.targets import (
-    TARGET_RULES,
     NearestNames,
     document_targets,
     trigrams,

@@ -19,7 +19,8 @@ from longbel_cli.prompting.formats import SentenceSplitter, sentence_splitter
 from longbel_cli.training.data.batches import EpochPlan
 from longbel_cli.training.data.examples import Cropping, Example, ExampleMaker, Names
 from longbel_cli.training.data.lexicon import StoredNames, read_lexicon
-from longbel_cli.training.data.targets import TARGET_RULES, NearestNames, document_targets
+from longbel_cli.training.data.target_rules import TARGET_RULES
+from longbel_cli.training.data.targets import NearestNames, document_targets
 from longbel_cli.training.options import TrainOptions
 from longbel_cli.training.synthetic.documents import SyntheticDocuments
 from longbel_cli.types import Document

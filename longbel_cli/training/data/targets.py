@@ -10,16 +10,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from kb_builder.text import clean
 from longbel_cli.linking.baselines.trigrams import NameFrequency
 from longbel_cli.training.data.lexicon import Name, folded
+from longbel_cli.training.data.target_rules import Choice, TargetRule
 from longbel_cli.types import Document, Mention
 
 Vector = dict[str, float]
-# Below this cosine a mention and a name share little more than an ending: an abbreviation, say.
-FAR = 0.3
 
 
 def trigrams(text: str) -> Counter[str]:
@@ -108,42 +107,6 @@ def cosine(first: Vector, second: Vector) -> float:
     if len(second) < len(first):
         first, second = second, first
     return sum(weight * second[gram] for gram, weight in first.items() if gram in second)
-
-
-class Choice(NamedTuple):
-    """What a rule chooses from: the name that the concept has had in the document (None at
-    first), its preferred title (None where the group lacks it), the nearest name, its cosine."""
-
-    earlier: str | None
-    preferred: str | None
-    nearest: str
-    cosine: float
-
-
-class TargetRule(NamedTuple):
-    """A way to choose the name that is learnt."""
-
-    help: str
-    name: Callable[[Choice], str]
-
-
-TARGET_RULES = {
-    "document": TargetRule(
-        "the name nearest to the concept's first mention in the document",
-        lambda choice: choice.earlier or choice.nearest,
-    ),
-    # What is near to no name keeps the document's.
-    "nearest": TargetRule(
-        "the name nearest to the mention",
-        lambda choice: (
-            choice.nearest if choice.earlier is None or choice.cosine >= FAR else choice.earlier
-        ),
-    ),
-    "preferred": TargetRule(
-        "the concept's preferred title",
-        lambda choice: choice.preferred or choice.earlier or choice.nearest,
-    ),
-}
 
 
 def document_targets(
