@@ -50,24 +50,34 @@ class Progress:
 
     def __init__(self, task: str, unit: str = "", total: int | None = None) -> None:
         self._command, self._unit = task, unit
+        self._with_bar = sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
         self._bar: tqdm | None = None
         self._logged = time.monotonic()
         self._start(task, total)
+        if self._with_bar:  # at once: what a task begins with may take long
+            self._bar = self._new_bar(0)
 
     def _start(self, task: str, total: int | None) -> None:
         self._task, self._total, self._done = task, total, 0
         self._started = time.monotonic()
         self._close()
-        if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
-            from tqdm import tqdm
 
-            unit, scale = self._unit, not self._unit
-            self._bar = tqdm(desc=task, total=total, unit=unit, unit_scale=scale, file=sys.stderr)
+    def _new_bar(self, done: int) -> tqdm:
+        from tqdm import tqdm
+
+        return tqdm(
+            desc=self._task,
+            total=self._total,
+            initial=done,
+            unit=self._unit,
+            unit_scale=not self._unit,
+            file=sys.stderr,
+        )
 
     def begin(self, task: str, total: int | None = None) -> None:
-        """Go on to another task; a log file names it at once."""
+        """Go on to another task, of which a bar is shown once it counts; a log file names it."""
         self._start(task, total)
-        if self._bar is None:
+        if not self._with_bar:
             log.info("%s", task)
 
     def stage(self, name: str, done: int, total: int | None) -> None:
@@ -84,7 +94,9 @@ class Progress:
     def reach(self, done: int, figures: str = "") -> None:
         """Be at `done` units; `figures` are shown too, in a log file in place of units."""
         self._done = done
-        if self._bar is not None:
+        if self._with_bar:
+            if self._bar is None:
+                self._bar = self._new_bar(done)
             if figures:
                 self._bar.set_postfix_str(figures, refresh=False)
             self._bar.update(done - self._bar.n)

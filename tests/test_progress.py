@@ -133,6 +133,20 @@ def test_each_stage_that_began_leaves_its_bar(notes: None) -> None:
     assert rest == [""]
 
 
+def test_a_task_that_counts_nothing_has_no_bar(notes: None) -> None:
+    """Its place is free for the bar of another: a fold's predictions beside its training."""
+    with redirect_stderr(Terminal()) as terminal, Progress("train", "‰", 1000) as progress:
+        progress.begin("fold 1 of 1: training", 1000)
+        progress.reach(1000)
+        progress.begin("fold 1 of 1: predicting", 1000)
+        with Progress("link", "mention", 2) as predicting:
+            predicting.advance(2)
+    training, predicted, *rest = terminal.screen
+    assert training.startswith("fold 1 of 1: training: 100%|")
+    assert predicted.startswith("link: 100%|")
+    assert rest == [""]
+
+
 def test_figures_stand_beside_a_bar(notes: None) -> None:
     with redirect_stderr(Terminal()) as terminal, Progress("train", "‰", 1000) as progress:
         progress.reach(1000, "loss 1.500")
