@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kb_builder.errors import LongbelError
 from kb_builder.sources.archives import is_stored_as, names_within
+from kb_builder.sources.mesh import is_mesh, read_mesh
 from kb_builder.sources.obo import is_obo, read_obo
 from kb_builder.sources.obograph import is_obograph, read_obograph
 from kb_builder.sources.omop import read_omop
@@ -26,6 +27,7 @@ _RELEASE = _ALL | {
 _OMOP = _ALL | {
     "--languages", "--vocabularies", "--group", "--code", "--domains", "--standard-only"
 }  # fmt: skip
+_MESH = _ALL | {"--group", "--suppressible"}
 _ONTOLOGY = _ALL | {"--languages", "--vocabularies", "--group", "--group-by", "--synonyms"}
 
 
@@ -51,6 +53,7 @@ SOURCES: tuple[Source, ...] = (
         "obograph", "an OBO Graph JSON file", is_obograph, read_obograph, _ONTOLOGY, several=True
     ),
     Source("text_to_code", "text_to_code.json", is_text_to_code, read_text_to_code, _ALL),
+    Source("mesh", "a MeSH XML file", is_mesh, read_mesh, _MESH, several=True),
     Source("omop", "an OMOP vocabulary folder", _holds(CONCEPT), read_omop, _OMOP),
     Source(
         "table", "a table of names", is_table, read_table,

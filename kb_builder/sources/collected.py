@@ -92,17 +92,23 @@ class Collected:
         self._parents.append((child, parent, number, file, line))
 
     def parents(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Children, parents and kinds, by numbers of concepts; quarantines edges of cycles."""
+        """Children, parents and kinds, by numbers of concepts.
+
+        `is_a` that goes round is quarantined; of other kinds no concept is its own parent.
+        """
         known = [row for row in self._parents if row[1] in self._concepts]
         child = np.array([row[0] for row in known], dtype=np.int32)
         parent = np.array([self._concepts[row[1]] for row in known], dtype=np.int32)
         kind = np.array([row[2] for row in known], dtype=np.int8)
-        cyclic = cyclic_edges(child, parent)
+        is_a = np.flatnonzero(kind == self._kinds.get("is_a", -1))
+        cyclic = np.zeros(len(kind), dtype=bool)
+        cyclic[is_a] = cyclic_edges(child[is_a], parent[is_a])
         codes = list(self._concepts)
         for index in np.flatnonzero(cyclic).tolist():
             number, above, _, file, line = known[index]
             self.reading.bad.add(file, line, f"{codes[number]} is below itself, by way of {above}")
-        return child[~cyclic], parent[~cyclic], kind[~cyclic]
+        kept = ~cyclic & (child != parent)
+        return child[kept], parent[kept], kind[kept]
 
     def terms(
         self,
