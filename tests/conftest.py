@@ -30,6 +30,12 @@ CONCEPTS = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(1200))
+
+
 def write_release(folder: Path) -> Path:
     """CONCEPTS in the layout of a UMLS release."""
     folder.mkdir(parents=True, exist_ok=True)

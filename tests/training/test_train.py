@@ -1,4 +1,4 @@
-"""`longbel train` as a whole: the same weights for the same seed, killed and resumed, bad input."""
+"""A training as a whole: the same weights for the same seed, killed and resumed, taken over."""
 
 from __future__ import annotations
 
@@ -9,23 +9,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
 from kb_builder.errors import LongbelError
 from kb_builder.files import Disk, is_draft
-from longbel_cli.app import app
-from longbel_cli.training.data.batches import Batch, Position
 from longbel_cli.training.folder import RunFolder
 from longbel_cli.training.optimise import fitting
-from longbel_cli.training.optimise.loop import Schedule, Trainer
 from longbel_cli.training.optimise.state import read_note, write_tensors
-from longbel_cli.training.options import DEFAULTS
 from longbel_cli.training.train import Callbacks, Computing, Outcome, train
-from tests.support.tiny import tiny_model
 from tests.support.train_cases import (
     FOUR_DOCUMENTS,
     KilledError,
@@ -49,7 +42,7 @@ def fresh(kb_folder, corpus):
 
 @pytest.fixture
 def options(fresh, model_folder):
-    return replace(fresh, base=str(model_folder), fresh=None)
+    return replace(fresh, base=str(model_folder), fresh=None, epochs=1)
 
 
 def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(fresh, tmp_path):
@@ -77,7 +70,7 @@ def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(fresh, 
 
 
 def test_another_seed_gives_other_weights_and_the_loss_falls(options, tmp_path):
-    options = replace(options, epochs=6)
+    options = replace(options, epochs=4)
     train(options, tmp_path / "one")
     train(replace(options, seed=1), tmp_path / "other")
     name = "model.layers.0.mlp.up_proj.weight"
@@ -86,9 +79,22 @@ def test_another_seed_gives_other_weights_and_the_loss_falls(options, tmp_path):
     assert sum(curve[-3:]) < sum(curve[:3])
 
 
-def test_what_the_model_folder_holds(fresh, tmp_path):
-    out, options = tmp_path / "model", fresh
-    train(replace(options, language="en", save_dtype="float16", epochs=1), out)
+@pytest.fixture(scope="module")
+def trained(kb_folder, tmp_path_factory):
+    """The options of a training from scratch, and its model; others may read none of its files."""
+    folder = tmp_path_factory.mktemp("trained")
+    corpus = write_corpus(folder / "corpus.jsonl", FOUR_DOCUMENTS)
+    options = nano_options(kb_folder, corpus, language="en", save_dtype="float16", epochs=1)
+    before = os.umask(0o077)
+    try:
+        train(options, folder / "model")
+    finally:
+        os.umask(before)
+    return options, folder / "model"
+
+
+def test_what_the_model_folder_holds(trained):
+    options, out = trained
     config = json.loads((out / "config.json").read_text())
     assert config["longbel_context_format"] == "hybrid_long"
     assert config["lang"] == "en"
@@ -99,18 +105,12 @@ def test_what_the_model_folder_holds(fresh, tmp_path):
     assert not list(out.glob("*.bin")) + list(out.glob("*.pt"))
     card = json.loads((out / "longbel_training.json").read_text())
     assert card["options"]["seed"] == 0
-    assert train(replace(options, language="en", save_dtype="float16", epochs=1), out) is (
-        Outcome.ALREADY_FINISHED
-    )
+    assert train(options, out) is Outcome.ALREADY_FINISHED
 
 
-def test_a_model_may_be_read_by_whom_the_umask_says(fresh, tmp_path):
-    before = os.umask(0o077)
-    try:
-        train(replace(fresh, epochs=1), tmp_path / "model")
-    finally:
-        os.umask(before)
-    modes = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "model").iterdir()}
+def test_a_model_may_be_read_by_whom_the_umask_says(trained):
+    _, out = trained
+    modes = {file.name: file.stat().st_mode & 0o777 for file in out.iterdir()}
     assert set(modes.values()) == {0o600}, modes
 
 
@@ -125,59 +125,6 @@ def test_a_base_model_gets_the_marks_and_is_trained(options, tmp_path):
     assert checkpoint.context_format == "long"
     assert checkpoint.tokenizer.sep_token == "<SEP>"
     assert checkpoint.load_model("cpu").config.longbel_context_format == "long"
-
-
-def test_the_loss_is_the_mean_over_the_weights():
-    """Against the same model's log-probabilities, summed by hand."""
-    model = tiny_model("llama", 50)
-    ids = np.array([[1, 2, 3, 4, 5], [6, 7, 8, 0, 0]])
-    weights = np.array([[0, 0, 0, 1, 1], [0, 0.5, 1, 0, 0]], dtype=np.float32)
-    trainer = Trainer(model, Schedule(1, None, 1e-3))
-    loss = trainer._backward(Batch(ids, weights, Position(), 1.0, 1.0))
-    with torch.no_grad():
-        logprobs = model(input_ids=torch.from_numpy(ids)).logits.log_softmax(-1)
-        alone = model(input_ids=torch.tensor([[6, 7, 8]])).logits.log_softmax(-1)
-    total = logprobs[0, 2, 4] + logprobs[0, 3, 5] + 0.5 * alone[0, 0, 7] + alone[0, 1, 8]
-    assert loss == pytest.approx(-total.item() / 3.5, rel=1e-5)
-
-
-def test_dropout_differs_from_step_to_step_and_depends_on_the_step_alone():
-    """Base models may have dropout; a training that goes on must draw what it would have drawn."""
-
-    def loss(trainer: Trainer, number: int) -> float:
-        ids = np.array([[1, 2, 3, 4, 5]])
-        batch = Batch(ids, np.ones(ids.shape, dtype=np.float32), Position(), 1.0, 1.0)
-        return trainer._step(batch, number).loss
-
-    def trainer(seed: int) -> Trainer:
-        model = tiny_model("llama", 50, attention_dropout=0.5)
-        return Trainer(model, Schedule(1, 10, learning_rate=0.0), seed=seed)
-
-    one = trainer(seed=0)
-    seen = [loss(one, number) for number in (1, 2, 3)]
-    assert len(set(seen)) == 3
-    assert loss(trainer(seed=0), 3) == seen[2]
-    assert loss(trainer(seed=1), 3) != seen[2]
-
-
-@pytest.mark.parametrize(
-    ("progress", "expected"), [(0.0, 0.0), (0.05, 0.5), (0.1, 1.0), (0.55, 0.5), (1.0, 0.0)]
-)
-def test_the_learning_rate_rises_and_falls_linearly(progress, expected):
-    assert Schedule(1, None, 1.0, warmup=0.1).rate(progress) == pytest.approx(expected)
-
-
-def test_matrices_alone_decay():
-    """Without a gradient the decay is all that a step does: norms stay at 1."""
-    model = tiny_model("llama", 50)
-    before = {name: one.detach().clone() for name, one in model.named_parameters()}
-    trainer = Trainer(model, Schedule(1, 10, learning_rate=0.1, warmup=0.0, weight_decay=0.5))
-    for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    trainer._optimizer.step()
-    for name, parameter in model.named_parameters():
-        kept = 0.95 if parameter.ndim > 1 else 1.0
-        assert torch.allclose(parameter, before[name] * kept), name
 
 
 def test_a_state_is_on_the_disk_before_it_replaces_the_last(tmp_path, monkeypatch):
@@ -199,17 +146,6 @@ def test_a_state_is_on_the_disk_before_it_replaces_the_last(tmp_path, monkeypatc
     assert read_note(path) == {"step": 3}
     file, folder = path.stat().st_ino, tmp_path.stat().st_ino
     assert done == [("sync", file), ("replace", file), ("sync", folder)]
-
-
-@pytest.mark.parametrize("steps", [1, None])
-def test_a_single_step_is_no_step_of_rate_0(steps):
-    model = tiny_model("llama", 50)
-    before = model.get_input_embeddings().weight.detach().clone()
-    batch = Batch(np.array([[1, 2, 3]]), np.array([[0, 1, 1]], np.float32), Position(), 1.0, 1.0)
-    step = Trainer(model, Schedule(1, steps, 1e-2))._step(batch, 1)
-    assert step.progress == 1.0  # what a bar shows
-    assert step.rate == pytest.approx(1e-2 * 0.5 / 0.97)
-    assert not torch.equal(model.get_input_embeddings().weight, before)
 
 
 def test_another_command_does_not_go_on_with_this_training(options, tmp_path):
@@ -390,47 +326,6 @@ def test_from_python_nothing_is_printed(options, corpus, tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def command(*arguments: object):
-    return CliRunner().invoke(app, ["train", *map(str, arguments)])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--synthetic", 3), "--base MODEL or --fresh SIZE"),
-        (("--fresh", "nano", "--base", "x", "--synthetic", 3), "--base MODEL or --fresh SIZE"),
-        (("--fresh", "nano"), "CORPUS"),
-        (("--fresh", "huge", "--synthetic", 3), "huge"),
-        (("--fresh", "nano", "--synthetic", 3, "--context-format", "best"), "hybrid_long"),
-        (
-            ("--fresh", "nano", "--synthetic", 3, "--target", "best"),
-            "document, nearest or preferred",
-        ),
-        (("--fresh", "nano", "--synthetic", 3, "--epochs", 0), "--epochs"),
-        (("--fresh", "nano", "--synthetic", 3, "--dtype", "int8"), "--dtype"),
-        (("--fresh", "nano", "--synthetic", 3, "--context-format", "short"), "--language"),
-        (("--fresh", "nano", "--synthetic", 3, "--folds", 3), "--folds needs a CORPUS"),
-        (("--fresh", "nano", "--synthetic", 3, "--memory", "predicted"), "needs --folds K"),
-        (("--fresh", "nano", "--synthetic", 3, "--lora"), "--lora"),
-        (("--fresh", "nano", "--synthetic", 3, "--accumulate", 0), "--accumulate"),
-        (("--fresh", "nano", "--synthetic", 3, "--threads", 0), "--threads"),
-        (("--fresh", "nano", "--synthetic", 3, "--validate-every", 0), "--validate-every"),
-        (("--fresh", "nano", "--synthetic", 3, "--unknown-group", "al"), "error, skip or all"),
-        (("--fresh", "nano", "--synthetic", 3, "--seed", -1), "--seed"),
-        (("--fresh", "nano", "--synthetic", 3, "--seed", 1 << 64), "--seed"),
-        (("--fresh", "nano", "-"), "files or folders in place of -"),
-        (("--fresh", "nano", "--synthetic", 3, "--validate", "-"), "in place of -"),
-    ],
-)
-def test_usage_errors_leave_nothing_behind(arguments, message, kb_folder, tmp_path):
-    result = command(*arguments, "--kb", kb_folder, "--out", tmp_path / "m")
-    assert isinstance(result.exception, LongbelError)
-    assert result.exception.exit_code == 2
-    assert message in str(result.exception)
-    assert not (tmp_path / "m").exists()
-    assert not (tmp_path / "m.run").exists()
-
-
 def without_a_layer(base):
     file = base / "model.safetensors"
     save_file({k: v for k, v in load_file(file).items() if "layers.1" not in k}, file)
@@ -519,7 +414,7 @@ def test_a_training_that_was_taken_over_writes_nothing_more(options, tmp_path, m
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_kill_while_an_earlier_training_is_dropped(options, tmp_path, monkeypatch, finished):
     """At every file: then the same command goes on, and the model is the same."""
-    options, out, kept = replace(options, epochs=1), tmp_path / "model", tmp_path / "kept"
+    options, out, kept = replace(options, steps=3), tmp_path / "model", tmp_path / "kept"
     if finished:
         train(options, out)
     else:
@@ -562,28 +457,6 @@ def test_a_folder_beside_the_model_is_not_touched(options, tmp_path):
     assert mine.read_text() == "mine"
 
 
-def test_an_epoch_without_a_mention_ends_no_training(tmp_path):
-    """A synthetic document may hold none; of nothing at all it is told."""
-
-    class Plan:
-        def __init__(self, epochs):
-            self.epochs = epochs
-
-        def batches(self, epoch, start):
-            return iter(["batch"] if epoch in self.epochs else [])
-
-    def epochs(steps, n, trained):
-        trainer = Trainer(tiny_model("llama", 50), Schedule(n, steps, 1e-2))
-        return trainer._batches(Plan(trained), None)
-
-    assert len(list(epochs(None, 4, {1, 3}))) == 2
-    by_steps = epochs(2, 4, {1, 15})
-    assert [next(by_steps), next(by_steps)] == ["batch"] * 2
-    for steps in (None, 2):
-        with pytest.raises(LongbelError, match="no mention"):
-            list(epochs(steps, 4, set()))
-
-
 def test_what_the_model_has_no_place_for_is_shortened(options, model_folder, tmp_path):
     base = shutil.copytree(model_folder, tmp_path / "base")
     config = json.loads((base / "config.json").read_text())
@@ -595,67 +468,3 @@ def test_what_the_model_has_no_place_for_is_shortened(options, model_folder, tmp
         callbacks=Callbacks(on_step=steps.append),
     )
     assert max(step.tokens for step in steps) <= 40
-
-
-@pytest.mark.parametrize("base", ["nowhere", "empty"])
-def test_a_base_that_is_no_model(base, kb_folder, corpus, tmp_path):
-    (tmp_path / "empty").mkdir()
-    result = command(corpus, "--base", tmp_path / base, "--kb", kb_folder, "--out", tmp_path / "m")
-    assert isinstance(result.exception, LongbelError)
-    assert result.exception.exit_code == 3
-    assert base in result.exception.message
-    assert not (tmp_path / "m").exists()
-
-
-def test_the_command_trains_with_robust_memory(kb_folder, model_folder, corpus, tmp_path):
-    out = tmp_path / "m"
-    result = command(
-        corpus, "--base", model_folder, "--kb", kb_folder, "--out", out, "--steps", 2, "--folds", 2,
-        "--validate", corpus, "--validate-every", 1, "--accumulate", 2, "--device", "cpu",
-        "--keep-folds",
-    )  # fmt: skip
-    assert result.exception is None
-    told = [line.removeprefix("longbel: ") for line in result.stderr.splitlines()]
-    stages = [line for line in told if line.endswith(("training", "predicting"))]
-    assert stages == [
-        "fold 1 of 2: training", "fold 1 of 2: predicting",
-        "fold 2 of 2: training", "fold 2 of 2: predicting",
-        "the final model: training",
-    ]  # fmt: skip
-    assert json.loads((out / "longbel_training.json").read_text())["options"] == {
-        **DEFAULTS, "kb": str(kb_folder),
-        "corpora": [str(corpus)], "base": str(model_folder), "steps": 2, "folds": 2,
-        "memory": "predicted", "validate": [str(corpus)], "validate_every": 1,
-    }  # fmt: skip
-    assert (tmp_path / "m.run" / "fold-2" / "model" / "model.safetensors").exists()
-
-
-def test_what_is_left_out_shows_in_the_exit_code(kb_folder, corpus, tmp_path):
-    edit(corpus, '"type": "T047"', '"type": "Unheard of"')
-    result = command(
-        corpus, "--fresh", "nano", "--kb", kb_folder, "--out", tmp_path / "m", "--steps", 1,
-        "--unknown-group", "skip", "--device", "cpu",
-    )  # fmt: skip
-    assert result.exit_code == 5
-    assert "1 documents or mentions left out" in result.stderr
-    assert (tmp_path / "m" / "config.json").exists()
-
-
-def test_a_corpus_without_gold_in_the_knowledge_base(kb_folder, corpus, tmp_path):
-    text = corpus.read_text().replace("C00000", "X00000")
-    corpus.write_text(text)
-    result = command(corpus, "--fresh", "nano", "--kb", kb_folder, "--out", tmp_path / "m")
-    assert isinstance(result.exception, LongbelError)
-    assert result.exception.exit_code == 3
-    assert "knowledge base" in result.exception.message
-
-
-def test_a_missing_corpus_and_a_missing_knowledge_base(kb_folder, tmp_path):
-    for arguments in (
-        (tmp_path / "none.jsonl", "--kb", kb_folder),
-        ("--synthetic", 3, "--kb", tmp_path / "none"),
-    ):
-        result = command(*arguments, "--fresh", "nano", "--out", tmp_path / "m")
-        assert isinstance(result.exception, LongbelError)
-        assert result.exception.exit_code == 3
-        assert "none" in result.exception.message
