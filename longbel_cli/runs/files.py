@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from kb_builder.files import Disk, create_whole, flush_folder, write_whole
+from kb_builder.files import Disk, create_whole, flush_folder, whole_file, write_whole
 
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", "Free some space"),
@@ -73,6 +73,12 @@ class Files(Disk):
         """The whole file at once: a reader finds the old content or the new, never a part."""
         with _told(path, "write"):
             write_whole(path, data, self)
+
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[Callable[[bytes], None]]:
+        """As `write_file`, by a function that is given block after block."""
+        with _told(path, "write"), whole_file(path, self) as draft, draft.open("wb") as stream:
+            yield lambda block: self.write(stream.fileno(), block)
 
     def create_file(self, path: Path, data: bytes) -> bool:
         """As `write_file`, but only where there is no such file; whether this call made it."""

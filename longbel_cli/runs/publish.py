@@ -212,7 +212,7 @@ def _collect(
     only = next(iter(sources)) if len(sources) == 1 else None
     if only in (layout.part, layout.errors) and _contiguous(only, placed, part_of):
         return _Copy(only, *_checked_size(placed, part_of, ignore), copied=False)
-    with _writer(target, files) as write:
+    with files.writing(target) as write:
         size, digest = _checked_size(placed, part_of, write)
     return _Copy(target, size, digest, copied=True)
 
@@ -263,32 +263,3 @@ def _blocks(path: Path, piece: ByteRange) -> Iterator[bytes]:
         yield from blocks_of(path, piece.start, piece.end)
     except OSError as error:
         raise disk_error(error, path, "read") from error
-
-
-class _writer:  # noqa: N801 - used as a function
-    """Write a file from nothing; durable when the block ends."""
-
-    def __init__(self, path: Path, files: Files) -> None:
-        self._path, self._files = path, files
-
-    def __enter__(self) -> Callable[[bytes], None]:
-        try:
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        except OSError as error:
-            raise disk_error(error, self._path, "write") from error
-        return self._write
-
-    def _write(self, block: bytes) -> None:
-        try:
-            self._files.write(self._fd, block)
-        except OSError as error:
-            raise disk_error(error, self._path, "write") from error
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        try:
-            if kind is None:
-                self._files.sync(self._fd)
-        except OSError as error:
-            raise disk_error(error, self._path, "write") from error
-        finally:
-            os.close(self._fd)

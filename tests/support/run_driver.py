@@ -94,6 +94,11 @@ class FailingFiles(Files):
         super().unlink(path)
         self._step(can_fail=False)
 
+    def exchange(self, new: Path, old: Path) -> None:
+        self._step()
+        super().exchange(new, old)
+        self._step(can_fail=False)
+
 
 class RecordedFiles(Files):
     """Notes what is written, flushed and renamed: a kill keeps what was never flushed, a power
