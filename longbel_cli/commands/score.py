@@ -120,6 +120,7 @@ def score(
     import json
 
     from longbel_cli.pages import check_page_path
+    from longbel_cli.scoring.background import base_for
     from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files
     from longbel_cli.scoring.metrics import ScoreOptions
     from longbel_cli.scoring.partitions import chosen_partitions
@@ -138,7 +139,10 @@ def score(
         options=ScoreOptions(ks=_ks(k), n_boot=n_boot, seed=seed, match=gold_match),
     )
     named = None if by is None else [name for text in by for name in shared.listed(text)]
-    shown = chosen_partitions(named, {"training": bool(train), "kb": kb is not None})
+    given = {"training": bool(train), "kb": kb is not None}
+    if named and "in_kb" in named:
+        given["held"] = base_for(kb, predictions) is not None
+    shown = chosen_partitions(named, given)
     if report is not None:
         check_page_path(report)
     evaluation = evaluate_files(request)

@@ -63,6 +63,16 @@ def run_facts(predictions: Path) -> RunFacts:
     return RunFacts()
 
 
+def run_kb(predictions: Path) -> tuple[Path, str] | None:
+    """The knowledge base that a run was given, by its path then, and its signature."""
+    try:
+        record = json.loads(Layout(predictions).configuration.read_text(encoding="utf-8"))
+        path, signature = record["free"]["kb_path"], record["configuration"]["kb"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return (Path(path), signature) if isinstance(path, str) and isinstance(signature, str) else None
+
+
 def _known(value: object) -> str:
     if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
         return short(str(value))

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kb_builder.codes import joined_code
 from kb_builder.errors import LongbelError
+from longbel_cli.runs.facts import run_kb
 from longbel_cli.scoring.gold import ScoredMention
 from longbel_cli.scoring.partitions import KbFacts, TrainingFacts, as_kb_name, folded
 from longbel_cli.types import Document
+
+if TYPE_CHECKING:
+    from kb_builder.store.knowledge_base import KnowledgeBase
 
 COLUMNS = ["name", "code", "group", "preferred"]
 
@@ -76,6 +80,31 @@ def kb_facts(path: Path, mentions: Sequence[ScoredMention]) -> KbFacts:
         signature=signature,
         names_of={code: tuple(names) for code, names in names_of.items()},
     )
+
+
+def gold_in_kb(base: KnowledgeBase, mentions: Iterable[ScoredMention]) -> frozenset[str]:
+    """The gold codes, composite ones as a whole, that the KB holds."""
+    codes = {mention.gold for mention in mentions}
+    held = {part: base.has_code(part) for code in codes for part in code.split("+")}
+    return frozenset(code for code in codes if all(held[part] for part in code.split("+")))
+
+
+def base_for(kb: Path | None, predictions: Path) -> KnowledgeBase | None:
+    """The KB that was given, else the one that the predictions' run was given, if it is still there
+    and the same."""
+    from kb_builder.store.knowledge_base import KnowledgeBase
+
+    if kb is not None:
+        return KnowledgeBase.open(kb)
+    of_run = run_kb(predictions)
+    if of_run is None:
+        return None
+    path, signature = of_run
+    try:
+        base = KnowledgeBase.open(path)
+    except LongbelError:
+        return None
+    return base if base.signature == signature else None
 
 
 def _codes(mention: ScoredMention) -> Iterator[str]:

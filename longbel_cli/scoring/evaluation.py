@@ -20,7 +20,7 @@ from longbel_cli.corpora.predictions import read_predictions
 from longbel_cli.runs.facts import UNKNOWN, RunFacts, run_facts, short
 from longbel_cli.runs.layout import Layout
 from longbel_cli.scoring.alignment import align
-from longbel_cli.scoring.background import kb_facts, training_facts
+from longbel_cli.scoring.background import base_for, gold_in_kb, kb_facts, training_facts
 from longbel_cli.scoring.calibration import (
     Calibration,
     RiskCoverage,
@@ -107,9 +107,19 @@ class Evaluation:
     def first(self) -> System:
         return self.systems[0]
 
+    @property
+    def n_gold_in_kb(self) -> int | None:
+        """How many of the scored mentions have a gold that the KB holds; None without a KB."""
+        held = self.background.held
+        if held is None:
+            return None
+        return sum(mention.gold in held for mention in self.first.joined.mentions)
+
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
         content = self.first.score.to_json()
+        if self.n_gold_in_kb is not None:
+            content["n_gold_in_kb"] = self.n_gold_in_kb
         content["gold_match"] = self.request.options.match
         content["calibration"] = self.calibration.to_json()
         content["risk_coverage"] = self.risk_coverage.to_json()
@@ -239,4 +249,6 @@ def _background(request: ScoreRequest, joined: Sequence[Joined]) -> Background:
         training = training_facts(_read(request.train, request.gold_format, "training"))
     if request.kb is not None:
         kb = kb_facts(request.kb, [mention for mentions in joined for mention in mentions.mentions])
-    return Background(training, kb)
+    base = base_for(request.kb, request.predictions)
+    held = None if base is None else gold_in_kb(base, joined[0].mentions)
+    return Background(training, kb, held)

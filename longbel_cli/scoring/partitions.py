@@ -42,10 +42,12 @@ class KbFacts:
 
 @dataclass(frozen=True)
 class Background:
-    """What is known beside predictions and gold; None where it was not given."""
+    """What is known beside predictions and gold; None where it was not given. `held` are the gold
+    codes of the KB, also of the one that the run was given."""
 
     training: TrainingFacts | None = None
     kb: KbFacts | None = None
+    held: frozenset[str] | None = None
 
 
 def folded(text: str) -> str:
@@ -116,6 +118,11 @@ def _mention_seen(mentions: Sequence[ScoredMention], background: Background) -> 
     ]
 
 
+def _in_kb(mentions: Sequence[ScoredMention], background: Background) -> Labels:
+    assert background.held is not None
+    return ["in" if mention.gold in background.held else "absent" for mention in mentions]
+
+
 def _kb_name(mentions: Sequence[ScoredMention], background: Background) -> Labels:
     assert background.kb is not None
     codes_of = background.kb.codes_of
@@ -151,7 +158,12 @@ class Partition:
 
     @property
     def help(self) -> str:
-        option = {None: "", "training": "; needs --train", "kb": "; needs --kb"}[self.needs]
+        option = {
+            None: "",
+            "training": "; needs --train",
+            "kb": "; needs --kb",
+            "held": "; needs --kb, or the run's own KB",
+        }[self.needs]
         return f"{self.title}{option}"
 
     def known(self, background: Background) -> bool:
@@ -171,6 +183,7 @@ PARTITIONS = {
     "mention_seen": Partition(
         "mention's text in training", _mention_seen, ("seen", "unseen"), "training"
     ),
+    "in_kb": Partition("gold concept in the KB", _in_kb, ("in", "absent"), "held"),
     "kb_name": Partition("mention is a KB name of its group", _kb_name, ("name", "other"), "kb"),
     "ambiguous": Partition(
         "mention is a KB name of several concepts",
@@ -183,17 +196,18 @@ PARTITIONS = {
 
 def chosen_partitions(names: Sequence[str] | None, needs: Mapping[str, bool]) -> list[str]:
     """The partitions to show: those that are named, else `group` and those that the training corpus
-    and the knowledge base allow; `needs` says which of `training` and `kb` are given.
+    and the knowledge base allow; `needs` says which of `training`, `kb` and `held`
+    (a KB that can be opened, the run's own too) are given.
 
     LongbelError (usage) where a partition is unknown or lacks what it needs.
     """
     if names is None:
-        allowed = [name for name, row in PARTITIONS.items() if row.needs and needs[row.needs]]
+        allowed = [name for name, row in PARTITIONS.items() if row.needs and needs.get(row.needs)]
         return ["group", *allowed]
     for name in names:
         check_choice("--by", name, PARTITIONS)
         need = PARTITIONS[name].needs
-        if need is not None and not needs[need]:
-            option = {"training": "--train CORPUS", "kb": "--kb KB"}[need]
+        if need is not None and not needs.get(need):
+            option = "--train CORPUS" if need == "training" else "--kb KB"
             raise LongbelError(f"--by {name} needs {option}", exit_code=2)
     return list(dict.fromkeys(names))

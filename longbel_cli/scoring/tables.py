@@ -186,6 +186,15 @@ def document_table(score: Score) -> Table:
     return Table("Within documents, per cent", ("", "n", "share", "95 % interval"), tuple(rows))
 
 
+def coverage_line(evaluation: Evaluation) -> str | None:
+    """How much of the gold could be right at all; None where no KB can be opened."""
+    n, n_held = len(evaluation.first.joined.mentions), evaluation.n_gold_in_kb
+    if n_held is None:
+        return None
+    share = f"{percent(n_held / n)} %"
+    return f"gold in the knowledge base: {n_held} of {n} mentions ({share}), the most R@k can be"
+
+
 def coverage_table(coverage: Coverage) -> Table:
     """The ceiling that the knowledge base sets."""
     rows = [
@@ -348,4 +357,6 @@ def evaluation_text(evaluation: Evaluation, partitions: Sequence[str], form: str
     if form == "csv":  # for programs: one long table
         return WRITERS[form]([long_table(first)], [evaluation.signature])
     footer = [counts_line(first), confidence_line(evaluation), evaluation.signature]
-    return WRITERS[form](score_tables(evaluation, partitions), footer)
+    line = coverage_line(evaluation) if form in ("rich", "markdown") else None
+    head = "" if line is None else f"{line}\n\n"
+    return head + WRITERS[form](score_tables(evaluation, partitions), footer)
