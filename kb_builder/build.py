@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from kb_builder.errors import LongbelError, check_choice
-from kb_builder.files import new_sha256
+from kb_builder.files import new_sha256, refuse_inputs
 from kb_builder.progress import Progress, ignore
 from kb_builder.rules import AMBIGUOUS, SUPPRESSIBLE
 from kb_builder.rules.columns import distinct, pairs, used
@@ -87,6 +87,7 @@ class BuildOptions:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
+        refuse_inputs([("--out", self.out)], (*self.sources, *self.tokenizers))
         for name, allowed in CHOICES.items():
             value = getattr(self, name)
             if value is not None:

@@ -53,6 +53,7 @@ def convert(
     BRAT from BRAT keeps every byte and adds N lines. Exit code 5: part of the corpus could not be
     read and was left out.
     """
+    from kb_builder.files import refuse_inputs
     from longbel_cli.corpora import Corpus
     from longbel_cli.corpora.converting import convert as write_converted
     from longbel_cli.corpora.formats import writers
@@ -65,9 +66,11 @@ def convert(
         left_out.append(problem)
         log.warning("left out: %s", problem.message)
 
+    source = Corpus(corpus, format, warn)
+    refuse_inputs([("--out", out)], (preds, *corpus, *(file.path for file in source.files)))
     report = write_converted(
         PredictionIndex(preds),
-        Corpus(corpus, format, warn).read_whole(leave_out),
+        source.read_whole(leave_out),
         writers()[to],
         out,
         database,

@@ -138,6 +138,7 @@ def explain(
     """
     set_quiet(quiet)
     _check_output(out, ansi, json_)
+    from kb_builder.files import refuse_inputs
     from longbel_cli.corpora.predictions import read_predictions
     from longbel_cli.explaining.selection import Choice, LinkedRun, Sources, explanations
 
@@ -161,6 +162,8 @@ def explain(
         context_format=context_format, language=language, device=device, dtype=dtype,
     )  # fmt: skip
     run = LinkedRun.open(predictions, sources)
+    read = (*(file.path for file in run.corpus.files), predictions, kb, model)
+    refuse_inputs([("--out", out)], read)
     explainer = Explainer(run.linker.checkpoint, run.linker.model, options)
     made: list[Any] = []
     with Progress("explain", "mention", len(chosen)) as progress:

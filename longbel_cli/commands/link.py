@@ -176,6 +176,7 @@ def link(
     The same command after a stop or a crash resumes the run. Exit code 5: done, with documents or
     mentions quarantined.
     """
+    from kb_builder.files import refuse_inputs
     from longbel_cli.corpora.resolve import load_type_map
     from longbel_cli.linking.checks import refuse_beside
     from longbel_cli.linking.ensemble import link_corpus
@@ -222,8 +223,13 @@ def link(
             paths=stack.enter_context(corpus_paths(corpus, out if keeps_run else None)),
             format=format, on_error=on_error, unknown_group=unknown_group, limit=limit,
             type_map={} if type_map is None else load_type_map(type_map),
+            not_corpus=job.own_files,
         )  # fmt: skip
         reader = CorpusReader(corpus_options, linkers[0].knowledge_base.groups)
+        refuse_inputs(
+            job.written,
+            (*reader.files, linkers[0].knowledge_base.path, linkers[0].model_path, type_map),
+        )
         if dry_run:
             _print_plans(linkers, reader, job)
             return

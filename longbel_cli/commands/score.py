@@ -119,6 +119,7 @@ def score(
     """
     import json
 
+    from kb_builder.files import refuse_inputs
     from longbel_cli.pages import check_page_path
     from longbel_cli.scoring.background import base_for
     from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files
@@ -144,6 +145,8 @@ def score(
         given["held"] = base_for(kb, predictions) is not None
     shown = chosen_partitions(named, given)
     if report is not None:
+        read = (predictions, *request.others, *request.gold, *request.train, kb)
+        refuse_inputs([("--report", report)], read)
         check_page_path(report)
     evaluation = evaluate_files(request)
     if report is not None:

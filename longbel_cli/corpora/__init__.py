@@ -76,9 +76,10 @@ class Corpus:
         format: str = "auto",
         on_remark: OnProblem = ignore,
         duplicates: Collection[Position] | None = None,
+        not_corpus: Collection[Path] = (),
     ) -> None:
         self.paths = tuple(str(path) for path in paths)
-        self.files = corpus_files(paths, format, on_remark)
+        self.files = corpus_files(paths, format, on_remark, not_corpus)
         self.duplicates: set[Position] | None = (
             None if duplicates is None else {Position(*place) for place in duplicates}
         )

@@ -6,7 +6,7 @@ Goes by file names; looks into a file only where its name leaves the format open
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from kb_builder.errors import LongbelError, listed
@@ -23,15 +23,22 @@ from longbel_cli.corpora.unknown import any_case, described, kind_of
 
 # Configuration of BRAT and of a terminal's file manager: no documents, and nothing odd.
 _BRAT_EXTRAS = (".conf", ".config")
+_RUN_FOLDER = re.compile(r".\.run(?:\.[0-9]+)?\Z")
 # A text of such a name is no document that lost its annotations.
 _ABOUT = re.compile(r"read.?me|licen[cs]e|copying|notice|change.?log|authors", re.IGNORECASE)
 
 
-def corpus_files(paths: Sequence[Path | str], form: str, on_remark: OnProblem) -> list[CorpusFile]:
+def corpus_files(
+    paths: Sequence[Path | str],
+    form: str,
+    on_remark: OnProblem,
+    not_corpus: Collection[Path] = (),
+) -> list[CorpusFile]:
     """Every file of the corpus, in the order it is read.
 
     Paths in the order given; below a folder by name, folders among files. Hidden files are left
-    out. Raises LongbelError where a path does not exist or its format cannot be told.
+    out, and so are the files of a run and `not_corpus` (real paths) in a folder. Raises
+    LongbelError where a path does not exist or its format cannot be told.
     """
     check_format(form)
     if not paths:
@@ -45,7 +52,7 @@ def corpus_files(paths: Sequence[Path | str], form: str, on_remark: OnProblem) -
         on_remark(problem)
 
     for path in paths:
-        for file in _files_of(str(path), form, remark):
+        for file in _files_of(str(path), form, remark, not_corpus):
             # `folder/*` names both files of a BRAT pair: that is one document, given once.
             if file.format == "brat" and file in files:
                 continue
@@ -54,6 +61,17 @@ def corpus_files(paths: Sequence[Path | str], form: str, on_remark: OnProblem) -
     if not kept:
         raise _nothing_found(paths, form, passed_over)
     return kept
+
+
+def _is_of_run(path: Path) -> bool:
+    """Whether what a folder holds was written by a run: `preds.jsonl` with its `.part` and its
+    folder `preds.jsonl.run`, or what was fused, with its record."""
+    if _RUN_FOLDER.search(path.name) and path.is_dir():
+        return True
+    whole = path.with_name(path.name.removesuffix(".part"))
+    ours = whole.with_name(f"{whole.name}.run").is_dir()
+    fused = whole.with_name(f"{whole.name}.fusion.json").exists()
+    return ours or fused or path.name.endswith(".fusion.json")
 
 
 def _nothing_found(paths: Sequence[Path | str], form: str, files: Sequence[Path]) -> LongbelError:
@@ -70,7 +88,9 @@ def _kinds(form: str) -> str:
     return f"A corpus is a folder or files of {kinds}."
 
 
-def _files_of(path: str, form: str, on_remark: OnProblem) -> Iterator[CorpusFile]:
+def _files_of(
+    path: str, form: str, on_remark: OnProblem, not_corpus: Collection[Path]
+) -> Iterator[CorpusFile]:
     if path == STDIN:
         if form != AUTO and CORPUS_FORMATS[form].pairs:
             raise LongbelError(f"{form} cannot be read from standard input", exit_code=2)
@@ -78,7 +98,9 @@ def _files_of(path: str, form: str, on_remark: OnProblem) -> Iterator[CorpusFile
         return
     place = Path(path)
     if place.is_dir():
-        yield from _walk(place, place, form, on_remark, ())
+        for file in _walk(place, place, form, on_remark, ()):
+            if Path(file.path).resolve() not in not_corpus:
+                yield file
         return
     if not place.exists():
         raise LongbelError(f"{path}: no such file or folder", "Check the corpus path.")
@@ -114,6 +136,8 @@ def _walk(
     is_dataset = any(_suffix(entry) == ".arrow" for entry in entries)
     for entry in entries:
         if entry.name.startswith(".") or _is_of_dataset(entry.name, is_dataset):
+            continue
+        if _is_of_run(entry):
             continue
         if entry.is_dir():
             yield from _walk(entry, root, form, on_remark, (*above, here))

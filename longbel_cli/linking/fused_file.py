@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from kb_builder.files import whole_file
+from kb_builder.files import refuse_inputs, whole_file
 from longbel_cli.corpora.prediction_file import PredictionFile, distinct_names
 from longbel_cli.corpora.predictions import read_predictions
 from longbel_cli.linking.fusion import Fused, FusionOptions, fuse
@@ -47,6 +47,7 @@ def fuse_files(
         raise LongbelError(
             "a fusion keeps a record beside its file", "Give --out a file's name.", exit_code=2
         )
+    refuse_inputs([("--out", out), ("--out", fusion_record_path(out))], paths)
     if len(paths) < 2:
         raise LongbelError("fusion needs at least two predictions files", exit_code=2)
     if out.is_dir():

@@ -79,6 +79,24 @@ class JobOptions:
             saliency=None if self.saliency is None else self.saliency / name,
         )
 
+    @property
+    def written(self) -> tuple[tuple[str, Path | None], ...]:
+        """What the job writes, with the flags that name it."""
+        part = Layout(self.out).part if str(self.out) != "-" else None
+        return (
+            ("--out", self.out),
+            ("--out", part),
+            ("--prompts", self.own_prompts),
+            ("--stats", self.own_stats),
+            ("--saliency", self.saliency),
+        )
+
+    @property
+    def own_files(self) -> frozenset[Path]:
+        """Files of this job that are no corpus, should they lie in its folder."""
+        paths = (self.prompts, self.own_prompts, self.stats, self.own_stats, self.saliency)
+        return frozenset(path.resolve() for path in paths if path is not None)
+
     def bounds(self, limit: int | None) -> Bounds:
         """Where windows are cut in a corpus read to `limit` documents."""
         return Bounds(self.window_documents, self.window_mentions, limit)

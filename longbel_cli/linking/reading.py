@@ -28,6 +28,7 @@ class CorpusOptions:
     on_error: str = "quarantine"
     unknown_group: str = "error"
     limit: int | None = None
+    not_corpus: frozenset[Path] = frozenset()  # files that may lie among the corpus's
 
     def __post_init__(self) -> None:
         check_format(self.format)
@@ -59,7 +60,9 @@ class CorpusReader:
         self.surveyed: Survey | None = None
         self._on_remark = on_remark
         self._resolver = TypeResolver(groups, options.type_map)
-        self._corpus = Corpus(options.paths, options.format, on_remark)
+        self._corpus = Corpus(
+            options.paths, options.format, on_remark, not_corpus=options.not_corpus
+        )
 
     def survey(self, check: Callable[[], None] = ignore) -> Survey:
         """Read everything once; LongbelError lists every type without a group, with its count.

@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kb_builder.files import refuse_inputs
 from longbel_cli.training.folder import RunFolder
 from longbel_cli.training.identity import Identity, Inputs
 from longbel_cli.training.options import Callbacks, Computing, TrainOptions
@@ -50,6 +51,8 @@ def train(
     The state is kept in `OUT.run` on the way: the same call goes on from there. Started by
     torchrun or `accelerate launch`, every process makes this call, and the first one writes.
     """
+    read = (*options.corpora, *options.validate, options.kb, options.base, options.predictions)
+    refuse_inputs([("--out", out)], read)
     identity = Identity(options, Inputs.read(options))
     folder = RunFolder.of(out)
     if not restart and not overwrite and folder.holds_result_of(identity):
