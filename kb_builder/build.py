@@ -160,7 +160,7 @@ def build_kb(options: BuildOptions, progress: Progress = ignore) -> BuildReport:
     with _staged(stages, "disambiguate") as stage:
         progress("disambiguate", 0, None)
         stage.rows = len(terms.concept)
-        names = disambiguate(terms, options.ambiguous == "qualify")
+        names = disambiguate(terms, options.ambiguous)
         terms = _without_names(terms)
         pa.default_memory_pool().release_unused()
     if names.kept.n == 0:

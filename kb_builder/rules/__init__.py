@@ -6,4 +6,5 @@ SUPPRESSIBLE = {"drop": "", "keep": ""}
 AMBIGUOUS = {
     "drop": "a concept may lose all its names to others",
     "qualify": "such a concept stays reachable under 'name (preferred title)'",
+    "qualify-all": "every concept that shares a name is also reachable under that",
 }

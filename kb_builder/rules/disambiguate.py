@@ -45,8 +45,11 @@ class _Preferred:
     language: np.ndarray  # int16[n_concepts]
 
 
-def disambiguate(terms: Terms, qualify: bool = False) -> Names:
-    """The names that rules 3 to 5 leave of `terms`; `qualify` keeps every concept reachable."""
+def disambiguate(terms: Terms, ambiguous: str = "drop") -> Names:
+    """The names that rules 3 to 5 leave of `terms`.
+
+    `ambiguous` says what becomes of names of several concepts: a key of `rules.AMBIGUOUS`.
+    """
     strings, name, preferred = _number_texts(terms)
     claims, empty = _written(claims_of(terms, name, len(strings)), strings)
     text = None if terms.source_codes is None else name
@@ -73,8 +76,8 @@ def disambiguate(terms: Terms, qualify: bool = False) -> Names:
         counts=counts,
         text=text,
     )
-    if qualify:
-        names = qualified(names, claims, terms, audit)
+    if ambiguous != "drop":
+        names = qualified(names, claims, terms, audit, ambiguous == "qualify-all")
     return names
 
 

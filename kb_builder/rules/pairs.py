@@ -166,6 +166,8 @@ class Names:
     audit: Audit
     counts: dict[str, int]
     text: np.ndarray | None = None  # int32[n_terms], of each term; only if it has source codes
+    qualified: Claims | None = None  # that were kept under another name
+    qualified_name: np.ndarray | None = None  # int32, that name
 
     def nameless(self) -> np.ndarray:
         """Concepts that claimed names and are left without any."""

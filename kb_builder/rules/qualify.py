@@ -1,4 +1,4 @@
-"""Concepts that the rules leave without any name come back under names that tell them apart."""
+"""Names of several concepts come back as `name (what it is)`, which tells the concepts apart."""
 
 from __future__ import annotations
 
@@ -8,20 +8,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kb_builder.rules.columns import pairs, sorted_texts
+from kb_builder.rules.columns import pairs, runs, sorted_texts
 from kb_builder.rules.pairs import AuditRows, Claims, Names, joined
 from kb_builder.terms import ConceptTypes, Terms
 
 
-def qualified(names: Names, claims: Claims, terms: Terms, audit: AuditRows) -> Names:
+def qualified(
+    names: Names, claims: Claims, terms: Terms, audit: AuditRows, every_claimant: bool = False
+) -> Names:
     """`names` with every lost name of a nameless concept kept as `name (what it is)`.
 
-    What it is: the concept's preferred title, where that is no different from the name its
-    first semantic type of the group, and where another name is spelled just so its code.
+    With `every_claimant` so is every name that several concepts of a group claim, for each of
+    them, the one that keeps the name among them. What it is: the concept's preferred title, where
+    that is no different from the name its first semantic type of the group, and where another
+    name is spelled just so its code.
     """
     lost = np.zeros(len(names.title), dtype=bool)
     lost[names.nameless()] = True
-    wanted = claims.take(lost[claims.concept])
+    chosen_claims = lost[claims.concept]
+    if every_claimant:
+        _, size = runs(claims.group, claims.name)
+        chosen_claims |= np.repeat(size > 1, size)
+    wanted = claims.take(chosen_claims)
     wanted = wanted.take(np.lexsort((wanted.name, wanted.group, wanted.concept)))
     if wanted.n == 0:
         return names
@@ -32,7 +40,7 @@ def qualified(names: Names, claims: Claims, terms: Terms, audit: AuditRows) -> N
 
 
 def _forms(names: Names, wanted: Claims, terms: Terms) -> Iterator[list[str]]:
-    """For each lost claim the names that may stand for it, best first."""
+    """For each claim the names that may stand for it, best first."""
     texts = names.strings.take(pa.array(wanted.name)).to_pylist()
     types = terms.concept_types or ConceptTypes(np.zeros(0, np.int32), np.zeros(0, np.int16))
     for text, concept, group in zip(
@@ -93,4 +101,6 @@ def _with_names(names: Names, wanted: Claims, chosen: list[str], audit: AuditRow
         audit=rows._replace(name=old[rows.name]),
         counts=names.counts | {"qualified": wanted.n},
         text=None if names.text is None else old[names.text],
+        qualified=wanted._replace(name=old[wanted.name]),
+        qualified_name=new,
     )

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from kb_builder.errors import LongbelError
 from kb_builder.rules.columns import indices_of, pairs, starts_of_runs
-from kb_builder.rules.pairs import Claims, Names
+from kb_builder.rules.pairs import Names
 from kb_builder.store.tables import BUILD_AGAIN
 from kb_builder.terms import Terms
 
@@ -105,7 +105,7 @@ def codes_table(terms: Terms, names: Names, row_of: np.ndarray) -> pa.Table | No
     encoded = codes.codes.dictionary_encode()
     texts = encoded.chunk(0).dictionary if len(encoded) else pa.array([], pa.large_string())
     place = indices_of(encoded)
-    term, row = _rows_of_terms(terms, names.text, names.kept)
+    term, row = _rows_of_terms(terms, names.text, names)
     n_terms = len(terms.concept)
     more = np.arange(n_terms, len(codes.source))
     at = np.concatenate([term, more])
@@ -128,11 +128,17 @@ def codes_table(terms: Terms, names: Names, row_of: np.ndarray) -> pa.Table | No
     )
 
 
-def _rows_of_terms(terms: Terms, text: np.ndarray, kept: Claims) -> tuple[np.ndarray, np.ndarray]:
+def _rows_of_terms(terms: Terms, text: np.ndarray, names: Names) -> tuple[np.ndarray, np.ndarray]:
     """Terms and their rows in the names table, one for each group; -1 where none was kept."""
-    held = pairs(kept.concept, kept.name)
-    order = np.argsort(held, kind="stable").astype(np.int32)
-    held = held[order]
+    held = pairs(names.kept.concept, names.kept.name)
+    rows = np.arange(names.kept.n, dtype=np.int32)
+    if names.qualified is not None and names.qualified_name is not None:
+        by_name = pairs(names.kept.group, names.kept.name)  # in order
+        forms = pairs(names.qualified.group, names.qualified_name)
+        rows = np.concatenate([rows, np.searchsorted(by_name, forms).astype(np.int32)])
+        held = np.concatenate([held, pairs(names.qualified.concept, names.qualified.name)])
+    by_held = np.argsort(held, kind="stable")
+    held, order = held[by_held], rows[by_held]
     wanted = pairs(terms.concept, text)
     first = np.searchsorted(held, wanted)
     count = np.searchsorted(held, wanted, side="right") - first

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
+from kb_builder.rules import AMBIGUOUS
 from kb_builder.rules.disambiguate import disambiguate
 from kb_builder.rules.normalise import tidy, tidy_column
 from kb_builder.rules.pairs import RULES, Names
 from kb_builder.semantics import PRESETS
 from kb_builder.sources import read_terms
+from kb_builder.sources.reading import Reading
 from kb_builder.sources.selection import BadRows, selection_of
 from kb_builder.terms import Terms
 from tests.benchmarks.kb_generate import generate
@@ -268,6 +270,26 @@ OPTIONS = [
             }
         ),
     ),
+    # Owners keep their names; whoever claims one has it in brackets too, smaller codes first.
+    (
+        {"ambiguous": "qualify-all"},
+        changed(
+            Disorders={
+                "Sugar disease (Diabetes mellitus)": "C0000001",
+                "Sugar disease (Disease or Syndrome)": "C0000002",
+                "Cold (Disease or Syndrome)": "C0000003",
+                "Cold (C0000004)": "C0000004",
+                "Chill (Cold)": "C0000003",
+                "Chill (Disease or Syndrome)": "C0000004",
+                "Shock (Circulatory failure)": "C0000005",
+                "Shock (Electric shock)": "C0000006",
+            },
+            Procedures={
+                "Insulin (Therapeutic or Preventive Procedure)": "C0000007",
+                "Insulin (Insulin injection)": "C0000008",
+            },
+        ),
+    ),
 ]  # fmt: skip
 
 
@@ -416,11 +438,11 @@ _TYPE = st.tuples(st.integers(1, 6), st.sampled_from(["T047", "T191", "T121", "T
 @given(
     st.lists(_ATOM, min_size=1, max_size=25),
     st.lists(_TYPE, min_size=1, max_size=10),
-    st.booleans(),
+    st.sampled_from(sorted(AMBIGUOUS)),
     st.booleans(),
 )
 def test_as_the_oracle_on_crowded_releases(
-    atoms: list[tuple], types: list[tuple], qualify: bool, keep: bool
+    atoms: list[tuple], types: list[tuple], ambiguous: str, keep: bool
 ) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = write_release(
@@ -428,9 +450,11 @@ def test_as_the_oracle_on_crowded_releases(
             [conso_row(f"C{atom[0]}", *atom[1:]) for atom in atoms],
             [sty_row(f"C{concept}", tui) for concept, tui in sorted(set(types))],
         )
-        terms = read_terms(folder, selection_of(keep_suppressed=keep), BadRows(), lambda *_: None)
-        expected = kb_oracle.build(folder, kb_oracle.Options(qualify=qualify, keep_suppressed=keep))
-    assert as_sets(disambiguate(terms, qualify), terms) == expected
+        selection = selection_of(keep_suppressed=keep)
+        terms = read_terms(Reading((folder,), selection, BadRows()))
+        options = kb_oracle.Options(ambiguous=ambiguous, keep_suppressed=keep)
+        expected = kb_oracle.build(folder, options)
+    assert as_sets(disambiguate(terms, ambiguous), terms) == expected
 
 
 def test_codes_compare_as_strings(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Options:
     tuis: tuple[str, ...] | None = None
     tree_prefixes: tuple[str, ...] = ()
     keep_suppressed: bool = False
-    qualify: bool = False
+    ambiguous: str = "drop"
 
 
 def tidied(text: str) -> str:
@@ -79,7 +79,7 @@ def build(folder: Path, options: Options | None = None) -> Result:
                 language_of[cui, name].add(lat)
             else:
                 result.audit.add(("empty", group, "", cui, None))
-    _rules(result, claims, language_of, titles, languages, types, groups, options.qualify)
+    _rules(result, claims, language_of, titles, languages, types, groups, options.ambiguous)
     return result
 
 
@@ -110,7 +110,7 @@ def _title_rank(lat: str, ts: str, sab: str, tty: str) -> int | None:
     return 2 + DEFAULT.index(lat) if ts == "P" and lat in DEFAULT else None
 
 
-def _rules(result, claims, language_of, titles, languages, types, groups, qualify) -> None:
+def _rules(result, claims, language_of, titles, languages, types, groups, ambiguous) -> None:
     kept: dict[tuple[str, str], str] = {}
     claimants = {cui for cuis in claims.values() for cui in cuis}
     # Rule 3, in its three steps.
@@ -173,7 +173,10 @@ def _rules(result, claims, language_of, titles, languages, types, groups, qualif
             del kept[group, name]
             result.audit.add(("all-caps", group, name, cui, None))
     result.nameless = claimants - set(kept.values())
-    qualified = _qualify(result, kept, claims, title_of, types) if qualify else {}
+    qualified = {}
+    if ambiguous != "drop":
+        every = ambiguous == "qualify-all"
+        qualified = _qualify(result, kept, claims, title_of, types, every)
     for (group, name), cui in kept.items():
         source = (
             title_language[cui]
@@ -193,13 +196,13 @@ def _all_caps(name: str) -> bool:
     return name == name.upper() and name != name.lower()
 
 
-def _qualify(result, kept, claims, title_of, types) -> dict[tuple[str, str], str]:
+def _qualify(result, kept, claims, title_of, types, every) -> dict[tuple[str, str], str]:
     qualified = {}
     lost = sorted(
         (cui, group, name)
         for (group, name), cuis in claims.items()
         for cui in cuis
-        if cui in result.nameless
+        if cui in result.nameless or (every and len(cuis) > 1)
     )
     for cui, group, name in lost:
         of_group = [
