@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 _LOG_SECONDS = 30.0
 
 
+def ignore(*_: object) -> None:
+    """Do nothing: the callback of whoever gives none."""
+
+
 def duration_text(seconds: float) -> str:
     """`3 h 12 min`, `4 min`, `20 s`."""
     if seconds < 60:

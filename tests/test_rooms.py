@@ -34,8 +34,9 @@ ROOMS = (
     ("kb_builder.terms",),
     ("kb_builder.semantics", "kb_builder.codes"),
     ("kb_builder.files", "kb_builder.text"),
-    ("kb_builder.errors", "kb_builder.progress", "kb_builder.locks"),
+    ("kb_builder.errors", "kb_builder.progress", "kb_builder.files.locks"),
 )
+MOST_ROOMS, MOST_FLOORS = 28, 12  # 26 are used; two stand on the plan: detecting, reviewing
 FLOOR = {room: floor for floor, rooms in enumerate(reversed(ROOMS), start=1) for room in rooms}
 # The public names, given lazily, and `python -m longbel_cli`.
 DOORS = ("longbel_cli", "longbel_cli.__main__", "kb_builder")
@@ -86,7 +87,8 @@ def between_rooms() -> Iterator[tuple[str, str]]:
 def test_every_room_has_its_floor() -> None:
     rooms = {room_of(module) for module in modules()} - set(DOORS)
     assert rooms - FLOOR.keys() == set()
-    assert len(rooms) > 15  # else nothing was looked at
+    assert 15 < len(rooms) <= MOST_ROOMS
+    assert max(storeys().values()) <= MOST_FLOORS
 
 
 def test_imports_point_down() -> None:
@@ -140,12 +142,11 @@ def test_no_circle_of_files() -> None:
 
 
 MOST_LINES = 400
-TO_SPLIT = ("longbel_cli.commands.link", "longbel_cli.model.checkpoint")
 
 
 def test_no_module_is_long() -> None:
     lines = {name: path.read_text(encoding="utf-8").count("\n") for name, path in modules().items()}
-    assert [name for name in lines if lines[name] > MOST_LINES and name not in TO_SPLIT] == []
+    assert [name for name in lines if lines[name] > MOST_LINES] == []
 
 
 def storeys() -> dict[str, int]:

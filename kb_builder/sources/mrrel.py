@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kb_builder.files import new_sha256
-from kb_builder.progress import Progress
 from kb_builder.rules.columns import distinct, pairs, starts_of_runs
 from kb_builder.sources.archives import StoredFile
 from kb_builder.sources.history import Retirements
+from kb_builder.sources.progress import Progress
 from kb_builder.sources.rrf import BadRow, Block, Rows, split_rows, whole_rows
 from kb_builder.sources.selection import BadRows
 from kb_builder.terms import Relations

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from kb_builder.errors import LongbelError
 from kb_builder.files import new_sha256
-from kb_builder.progress import Progress
 from kb_builder.rules.columns import distinct, pairs, used
 from kb_builder.semantics import GROUP_NAMES, SEMANTIC_TYPES
 from kb_builder.sources.archives import StoredFile
+from kb_builder.sources.progress import Progress
 from kb_builder.sources.rrf import split_texts, whole_rows
 from kb_builder.sources.selection import BadRows, Selection
 from kb_builder.terms import ConceptGroups, ConceptTypes, tui_text

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kb_builder.errors import LongbelError
-from kb_builder.progress import Progress, ignore
+from kb_builder.sources.progress import Progress, ignore
 from kb_builder.sources.selection import BadRows, Selection
 from kb_builder.terms import Terms
 

@@ -18,7 +18,6 @@ from numpy.typing import DTypeLike
 
 from kb_builder.errors import LongbelError
 from kb_builder.files import new_sha256
-from kb_builder.progress import Progress
 from kb_builder.sources.archives import Release, StoredFile, is_stored_as
 from kb_builder.sources.history import Retirements
 from kb_builder.sources.mrconso import (
@@ -33,6 +32,7 @@ from kb_builder.sources.mrconso import (
 from kb_builder.sources.mrfiles import check_against_mrfiles
 from kb_builder.sources.mrrel import REL_FIELDS, RelationKinds, read_relations, read_retired_cuis
 from kb_builder.sources.mrsty import STY_FIELDS, Types, read_types
+from kb_builder.sources.progress import Progress
 from kb_builder.sources.reading import DEFAULT_LANGUAGES, Reading
 from kb_builder.sources.rrf import Block, whole_rows
 from kb_builder.sources.selection import BadRows, Selection

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kb_builder.errors import LongbelError
-from kb_builder.locks import locked
+from kb_builder.files.locks import locked
 from kb_builder.store.tables import BUILD_AGAIN, open_table, read_stored
 from kb_builder.store.tries import cache_folder, is_writable, load_trie, save_trie
 from kb_builder.terms import Term

@@ -29,7 +29,6 @@ from functools import cached_property
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
-from kb_builder.progress import ignore
 from longbel_cli.corpora.check import settle
 from longbel_cli.corpora.databases import databases_stay
 from longbel_cli.corpora.formats import CORPUS_FORMATS
@@ -47,6 +46,7 @@ from longbel_cli.corpora.records import (
     log_remark,
 )
 from longbel_cli.corpora.seen import SeenIds
+from longbel_cli.progress import ignore
 from longbel_cli.types import Document
 
 __all__ = [

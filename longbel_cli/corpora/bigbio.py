@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.codes import codes_of, gold_codes, looks_like_code
-from kb_builder.progress import ignore
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.check import settle
 from longbel_cli.corpora.json_items import identifier, json_items
@@ -32,6 +31,7 @@ from longbel_cli.corpora.records import (
 )
 from longbel_cli.corpora.row_files import is_row_file, rows
 from longbel_cli.corpora.writing import Answers
+from longbel_cli.progress import ignore
 from longbel_cli.types import Document, Mention, Passage, Span
 
 ARRAYS = ("documents",)

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from kb_builder.progress import ignore
 from longbel_cli.corpora.records import STDIN, UnreadableError
+from longbel_cli.progress import ignore
 
 BOM = codecs.BOM_UTF8
 # One document may be large; this bounds what a gzip bomb without a line end can take.

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from kb_builder.errors import LongbelError
-from kb_builder.progress import ignore
 from kb_builder.store.knowledge_base import KnowledgeBase
 from longbel_cli.model.decoders import (
     MAX_NEW_TOKENS,
@@ -23,6 +22,7 @@ from longbel_cli.model.decoders import (
     OutOfMemoryError,
     Request,
 )
+from longbel_cli.progress import ignore
 from longbel_cli.prompting.formats import (
     COMPOSITE,
     DocumentPrompts,

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kb_builder.progress import ignore
 from longbel_cli.corpora import Problem
 from longbel_cli.linking.checks import at_least_one, can_be_made, finite
 from longbel_cli.linking.prompt_file import PromptFile
@@ -29,7 +28,7 @@ from longbel_cli.linking.protocols import (
 )
 from longbel_cli.linking.reading import CorpusReader
 from longbel_cli.linking.statistics import Outcome, statistics, write_statistics
-from longbel_cli.progress import Progress
+from longbel_cli.progress import Progress, ignore
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.run import Auto, Bounds, Run, RunConfiguration, Shard, StopSignals, open_run
 from longbel_cli.runs.windows import Start, Window, windows

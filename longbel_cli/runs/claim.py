@@ -20,7 +20,7 @@ from pathlib import Path
 
 from kb_builder.errors import LongbelError
 from kb_builder.files import drafted
-from kb_builder.locks import is_running, process_start, this_machine
+from kb_builder.files.locks import is_running, process_start, this_machine
 from longbel_cli.runs.files import Files, read_json
 
 log = logging.getLogger(__name__)

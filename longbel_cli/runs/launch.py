@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 
 from kb_builder.errors import LongbelError
-from kb_builder.locks import process_start, this_machine
+from kb_builder.files.locks import process_start, this_machine
 from longbel_cli.runs.shards import Shard
 
 

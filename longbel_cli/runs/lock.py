@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kb_builder.locks import lock
+from kb_builder.files.locks import lock
 from longbel_cli.runs.files import Files, disk_error
 from longbel_cli.runs.layout import Layout
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from kb_builder.errors import LongbelError
 from kb_builder.files import blocks_of, new_sha256, sha256_of_file, sweep
-from kb_builder.progress import ignore
+from longbel_cli.progress import ignore
 from longbel_cli.runs.files import Files, disk_error, read_json, to_json
 from longbel_cli.runs.layout import Layout, StreamPaths
 from longbel_cli.runs.ledger import ByteRange, WindowRecord, read_ledger

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from kb_builder.progress import ignore
+from longbel_cli.progress import ignore
 
 GRACE_SECONDS = 15.0
 WALL_MARGIN_SECONDS = 60.0

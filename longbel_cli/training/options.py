@@ -11,10 +11,10 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from kb_builder.errors import LongbelError, check_choice
-from kb_builder.progress import ignore
 from longbel_cli.corpora.formats import AUTO, CORPUS_FORMATS
 from longbel_cli.corpora.resolve import UNKNOWN
 from longbel_cli.model.devices import DTYPES, SAVED_DTYPES
+from longbel_cli.progress import ignore
 from longbel_cli.prompting.formats import PROMPT_FORMATS, PromptFormat, prompt_format
 from longbel_cli.training.base.fresh import FRESH_SIZES
 from longbel_cli.training.data.target_rules import TARGET_RULES

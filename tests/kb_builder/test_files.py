@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kb_builder import files
 from kb_builder.files import (
     Disk,
     blocks_of,
@@ -33,6 +32,7 @@ from kb_builder.files import (
     whole_folder,
     write_whole,
 )
+from kb_builder.files import whole as files
 from tests.support.drafts import dead_draft, own_draft
 from tests.support.paths import ROOT
 from tests.support.run_driver import FailingFiles, RecordedFiles

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from kb_builder import locks
-from kb_builder.locks import is_running, locked, process_start
+from kb_builder.files import locks
+from kb_builder.files.locks import is_running, locked, process_start
 from tests.support.drafts import NO_PROCESS
 from tests.support.paths import ROOT
 
@@ -22,7 +22,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="as
 HOLDER = """
 import sys
 from pathlib import Path
-from kb_builder.locks import locked
+from kb_builder.files.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     input()

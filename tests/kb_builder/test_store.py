@@ -20,7 +20,7 @@ import kb_builder.build
 import kb_builder.store.writing
 from kb_builder.build import BuildOptions, build_kb
 from kb_builder.errors import LongbelError
-from kb_builder.locks import locked
+from kb_builder.files.locks import locked
 from kb_builder.store.draft import Draft
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.store.lookup import look_up

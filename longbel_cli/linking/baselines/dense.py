@@ -18,7 +18,7 @@ import numpy as np
 
 from kb_builder.errors import LongbelError, check_choice
 from kb_builder.files import flush, put_in_place, sha256_of
-from kb_builder.locks import locked
+from kb_builder.files.locks import locked
 from kb_builder.store.knowledge_base import KnowledgeBase, cache_folder
 from longbel_cli.linking.baselines.folder import PublishedModel
 from longbel_cli.linking.baselines.ranking import Hit, Ranker, best_names, merged

@@ -15,13 +15,13 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from kb_builder.errors import LongbelError
-from kb_builder.progress import ignore
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.text import clean
 from longbel_cli.corpora.abbreviations import abbreviations, expanded
 from longbel_cli.linking.engine import Shortening
 from longbel_cli.linking.protocols import Needs, OnPrompt
 from longbel_cli.model.decoders import DecodeStats
+from longbel_cli.progress import ignore
 from longbel_cli.types import Candidate, Document, Mention, Prediction
 
 # Distinct mentions ranked together; also how often a run may be stopped inside a window.

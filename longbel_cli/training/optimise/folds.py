@@ -17,13 +17,13 @@ from typing import Any
 import torch
 
 from kb_builder.errors import LongbelError
-from kb_builder.progress import ignore
 from longbel_cli.corpora.prediction_index import PredictionIndex
 from longbel_cli.linking.job import JobOptions, LinkJob
 from longbel_cli.linking.linker import Linker
 from longbel_cli.linking.options import LinkOptions
 from longbel_cli.linking.reading import CorpusOptions, CorpusReader
 from longbel_cli.model.checkpoint import Checkpoint
+from longbel_cli.progress import ignore
 from longbel_cli.runs.run import Shard, Stopped, StopSignals, merge_run
 from longbel_cli.runs.signals import STOPPED
 from longbel_cli.runs.windows import Position, Quarantine, Source

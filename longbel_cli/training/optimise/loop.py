@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
-from kb_builder.progress import ignore
+from longbel_cli.progress import ignore
 from longbel_cli.training.data.batches import Batch, EpochPlan, Position
 from longbel_cli.training.optimise.finite import require_finite_step
 from longbel_cli.training.optimise.processes import Processes

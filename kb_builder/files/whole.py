@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
-from kb_builder.locks import is_running, process_start, this_machine
+from kb_builder.files.locks import is_running, process_start, this_machine
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _READ_BYTES = 1 << 20

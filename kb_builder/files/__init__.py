@@ -1,0 +1,41 @@
+"""Files that appear whole, drafts and their sweep, locks, SHA-256: one of each for both packages."""
+
+from kb_builder.files.whole import (
+    DISK,
+    Disk,
+    blocks_of,
+    create_whole,
+    drafted,
+    flush,
+    flush_folder,
+    is_draft,
+    new_sha256,
+    put_in_place,
+    refuse_inputs,
+    sha256_of,
+    sha256_of_file,
+    sweep,
+    whole_file,
+    whole_folder,
+    write_whole,
+)
+
+__all__ = [
+    "DISK",
+    "Disk",
+    "blocks_of",
+    "create_whole",
+    "drafted",
+    "flush",
+    "flush_folder",
+    "is_draft",
+    "new_sha256",
+    "put_in_place",
+    "refuse_inputs",
+    "sha256_of",
+    "sha256_of_file",
+    "sweep",
+    "whole_file",
+    "whole_folder",
+    "write_whole",
+]
