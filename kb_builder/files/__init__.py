@@ -1,4 +1,4 @@
-"""Files that appear whole, drafts and their sweep, locks, SHA-256: one of each for both packages."""
+"""Files that appear whole, drafts and their sweep, locks, SHA-256: one of each."""
 
 from kb_builder.files.whole import (
     DISK,
