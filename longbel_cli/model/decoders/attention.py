@@ -69,6 +69,9 @@ class AttentionBackend(Protocol):
     def spare(self) -> float:
         """How many times the memory of the tokens in flight the cache may take."""
 
+    def order(self, slot: Any, is_tree: bool) -> tuple[int, ...]:
+        """What the segments of a pass are sorted by; equal ones stay as they are."""
+
     def plan(self, segments: Sequence[Segment]) -> PassAttention:
         """The attention of a pass over these segments."""
 

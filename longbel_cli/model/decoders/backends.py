@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 import torch
 from transformers import PreTrainedModel
 
 from longbel_cli.model.decoders.attention import AttentionBackend
+from longbel_cli.model.decoders.cascade import CascadeAttention, FlashAttention
+from longbel_cli.model.decoders.flash import CpuFlash, cuda_flash
 from longbel_cli.model.decoders.masked import MaskedAttention
+
+log = logging.getLogger("longbel")
 
 # Where a call costs more than what it computes, documents share arenas of up to so many places
 # (2 GB of an 8B model).
@@ -15,7 +22,37 @@ ARENA_TOKENS = 16_384
 
 def backend_for(model: PreTrainedModel) -> AttentionBackend:
     """What suits the model and its device."""
-    return masked(model, 0 if model.device.type == "cpu" else ARENA_TOKENS)
+    if model.device.type == "cpu":
+        return masked(model, 0)
+    try:
+        return cascade(model)
+    except ValueError as reason:
+        log.info("attention without FlashAttention: %s", reason)
+        return masked(model, ARENA_TOKENS)
+
+
+def cascade(model: PreTrainedModel, flash: FlashAttention | None = None) -> AttentionBackend:
+    """Attention through FlashAttention; ValueError where the model or its device has none."""
+    config = model.config.get_text_config()
+    shape = key_value_shape(model)
+    like = torch.empty(0, dtype=model.dtype, device=model.device)
+    _, kv_heads, size = shape
+    heads: int = config.num_attention_heads
+    if has_windows(config):
+        raise ValueError("the model has sliding windows")
+    if flash is None and model.device.type == "cpu":
+        flash = CpuFlash()
+    elif flash is None:
+        flash = cuda_flash(heads, kv_heads, size, like)
+    return CascadeAttention(shape, heads // kv_heads, like, flash)
+
+
+def has_windows(config: Any) -> bool:
+    """Whether some layer's attention has a sliding window."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        return any("sliding" in kind for kind in kinds)
+    return getattr(config, "sliding_window", None) is not None
 
 
 def masked(model: PreTrainedModel, arena_tokens: int) -> AttentionBackend:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from longbel_cli.model.decoders.arenas import Arena, KeyValueCache
+from longbel_cli.model.decoders.arenas import Arena, KeyValueCache, Slot
 from longbel_cli.model.decoders.row import Segment
 
 _QUERY_BLOCK = 128  # prompt tokens whose attention is computed together on a CPU
@@ -261,6 +261,9 @@ class MaskedAttention:
         # Of arenas, rows stand empty.
         self.spare = 2.0 if arena_tokens else 1.0
         self._device = like.device
+
+    def order(self, slot: Slot, is_tree: bool) -> tuple[int, ...]:
+        return ()
 
     def plan(self, segments: Sequence[Segment]) -> _MaskedPass:
         return _MaskedPass(segments, self._device)

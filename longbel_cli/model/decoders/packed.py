@@ -18,7 +18,7 @@ import time
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from longbel_cli.model.decoders.backends import backend_for, key_value_shape
 from longbel_cli.model.decoders.row import Segment, Tree
 from longbel_cli.model.decoders.scopes import Scopes
 from longbel_cli.model.decoders.scoring import Scoring, WideMoves
-from longbel_cli.model.decoders.search import BeamSearch, MoveTable, SearchOptions
+from longbel_cli.model.decoders.search import BeamSearch, MoveTable, SearchOptions, Stretch
 from longbel_cli.model.decoders.staging import Returning, sent
 
 _CHUNK = 2048  # prompt tokens of one document in one forward pass
@@ -63,6 +63,18 @@ class _Job:
     @property
     def prompt_fed(self) -> bool:
         return self.fed == len(self.request.prompt_ids)
+
+
+class _Feed(NamedTuple):
+    """What a job feeds in a pass: tokens that are written from `place` on, and of which of them
+    the log-probabilities of what follows are needed."""
+
+    job: _Job
+    place: int
+    ids: list[int]
+    positions: Sequence[int]
+    tree: Tree | None
+    stretches: Sequence[Stretch]
 
 
 @dataclass
@@ -142,19 +154,8 @@ class PackedDecoder:
     def _launched(self, jobs: list[_Job]) -> _Flight:
         """A forward pass begun over what these jobs are ready for."""
         building = time.perf_counter()
-        segments: list[Segment] = []
-        scored: list[int] = []  # packed tokens whose logits are wanted
         scoring = Scoring(self._options.n_beams, self._wide)
-        start = 0
-        look_ahead = self._options.looks_ahead(len(jobs))
-        for job in jobs:
-            segment = (
-                self._tree_segment(job, start, scoring, scored, look_ahead)
-                if job.prompt_fed
-                else self._prompt_segment(job, start, scoring, scored)
-            )
-            segments.append(segment)
-            start += segment.n
+        segments, scored = self._row(jobs, scoring)
         plan = self._backend.plan(segments)
         arrays = {
             "ids": np.array([[token for one in segments for token in one.ids]]),
@@ -179,6 +180,28 @@ class PackedDecoder:
         self.stats.seconds_model += time.perf_counter() - modelling
         return _Flight(jobs, scoring, results)
 
+    def _row(self, jobs: Sequence[_Job], scoring: Scoring) -> tuple[list[Segment], list[int]]:
+        """The segments of a pass in the order that the attention wants, and the packed tokens
+        whose logits are needed."""
+        look_ahead = self._options.looks_ahead(len(jobs))
+        feeds = [
+            self._tree(job, look_ahead) if job.prompt_fed else self._prompt(job) for job in jobs
+        ]
+        feeds.sort(key=lambda one: self._backend.order(one.job.slot, one.tree is not None))
+        segments: list[Segment] = []
+        scored: list[int] = []
+        start = 0
+        for job, place, ids, positions, tree, stretches in feeds:
+            row = len(scored)
+            for stretch in stretches:
+                scoring.add(job.search, stretch, row)
+                row += stretch.last - stretch.first
+            stop = start + len(ids)
+            scored.extend(range(stop - (row - len(scored)), stop))
+            segments.append(Segment(job.slot, start, place, ids, positions, tree))
+            start = stop
+        return segments, scored
+
     def _settled(self, flight: _Flight) -> list[tuple[Hashable, list[Beam]]]:
         """What a pass has finished; its jobs are ready for another."""
         waiting = time.perf_counter()
@@ -195,30 +218,23 @@ class PackedDecoder:
         self.stats.seconds_trie += time.perf_counter() - feeding
         return [(job.request.key, job.search.beams()) for job in finished]
 
-    def _prompt_segment(
-        self, job: _Job, start: int, scoring: Scoring, scored: list[int]
-    ) -> Segment:
+    def _prompt(self, job: _Job) -> _Feed:
         """The next chunk of a prompt; each token sees all before it."""
         place = job.fed
         ids = job.request.prompt_ids[place : place + _CHUNK]
         job.fed += len(ids)
         job.slot.ids += ids
         self.stats.prefill_tokens += len(ids)
-        if job.prompt_fed:
-            scoring.add(job.search, job.search.prompt_end, len(scored))
-            scored.append(start + len(ids) - 1)
-        return Segment(job.slot, start, place, ids, range(place, job.fed))
+        scored = [job.search.prompt_end] if job.prompt_fed else []
+        return _Feed(job, place, ids, range(place, job.fed), None, scored)
 
-    def _tree_segment(
-        self, job: _Job, start: int, scoring: Scoring, scored: list[int], look_ahead: bool
-    ) -> Segment:
+    def _tree(self, job: _Job, look_ahead: bool) -> _Feed:
         """What a search wants fed; each token sees the prompt and its ancestors."""
+        stretches = job.search.wanted(look_ahead)
         old = place = len(job.tree_positions)
         ids: list[int] = []
         seen: list[int] = []
-        for stretch in job.search.wanted(look_ahead):
-            chain, first, last = stretch
-            scoring.add(job.search, stretch, len(scored) + len(ids))
+        for chain, first, last in stretches:
             ids += chain.tokens[first:last]
             at = job.fed + chain.depth - 1
             job.tree_positions.extend(range(at + first, at + last))
@@ -229,12 +245,11 @@ class PackedDecoder:
                 place += 1
             chain.seen = visible
             self.stats.forced_tokens += last - max(first, 1)
-        scored.extend(range(start, start + len(ids)))
         self._cache.reserve(job.slot, job.fed + place)
         self.stats.tree_tokens += len(ids)
         self.stats.decode_forwards += 1
         tree = Tree(seen, job.tree_positions)
-        return Segment(job.slot, start, job.fed + old, ids, job.tree_positions[old:], tree)
+        return _Feed(job, job.fed + old, ids, job.tree_positions[old:], tree, stretches)
 
 
 def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
