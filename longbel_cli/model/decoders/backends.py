@@ -13,7 +13,7 @@ from longbel_cli.model.decoders.cascade import CascadeAttention, FlashAttention
 from longbel_cli.model.decoders.flash import CpuFlash, cuda_flash
 from longbel_cli.model.decoders.masked import MaskedAttention
 
-log = logging.getLogger("longbel")
+log = logging.getLogger(__name__)
 
 # Where a call costs more than what it computes, documents share arenas of up to so many places
 # (2 GB of an 8B model).
