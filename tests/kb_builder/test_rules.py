@@ -394,8 +394,9 @@ def as_sets(names: Names, terms: Terms) -> kb_oracle.Result:
     return result
 
 
-def test_as_the_oracle_on_generated_rows(tmp_path: Path) -> None:
-    generate(tmp_path / "release", 100_000, seed=3)
+@pytest.mark.parametrize("atoms", [15_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_as_the_oracle_on_generated_rows(tmp_path: Path, atoms: int) -> None:
+    generate(tmp_path / "release", atoms, seed=3)
     report = build(tmp_path / "release", tmp_path / "kb")
     expected = kb_oracle.build(tmp_path / "release")
     assert names_of(tmp_path / "kb") == expected.names

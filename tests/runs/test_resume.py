@@ -45,6 +45,7 @@ def test_killed_at_every_step(folder: Path, driver: Driver) -> None:
         assert out.read_bytes() == whole, step
 
 
+@pytest.mark.slow
 def test_a_changed_result_is_replaced_wherever_that_is_killed(folder: Path, driver: Driver) -> None:
     corpus, out = write_corpus(folder / "corpus.jsonl", 4), folder / "out.jsonl"
     assert driver.run(corpus, out) == 0, driver.said
