@@ -21,7 +21,7 @@ def corpus(tmp_path: Path) -> Path:
     folder = tmp_path / "corpus"
     folder.mkdir()
     write_json_lines(folder / "corpus.jsonl", *DOCUMENTS, misplaced())
-    (folder / "notes.docx").write_text("")
+    (folder / "names.odd").write_text("")
     return folder
 
 
@@ -91,7 +91,7 @@ def test_a_build_says_nothing_when_quiet(longbel: Longbel, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("link", "longbel: note: {corpus}/notes.docx: it is no corpus file by its name; it is left "
+        ("link", "longbel: note: {corpus}/names.odd: it is no corpus file by its name; it is left "
                  "out"),
         ("link", "longbel: 5 documents, 9 mentions"),
         ("score", "longbel: 2 document(s) or mention(s) of the gold corpus left out, the first: "
