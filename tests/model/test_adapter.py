@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,12 @@ def logits(model: Any) -> Any:
 
 
 def follow(hint: str, folder: Path) -> Path:
-    """Run the line of a hint as it stands; the folder that it made."""
+    """Run the program of a hint's line, as a shell reads it; the folder that it made."""
     line = hint[hint.index("python -c") :].partition(" and give ")[0]
-    subprocess.run(["bash", "-c", line], check=True, cwd=folder, capture_output=True)
+    python, flag, program = shlex.split(line)
+    assert (python, flag) == ("python", "-c")
+    with contextlib.chdir(folder):
+        exec(program, {})
     name = hint.partition(" and give ")[2].partition(".")[0]
     return folder / name
 
