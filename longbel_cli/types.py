@@ -99,13 +99,56 @@ def in_document_order(mentions: list[Mention]) -> tuple[Mention, ...]:
     return tuple(sorted(mentions, key=lambda mention: (mention.start, mention.end)))
 
 
+class Concept(NamedTuple):
+    """A concept as an answer names it."""
+
+    code: str
+    name: str
+
+
 class Candidate(NamedTuple):
-    """One beam of a mention, from rank 1; composite answers have codes joined by `+`."""
+    """One beam of a mention, from rank 1.
+
+    A composite answer has its codes sorted and joined by `+`, its names joined in the order of the
+    answer; `parts` are the concepts in that order, none where a file does not say which name is
+    whose.
+    """
 
     rank: int
     concept_code: str
     concept_name: str
     score: float
+    parts: tuple[Concept, ...] = ()
+
+    @classmethod
+    def of(cls, rank: int, concepts: Sequence[Concept], mark: str, score: float) -> Candidate:
+        """An answer of these concepts, each once; `mark` is what joins names."""
+        first: dict[str, Concept] = {}
+        for concept in concepts:
+            first.setdefault(concept.code, concept)
+        parts = tuple(first.values())
+        code = "+".join(sorted(concept.code for concept in parts))
+        name = mark.join(concept.name for concept in parts)
+        return cls(rank, code, name, score, parts if len(parts) > 1 else ())
+
+    @property
+    def concepts(self) -> tuple[Concept, ...]:
+        """The concepts in the order of the answer; none where they are unknown."""
+        if self.parts or "+" in self.concept_code:
+            return self.parts
+        return (Concept(self.concept_code, self.concept_name),)
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of `beams`; with `concepts` where there are several."""
+        beam: dict[str, Any] = {
+            "rank": self.rank,
+            "pred_concept_code": self.concept_code,
+            "pred_concept_name": self.concept_name,
+            "beam_score": score_json(self.score),
+        }
+        if self.parts:
+            beam["concepts"] = [concept._asdict() for concept in self.parts]
+        return beam
 
 
 def score_json(score: float) -> float | None:
@@ -154,15 +197,7 @@ class Prediction:
             "pred_concept_code": top.concept_code if top else None,
             "pred_concept_name": top.concept_name if top else None,
             "beam_score": score_json(top.score) if top else None,
-            "beams": [
-                {
-                    "rank": candidate.rank,
-                    "pred_concept_code": candidate.concept_code,
-                    "pred_concept_name": candidate.concept_name,
-                    "beam_score": score_json(candidate.score),
-                }
-                for candidate in self.candidates
-            ],
+            "beams": [candidate.to_json() for candidate in self.candidates],
         }
         if self.gold_concept_code is not None:
             line["gold_concept_code"] = self.gold_concept_code

@@ -27,7 +27,7 @@ from longbel_cli.corpora.records import (
 )
 from longbel_cli.corpora.unknown import any_case
 from longbel_cli.corpora.writing import Answers, one_line, safe_path, warn_of, write_new
-from longbel_cli.types import Document, Passage
+from longbel_cli.types import Document, Mention, Passage, Span
 
 
 def read(file: CorpusFile, start: Position) -> Iterator[Item]:
@@ -119,10 +119,21 @@ class Writer:
             entity_type = re.sub(r"\s", "_", mention.entity_type)
             if entity_type != mention.entity_type:
                 warn_of(read, mention, "blanks in its type became `_`")
-            spans = ";".join(f"{start} {end}" for start, end in mention.spans)
-            text = one_line(mention.text)
+            fragments = _fragments(mention, read.document.text)
+            spans = ";".join(f"{start} {end}" for start, end in fragments)
+            text = one_line(" ".join(read.document.text[start:end] for start, end in fragments))
             made.append(f"{numbers[mention.id]}\t{entity_type} {spans}\t{text}\n")
         return "".join(made).encode("utf-8")
+
+
+def _fragments(mention: Mention, text: str) -> list[Span]:
+    """The spans without the line ends and tabs in them, which a T line cannot hold."""
+    parts = [
+        Span(span.start + found.start(), span.start + found.end())
+        for span in mention.spans
+        for found in re.finditer(r"[^\t\r\n]+", text[span.start : span.end])
+    ]
+    return [part for part in parts if text[part.start : part.end].strip()] or list(mention.spans)
 
 
 def _named_by_number(document: Document) -> dict[str, str]:

@@ -17,7 +17,7 @@ from kb_builder.codes import (
     refuse_damaged,
 )
 from kb_builder.errors import LongbelError
-from longbel_cli.types import Prediction
+from longbel_cli.types import Concept, Prediction
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,10 @@ def _codes_of(prediction: Prediction) -> Iterator[str]:
 def _recoded(prediction: Prediction, changed: Mapping[str, str]) -> Prediction:
     gold = prediction.gold_concept_code
     candidates = (
-        candidate._replace(concept_code=changed.get(candidate.concept_code, candidate.concept_code))
+        candidate._replace(
+            concept_code=changed.get(candidate.concept_code, candidate.concept_code),
+            parts=tuple(Concept(plain(code), name) for code, name in candidate.parts),
+        )
         for candidate in prediction.candidates
     )
     return replace(

@@ -27,7 +27,7 @@ from longbel_cli.corpora.prediction_file import (
 from longbel_cli.corpora.prediction_tables import read_table
 from longbel_cli.corpora.records import UnreadableError
 from longbel_cli.corpora.stored import Line
-from longbel_cli.types import Candidate, Prediction, Span
+from longbel_cli.types import Candidate, Concept, Prediction, Span
 
 
 def read_predictions(path: Path | str) -> PredictionFile:
@@ -122,6 +122,7 @@ def _prediction(record: dict[str, Any]) -> Prediction:
             code,
             _text(beam.get("pred_concept_name") or ""),
             score_of(beam.get("beam_score")),
+            tuple(map(_concept, beam.get("concepts") or ())),
         )
         for position, beam in enumerate(_beams(record), start=1)
         if (code := _json_code(beam["pred_concept_code"]))
@@ -143,6 +144,10 @@ def _prediction(record: dict[str, Any]) -> Prediction:
         review=record.get("review"),
         expanded_from=record.get("expanded_from"),
     )
+
+
+def _concept(value: dict[str, Any]) -> Concept:
+    return Concept(predicted_code(_text(value["code"])), _text(value["name"]))
 
 
 def _beams(record: dict[str, Any]) -> list[dict[str, Any]]:

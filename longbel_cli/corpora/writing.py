@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """One concept given to a mention; a composite answer is several, each with the whole name."""
+    """One concept given to a mention; a composite answer is several."""
 
     code: str
     name: str
@@ -47,8 +47,10 @@ def answers_of(prediction: Prediction) -> tuple[Answer, ...]:
     best = prediction.answer
     if best is None:
         return ()
+    if best.concepts:
+        return tuple(Answer(code, name) for code, name in sorted(best.concepts) if code)
+    # Which name is whose is not on record: each code has all of them.
     codes = dict.fromkeys(code for code in best.concept_code.split("+") if code)
-    # Codes are sorted, names in the order of the answer: which is whose is not on record.
     return tuple(Answer(code, best.concept_name) for code in codes)
 
 

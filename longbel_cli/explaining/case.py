@@ -15,7 +15,6 @@ import numpy as np
 from kb_builder.errors import LongbelError
 from longbel_cli.explaining.explanation import PARTS, MemoryEntry
 from longbel_cli.prompting.formats import (
-    COMPOSITE,
     DocumentPrompts,
     Mark,
     MemoryLine,
@@ -266,29 +265,12 @@ def memories(
     return by_mention
 
 
-def candidate_names(name: str, code: str, is_name: Callable[[str], bool]) -> tuple[str, ...]:
-    """The name or names that a candidate consists of; `is_name` asks the knowledge base.
+def candidate_names(candidate: Candidate, is_name: Callable[[str], bool]) -> tuple[str, ...]:
+    """The names of a candidate's concepts; `is_name` asks the knowledge base.
 
-    Names may themselves spell the composite mark, so every cut has to give names that exist.
-    Raises ValueError where none does, or gives fewer names than the code has parts. More there may
-    be: two names of one concept are one part of the code.
+    ValueError where one is no name of it, or the file does not say which names there are.
     """
-    if is_name(name):
-        return (name,)
-    pieces = name.split(COMPOSITE)
-    found = _cut_names(pieces, is_name)
-    if found is None or len(found) < len(code.split("+")):
-        raise ValueError(code)
-    return found
-
-
-def _cut_names(pieces: Sequence[str], is_name: Callable[[str], bool]) -> tuple[str, ...] | None:
-    """The pieces between marks joined to names that exist, the fewest pieces a name first."""
-    if not pieces:
-        return ()
-    for size in range(1, len(pieces) + 1):
-        name = COMPOSITE.join(pieces[:size])
-        rest = _cut_names(pieces[size:], is_name) if is_name(name) else None
-        if rest is not None:
-            return (name, *rest)
-    return None
+    names = tuple(concept.name for concept in candidate.concepts)
+    if not names or not all(map(is_name, names)):
+        raise ValueError(candidate.concept_code)
+    return names

@@ -109,7 +109,7 @@ def _mention_data(explanation: Explanation, document: _DocumentWords) -> dict[st
         "gold": prediction.gold_concept_code,
         "candidates": [
             [rank, code, name, None if math.isnan(score) else score]
-            for rank, code, name, score in prediction.candidates
+            for rank, code, name, score, _ in prediction.candidates
         ],
         "memory": [
             {

@@ -75,8 +75,7 @@ class Reconstruction:
         groups = [group] if group in base.groups else base.groups
         try:
             return candidate_names(
-                candidate.concept_name,
-                candidate.concept_code,
+                candidate,
                 lambda name: any(
                     base.lookup(name, group_name) is not None for group_name in groups
                 ),
@@ -85,7 +84,8 @@ class Reconstruction:
             raise LongbelError(
                 f"document {prediction.document_id}: mention {prediction.mention_id}: the name of "
                 f"candidate {candidate.rank} is not in the knowledge base",
-                "Give the knowledge base that was linked with --kb.",
+                "Give the knowledge base that was linked with --kb; link again where the answer is "
+                "of several concepts and the predictions do not say which.",
                 exit_code=4,
             ) from None
 

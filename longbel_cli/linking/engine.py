@@ -32,7 +32,7 @@ from longbel_cli.prompting.formats import (
     SentenceSplitter,
 )
 from longbel_cli.prompting.truncation import is_long, shortened
-from longbel_cli.types import Candidate, Document, Mention, Prediction
+from longbel_cli.types import Candidate, Concept, Document, Mention, Prediction
 
 # Tokens that a predicted name adds to its document's prompt, for the estimate of its size.
 _NAME_TOKENS = 12
@@ -238,11 +238,11 @@ class LinkingEngine:
                 "is that already, they hold NaN: copy the model anew.",
             )
         candidates = tuple(
-            Candidate(rank, *self._code_and_name(beam), beam.score)
+            Candidate.of(rank, self._concepts(beam), COMPOSITE, beam.score)
             for rank, beam in enumerate(beams, start=1)
         )
         if beams:
-            names = tuple(self._knowledge_base.name(row) for row in beams[0].rows)
+            names = tuple(concept.name for concept in candidates[0].concepts)
             flight.memory.append(flight.prompts.line(mention, names))
         flight.predictions.append(
             Prediction(
@@ -262,10 +262,9 @@ class LinkingEngine:
                 before.contexts + flight.contexts_cut,
             )
 
-    def _code_and_name(self, beam: Beam) -> tuple[str, str]:
-        codes = sorted(self._knowledge_base.code(row) for row in beam.rows)
-        names = [self._knowledge_base.name(row) for row in beam.rows]
-        return "+".join(codes), COMPOSITE.join(names)
+    def _concepts(self, beam: Beam) -> list[Concept]:
+        base = self._knowledge_base
+        return [Concept(base.code(row), base.name(row)) for row in beam.rows]
 
 
 def max_prompt_tokens(context: int) -> int:

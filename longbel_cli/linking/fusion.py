@@ -122,11 +122,11 @@ def fuse_mention(predictions: Sequence[Prediction | None], options: FusionOption
     present = [prediction for prediction in predictions if prediction is not None]
     if not present:
         raise ValueError("no system has the mention")
-    found: dict[str, list[tuple[int, Source, str]]] = {}
+    found: dict[str, list[tuple[int, Source, Candidate]]] = {}
     for position, prediction in enumerate(predictions):
         for code, rank, candidate in _ranked(prediction):
             source = Source(options.names[position], rank, candidate.score)
-            found.setdefault(code, []).append((position, source, candidate.concept_name))
+            found.setdefault(code, []).append((position, source, candidate))
     scores = {
         # fsum rounds once, so that the same ranks in another order are a tie.
         code: math.fsum(
@@ -136,7 +136,7 @@ def fuse_mention(predictions: Sequence[Prediction | None], options: FusionOption
     }
     ordered = sorted(found, key=lambda code: (-scores[code], _ties(found[code], predictions), code))
     candidates = tuple(
-        Candidate(rank, code, _best_name(found[code]), scores[code])
+        _best(found[code])._replace(rank=rank, concept_code=code, score=scores[code])
         for rank, code in enumerate(ordered[: options.limit], start=1)
     )
     sources = tuple(
@@ -170,7 +170,7 @@ def _descending(score: float) -> float:
 
 
 def _ties(
-    places: Sequence[tuple[int, Source, str]], predictions: Sequence[Prediction | None]
+    places: Sequence[tuple[int, Source, Candidate]], predictions: Sequence[Prediction | None]
 ) -> tuple[float, ...]:
     scores = [math.inf] * len(predictions)
     for position, source, _ in places:
@@ -178,7 +178,7 @@ def _ties(
     return tuple(scores)
 
 
-def _best_name(places: Sequence[tuple[int, Source, str]]) -> str:
+def _best(places: Sequence[tuple[int, Source, Candidate]]) -> Candidate:
     return min(places, key=lambda place: (place[1].rank, place[0]))[2]
 
 

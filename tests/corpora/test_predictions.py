@@ -17,7 +17,7 @@ from kb_builder.codes import joined_code
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora.prediction_file import distinct_names
 from longbel_cli.corpora.predictions import prediction_of_line, read_predictions
-from longbel_cli.types import Candidate, Prediction, Span
+from longbel_cli.types import Candidate, Concept, Prediction, Span
 
 LINE: dict[str, Any] = {
     "document_id": "d1",
@@ -364,3 +364,29 @@ def test_damage_is_read_or_named_but_never_a_crash(
 def test_files_of_one_name_are_told_apart() -> None:
     paths = [Path("a/p.jsonl"), Path("b/p.jsonl"), Path("c/q.jsonl")]
     assert distinct_names(paths) == (str(paths[0]), str(paths[1]), "q.jsonl")
+
+
+def test_the_concepts_of_an_answer_keep_their_names(tmp_path: Path) -> None:
+    """Each once; written and read, and unknown where a file has the joined answer alone."""
+    concepts = [Concept("C2", "b"), Concept("C1", "a+c"), Concept("C2", "other b")]
+    candidate = Candidate.of(1, concepts, "<+>", 0.5)
+    assert candidate[:3] == (1, "C1+C2", "b<+>a+c")
+    assert candidate.concepts == (Concept("C2", "b"), Concept("C1", "a+c"))
+    assert candidate.to_json()["concepts"] == [
+        {"code": "C2", "name": "b"},
+        {"code": "C1", "name": "a+c"},
+    ]
+    line = {"document_id": "d", "mention_id": "T1", "semantic_group": "DISO", "spans": [[0, 1]]}
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps({**line, "beams": [candidate.to_json()]}) + "\n")
+    assert read_predictions(path).predictions[0].candidates == (candidate,)
+    beam = {key: value for key, value in candidate.to_json().items() if key != "concepts"}
+    path.write_text(json.dumps({**line, "beams": [beam]}) + "\n")
+    assert read_predictions(path).predictions[0].candidates[0].concepts == ()
+
+
+def test_one_concept_is_known_without_being_said() -> None:
+    candidate = Candidate.of(1, [Concept("C1", "a"), Concept("C1", "b")], "<+>", 0.5)
+    assert candidate == Candidate(1, "C1", "a", 0.5)
+    assert candidate.concepts == (Concept("C1", "a"),)
+    assert "concepts" not in candidate.to_json()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,56 @@ def content(documents: list[Document]) -> dict[str, Any]:
     return {
         document.id: (
             document.text,
-            [(m.spans, m.text, m.entity_type, m.gold) for m in document.mentions],
+            [
+                (parted(m.spans, document.text), m.text.split(), m.entity_type, m.gold)
+                for m in document.mentions
+            ],
         )
         for document in documents
     }
+
+
+def parted(spans: Sequence[Span], text: str) -> list[Span]:
+    """Spans without the tabs and line ends in them: BRAT has fragments there."""
+    parts = [
+        Span(start + found.start(), start + found.end())
+        for start, end in spans
+        for found in re.finditer(r"[^\t\r\n]+", text[start:end])
+    ]
+    return [part for part in parts if text[slice(*part)].strip()] or list(spans)
+
+
+def assert_brat(folder: Path) -> None:
+    """The rules that brat publishes for T lines, and that its server holds to: three columns, spans
+    in the text, no line end in a fragment, and the fragments' texts joined by a blank."""
+    for path in folder.rglob("*.ann"):
+        text = path.with_suffix(".txt").read_bytes().decode()
+        for line in path.read_bytes().decode().split("\n"):
+            if not line.startswith("T"):
+                continue
+            _, middle, stated = line.split("\t")
+            kind, _, offsets = middle.partition(" ")
+            assert re.fullmatch(r"\S+", kind)
+            spans = [tuple(map(int, pair.split(" "))) for pair in offsets.split(";")]
+            assert all(0 <= start < end <= len(text) for start, end in spans)
+            pieces = [text[start:end] for start, end in spans]
+            assert not any("\n" in piece for piece in pieces)
+            assert stated == " ".join(pieces)
+
+
+def test_a_line_end_or_tab_in_a_mention_parts_it(tmp_path: Path) -> None:
+    text = "Type 2 diabetes\r\nmellitus, \tlow mood"
+    value = page(
+        entity("T1", 7, 25, text[7:25]),
+        entity("T2", 26, 36, text[26:36]),
+        passages=[passage(text)],
+    )
+    (tmp_path / "c.jsonl").write_bytes(lines(value))
+    out = rewritten(tmp_path / "c.jsonl", "brat", tmp_path / "out", with_gold=False)
+    assert (out / "d.ann").read_text() == (
+        "T1\tDISO 7 15;17 25\tdiabetes mellitus\nT2\tDISO 28 36\tlow mood\n"
+    )
+    assert_brat(out)
 
 
 readable_brat = [
@@ -303,6 +350,7 @@ def test_bigbio_to_brat_to_bigbio(tmp_path_factory: pytest.TempPathFactory, valu
     first = list(read_corpus([source], on_problem=told.append))
     assert len(told) == len(blank)  # a mention of white space alone is none
     brat = rewritten(source, "brat", folder / "brat")
+    assert_brat(brat)
     back = rewritten(brat, "bigbio", folder / "back")
     assert content(list(read_corpus([brat]))) == content(first)
     assert content(list(read_corpus([back]))) == content(first)

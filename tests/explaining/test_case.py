@@ -31,7 +31,7 @@ from longbel_cli.explaining.case import (
 from longbel_cli.explaining.explainer import TokenCharacters
 from longbel_cli.explaining.explanation import MemoryEntry
 from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts, MemoryLine
-from longbel_cli.types import Document, Mention, Passage, Prediction, Span
+from longbel_cli.types import Candidate, Concept, Document, Mention, Passage, Prediction, Span
 from tests.support.explain_cases import TEXT, checkpoint, make_case, mention_of, prediction_of
 
 
@@ -271,29 +271,26 @@ def test_token_places_are_the_tokens_texts(form):
 NAMES = {"Fever", "High fever", "A<+>B", "A", "B<+>C", "C"}
 
 
+def test_names_of_a_candidate():
+    """Taken from its concepts, whatever the joined name could be cut into."""
+    one = Candidate(1, "C1", "A<+>B", 0.5)
+    assert candidate_names(one, NAMES.__contains__) == ("A<+>B",)
+    several = Candidate.of(1, [Concept("C4", "C"), Concept("C3", "A<+>B")], "<+>", 0.5)
+    assert (several.concept_code, several.concept_name) == ("C3+C4", "C<+>A<+>B")
+    assert candidate_names(several, NAMES.__contains__) == ("C", "A<+>B")
+
+
 @pytest.mark.parametrize(
-    ("name", "code", "expected"),
+    "candidate",
     [
-        ("Fever", "C1", ("Fever",)),
-        ("Fever<+>High fever", "C1+C2", ("Fever", "High fever")),
-        ("A<+>B", "C3", ("A<+>B",)),
-        ("A<+>B<+>C", "C3+C4", ("A", "B<+>C")),
-        ("Fever<+>A<+>B", "C1+C3", ("Fever", "A<+>B")),
-        ("Fever<+>Fever<+>C", "C1+C1+C4", ("Fever", "Fever", "C")),
-        # Two names of one concept: reading predictions makes A of the code A+A.
-        ("Fever<+>High fever", "C1", ("Fever", "High fever")),
+        Candidate(1, "C1", "Nothing", 0.5),
+        Candidate.of(1, [Concept("C1", "Fever"), Concept("C2", "x")], "<+>", 0.5),
+        Candidate(1, "C1+C3", "Fever<+>A", 0.5),  # a file that does not say which name is whose
     ],
 )
-def test_names_of_a_candidate(name, code, expected):
-    assert candidate_names(name, code, NAMES.__contains__) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "code"), [("Nothing", "C1"), ("Fever<+>x", "C1+C2"), ("Fever<+>C", "C1+C2+C3")]
-)
-def test_names_that_the_knowledge_base_lacks(name, code):
+def test_names_that_are_not_known(candidate):
     with pytest.raises(ValueError, match="C1"):
-        candidate_names(name, code, NAMES.__contains__)
+        candidate_names(candidate, NAMES.__contains__)
 
 
 def test_rebuilding_a_document_and_its_memory():

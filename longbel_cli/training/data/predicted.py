@@ -63,8 +63,7 @@ def _first(prediction: Prediction, knowledge_base: KnowledgeBase) -> Names:
     groups = [group] if group in known else known
     try:
         return candidate_names(
-            answer.concept_name,
-            answer.concept_code,
+            answer,
             lambda name: any(
                 knowledge_base.lookup(name, group_name) is not None for group_name in groups
             ),
