@@ -18,8 +18,6 @@ from longbel_cli.runs import claim as claims
 from longbel_cli.runs.files import Files
 from tests.support.run_driver import Driver, Reference
 
-pytest_plugins = ("tests.support.run_fixtures",)
-
 
 def plant(folder: Path, number: int = 1, **changes: object) -> Path:
     """A claim of some other process, as it would lie there."""

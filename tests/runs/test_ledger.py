@@ -18,8 +18,6 @@ from longbel_cli.runs.ledger import ByteRange, Stream, WindowRecord, is_sound, r
 from longbel_cli.runs.shards import Shard
 from tests.support.run_driver import RecordedFiles
 
-pytest_plugins = ("tests.support.run_fixtures",)
-
 EMPTY = hashlib.sha256(b"").hexdigest()
 
 

@@ -22,8 +22,6 @@ from tests.support.drafts import dead_draft, own_draft
 from tests.support.paths import ROOT
 from tests.support.run_driver import Driver, RecordedFiles, Reference
 
-pytest_plugins = ("tests.support.run_fixtures",)
-
 
 @pytest.fixture
 def out(folder: Path, driver: Driver, reference: Reference) -> Path:

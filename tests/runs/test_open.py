@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +13,6 @@ import pytest
 
 from kb_builder.errors import LongbelError
 from longbel_cli.runs.configuration import difference
-from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.layout import Layout, StreamPaths
 from longbel_cli.runs.lock import setup_lock
 from longbel_cli.runs.opening import Opening
@@ -32,50 +30,14 @@ from longbel_cli.runs.run import (
 )
 from longbel_cli.runs.windows import Position, Quarantine
 from longbel_cli.types import Document
+from tests.support.run_cases import configuration, link, whole_run
 from tests.support.run_driver import (
     Driver,
     Reference,
     count_mentions,
-    predictions,
     read_documents,
     write_corpus,
 )
-
-pytest_plugins = ("tests.support.run_fixtures",)
-
-
-@pytest.fixture
-def corpus(folder: Path) -> Path:
-    return write_corpus(folder / "corpus.jsonl", 10)
-
-
-def configuration(corpus: Path, **results: object) -> RunConfiguration:
-    return RunConfiguration(
-        {"model": "abc", "beams": 5, **results}, [corpus], bounds=Bounds(3, 100), command=["link"]
-    )
-
-
-def link(run: Run, corpus: Path, windows: int | None = None) -> int:
-    """Link up to so many windows; how many there were."""
-
-    def source(start: Position, quarantine: Quarantine) -> Iterator[tuple[Position, Document]]:
-        return read_documents(corpus, start, quarantine)
-
-    done = 0
-    for window in run.pending(source):
-        run.commit(window, [line for doc in window.documents for line in predictions(doc)])
-        done += 1
-        if done == windows:
-            return done
-    run.finish()
-    return done
-
-
-def whole_run(out: Path, corpus: Path, **results: object) -> bytes:
-    with open_run(out, configuration(corpus, **results)) as run:
-        assert run.finished is None
-        link(run, corpus)
-    return out.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -425,52 +387,6 @@ def test_a_run_that_another_process_begins_at_this_moment_is_no_stranger(
         assert len(run.records) == 1
 
 
-def test_input_that_changes_stops_the_run_before_it_is_mixed(folder: Path, corpus: Path) -> None:
-    out = folder / "out.jsonl"
-    whole = whole_run(folder / "whole.jsonl", corpus)
-    text = corpus.read_text()
-    with (
-        pytest.raises(LongbelError, match="input has changed"),
-        open_run(out, configuration(corpus)) as run,
-    ):
-        link(run, corpus, 1)
-        corpus.write_text(text + text)
-        link(run, corpus)
-    assert not out.exists()
-    corpus.write_text(text)
-    with open_run(out, configuration(corpus)) as run:
-        assert len(run.records) == 1
-        link(run, corpus)
-    assert out.read_bytes() == whole
-
-
-def test_input_that_vanishes_is_told_and_waited_for(folder: Path, corpus: Path) -> None:
-    out = folder / "out.jsonl"
-    away = corpus.with_name("away.jsonl")
-    with open_run(out, configuration(corpus)) as run:
-        link(run, corpus, 1)
-        corpus.rename(away)
-        with pytest.raises(LongbelError, match="it is gone"):
-            link(run, corpus)
-    with pytest.raises(LongbelError, match="cannot be read any more"):
-        open_run(out, configuration(corpus))
-    away.rename(corpus)
-    with open_run(out, configuration(corpus)) as run:
-        assert link(run, corpus) > 0
-    assert out.exists()
-
-
-def test_input_that_was_only_touched_is_the_same(folder: Path, corpus: Path) -> None:
-    out = folder / "out.jsonl"
-    with open_run(out, configuration(corpus)) as run:
-        link(run, corpus, 1)
-        os.utime(corpus, (1, 1))
-        link(run, corpus, 1)
-    os.utime(corpus, (2, 2))
-    with open_run(out, configuration(corpus)) as run:
-        assert len(run.records) == 2
-
-
 def test_a_file_that_appears_at_the_end_is_not_overwritten(folder: Path, corpus: Path) -> None:
     out = folder / "out.jsonl"
     with (
@@ -504,66 +420,12 @@ def test_a_ledger_that_cannot_be_read_is_told(folder: Path, corpus: Path) -> Non
         assert len(run.records) == 1
 
 
-def test_an_empty_corpus_gives_an_empty_result(folder: Path) -> None:
-    empty = folder / "empty.jsonl"
-    empty.write_text("")
-    assert whole_run(folder / "out.jsonl", empty) == b""
-
-
-def test_spooled_input_is_named_by_content_and_survives_a_restart(folder: Path) -> None:
-    out = folder / "out.jsonl"
-    content = write_corpus(folder / "corpus.jsonl", 10).read_bytes()
-    spooled = spool(io.BytesIO(content), out)
-    assert spooled.parent == folder / "out.jsonl.run"
-    assert spooled.read_bytes() == content
-    assert spool(io.BytesIO(content), out) == spooled == spool(io.BytesIO(b""), out)
-    whole = whole_run(out, spooled)
-    with open_run(out, configuration(spooled), restart=True) as run:
-        link(run, spooled)
-    assert out.read_bytes() == whole
-    with pytest.raises(LongbelError, match="input: "):
-        open_run(out, configuration(spool(io.BytesIO(content + content), out)))
-
-
-def test_an_empty_stdin_means_the_input_of_the_run_whatever_else_was_refused(folder: Path) -> None:
-    out = folder / "out.jsonl"
-    content = write_corpus(folder / "corpus.jsonl", 10).read_bytes()
-    spooled = spool(io.BytesIO(content), out)
-    whole_run(out, spooled)
-    other = spool(io.BytesIO(b'{"id": "other", "mentions": 1}\n'), out)
-    with pytest.raises(LongbelError, match="input: "):
-        open_run(out, configuration(other))
-    assert spool(io.BytesIO(b""), out) == spooled
-
-
 @pytest.mark.parametrize("out", [Path(), Path("/")])
 def test_a_path_without_a_files_name_is_refused(out: Path) -> None:
     with pytest.raises(LongbelError, match="no file's name") as raised:
         merge_run(out)
     assert raised.value.exit_code == 2
     assert raised.value.hint == "Give the path of link's --out."
-
-
-def test_a_brat_file_keeps_its_name_and_its_folder_may_move(folder: Path) -> None:
-    """A BRAT document's id is its file's name: renamed, it would come twice or not at all."""
-    corpus = folder / "corpus"
-    corpus.mkdir()
-    pair = [corpus / "a.ann", corpus / "a.txt"]
-    for path in pair:
-        path.write_text("same\n")
-    (corpus / "link.ann").symlink_to(corpus / "a.ann")
-    known = Inputs.read([*pair, corpus / "link.ann"])
-    assert known.changes([*pair, corpus / "link.ann"]) == []
-    assert known.changes([*pair, corpus / "a.ann"])
-    moved = corpus.rename(folder / "moved")
-    paths = [moved / path.name for path in pair]
-    assert Inputs(known.files[:2]).changes(paths) == []
-    renamed = [path.rename(path.with_stem("b")) for path in paths]
-    told = Inputs(known.files[:2]).changes(renamed)
-    assert len(told) == 2
-    assert "a.ann when the run began; a BRAT document's id is its file's name" in told[0]
-    # Other formats have ids inside: a file of theirs is the same under any name.
-    assert Inputs(known.files[1:2]).changes(renamed[1:]) == []
 
 
 def test_many_shards_that_start_at_once_agree(
@@ -611,15 +473,3 @@ def test_the_ledger_knows_how_long_a_window_took(folder: Path, corpus: Path) -> 
             time.sleep(0.01)
             run.commit(window, [])
         assert all(record.seconds >= 0.01 for record in run.records)
-
-
-def test_a_change_between_head_and_tail_is_seen(folder: Path) -> None:
-    """Where the time has changed the whole is hashed, since head and tail say nothing of it."""
-    path = folder / "large.jsonl"
-    path.write_bytes(b"a" * 300_000)
-    known = Inputs.read([path])
-    assert known.changes([path]) == []
-    path.write_bytes(b"a" * 150_000 + b"b" + b"a" * 149_999)
-    os.utime(path, ns=(0, 0))
-    (change,) = known.changes([path])
-    assert "its content is not that with which the run began" in change

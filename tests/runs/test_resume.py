@@ -20,8 +20,6 @@ from longbel_cli.runs.shards import Shard
 from tests.support.paths import ROOT
 from tests.support.run_driver import Driver, Reference, write_corpus
 
-pytest_plugins = ("tests.support.run_fixtures",)
-
 
 def steps_of(driver: Driver, *argv: object) -> int:
     assert driver.run(*argv, "--count-steps") == 0, driver.said

@@ -1,4 +1,4 @@
-"""What the run tests share: a fast folder, the scripted linker, and its undisturbed result."""
+"""What the tests of runs share: a fast folder, corpora, the scripted linker, and its result."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ def folder() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="longbel-test-", dir=parent))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def corpus(folder: Path) -> Path:
+    """Ten documents."""
+    return write_corpus(folder / "corpus.jsonl", 10)
 
 
 @pytest.fixture
