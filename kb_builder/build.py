@@ -21,14 +21,15 @@ import pyarrow as pa
 
 from kb_builder.errors import LongbelError, check_choice
 from kb_builder.files import new_sha256, refuse_inputs
-from kb_builder.rules import AMBIGUOUS, SUPPRESSIBLE
+from kb_builder.rules import AMBIGUOUS
 from kb_builder.rules.columns import distinct, pairs, used
 from kb_builder.rules.disambiguate import disambiguate
 from kb_builder.rules.pairs import Names
 from kb_builder.sources import read_terms
+from kb_builder.sources.choices import CODES, GROUPINGS, SUPPRESSIBLE
 from kb_builder.sources.progress import Progress, ignore
 from kb_builder.sources.reading import Reading
-from kb_builder.sources.selection import CODES, GROUPINGS, BadRows, Quarantined, selection_of
+from kb_builder.sources.selection import BadRows, Quarantined, selection_of
 from kb_builder.store.beside import count_beside
 from kb_builder.store.draft import Draft
 from kb_builder.store.knowledge_base import FORMAT_VERSION, KnowledgeBase

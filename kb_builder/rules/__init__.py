@@ -1,7 +1,5 @@
 """Rules: which names a knowledge base keeps, and how they are written."""
 
-# What becomes of atoms that a release marks as suppressible.
-SUPPRESSIBLE = {"drop": "", "keep": ""}
 # What becomes of a concept whose names all belong to others too.
 AMBIGUOUS = {
     "drop": "a concept may lose all its names to others",

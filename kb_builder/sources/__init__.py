@@ -1,67 +1,82 @@
-"""Where terms come from: one row of SOURCES for each kind of source."""
+"""Where terms come from: one row of SOURCES for each kind of source.
+
+A kind is a module beside this one with two functions, `matches(path)` and `read(reading)`. It is
+imported when there is a path to know or to read: naming the kinds loads nothing heavy.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kb_builder.errors import LongbelError
-from kb_builder.sources.archives import is_stored_as, names_within
-from kb_builder.sources.mesh import is_mesh, read_mesh
-from kb_builder.sources.obo import is_obo, read_obo
-from kb_builder.sources.obograph import is_obograph, read_obograph
-from kb_builder.sources.omop import read_omop
-from kb_builder.sources.omop_tables import CONCEPT
-from kb_builder.sources.reading import Reading, Source
-from kb_builder.sources.rxnorm import RXNORM, read_rxnorm
-from kb_builder.sources.tables import is_table, read_table
-from kb_builder.sources.text_to_code import is_text_to_code, read_text_to_code
-from kb_builder.sources.umls import UMLS, read_umls
-from kb_builder.terms import Terms
+
+if TYPE_CHECKING:
+    from kb_builder.sources.reading import Reading
+    from kb_builder.terms import Terms
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of source: its module, what messages call it, the files that it comes in, and the
+    options of the selection that apply to it. `several` of its files may be read together."""
+
+    name: str
+    module: str
+    title: str
+    files: str
+    options: frozenset[str]
+    several: bool = False
+
+    @property
+    def help(self) -> str:
+        return f"{self.title} ({self.files})"
+
+    def matches(self, path: Path) -> bool:
+        """Whether a path is of this kind."""
+        return bool(import_module(f"{__name__}.{self.module}").matches(path))
+
+    def read(self, reading: Reading) -> Terms:
+        """The terms at the paths."""
+        terms: Terms = import_module(f"{__name__}.{self.module}").read(reading)
+        return terms
+
 
 _ALL = frozenset({"--semantic-groups"})
 _RELEASE = _ALL | {
     "--languages", "--vocabularies", "--semantic-types", "--preset", "--suppressible"
 }  # fmt: skip
-
 _OMOP = _ALL | {
     "--languages", "--vocabularies", "--group", "--code", "--domains", "--standard-only"
 }  # fmt: skip
 _MESH = _ALL | {"--group", "--suppressible"}
+_TABLE = _ALL | {"--languages", "--group", "--columns"}
 _ONTOLOGY = _ALL | {"--languages", "--vocabularies", "--group", "--group-by", "--synonyms"}
-
-
-def _holds(name: str) -> Callable[[Path], bool]:
-    """Whether a path is the file `name` of a release, or a folder or archive in which it is."""
-
-    def matches(path: Path) -> bool:
-        return any(is_stored_as(held, name) for held in names_within(path))
-
-    return matches
-
-
-def _is_release(path: Path) -> bool:
-    """Also a folder or archive in which nothing is known: what it lacks can then be said."""
-    archive = path.suffix.lower() in (".zip", ".nlm")
-    return path.is_dir() or archive or _holds(UMLS.conso)(path)
-
 
 # The first row that matches is the kind of a source.
 SOURCES: tuple[Source, ...] = (
-    Source("obo", "an OBO file", is_obo, read_obo, _ONTOLOGY, several=True),
+    Source("obo", "obo", "an OBO file", ".obo", _ONTOLOGY, several=True),
     Source(
-        "obograph", "an OBO Graph JSON file", is_obograph, read_obograph, _ONTOLOGY, several=True
+        "obograph", "obograph", "an OBO Graph JSON file", ".json", _ONTOLOGY, several=True
     ),
-    Source("text_to_code", "text_to_code.json", is_text_to_code, read_text_to_code, _ALL),
-    Source("mesh", "a MeSH XML file", is_mesh, read_mesh, _MESH, several=True),
-    Source("omop", "an OMOP vocabulary folder", _holds(CONCEPT), read_omop, _OMOP),
+    Source("text_to_code", "text_to_code", "text_to_code.json", "of a checkpoint", _ALL),
+    Source("mesh", "mesh", "a MeSH XML file", ".xml", _MESH, several=True),
+    Source("omop", "omop", "an OMOP vocabulary folder", "CONCEPT.csv and others", _OMOP),
     Source(
-        "table", "a table of names", is_table, read_table,
-        _ALL | {"--languages", "--group", "--columns"}, several=True,
+        "table", "tables", "a table of names", ".tsv, .csv, .parquet with code, name and group",
+        _TABLE, several=True,
     ),
-    Source("rxnorm", "an RxNorm release", _holds(RXNORM.conso), read_rxnorm, _RELEASE),
-    Source("umls", "a UMLS release", _is_release, read_umls, _RELEASE),
+    Source("rxnorm", "rxnorm", "an RxNorm release", "folder, .zip", _RELEASE),
+    Source("umls", "umls", "a UMLS release", "folder, .zip, .nlm", _RELEASE),
 )  # fmt: skip
+
+
+def takers(option: str) -> list[str]:
+    """The names of the kinds that an option applies to."""
+    return [source.name for source in SOURCES if option in source.options]
+
 
 # Files that are known and not read, by their suffix: why, and what to do.
 _REFUSED: dict[tuple[str, ...], tuple[str, str]] = {

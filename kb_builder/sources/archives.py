@@ -195,6 +195,11 @@ def is_stored_as(path: str, name: str) -> bool:
     return _pattern(name).match(path) is not None
 
 
+def holds(path: Path, name: str) -> bool:
+    """Whether a path is the file `name` of a release, or a folder or archive in which it is."""
+    return any(is_stored_as(held, name) for held in names_within(path))
+
+
 def _pattern(name: str) -> re.Pattern[str]:
     """Paths of a file: it alone or in parts, compressed or not. Group 1 or 2 is the part."""
     part = r"(?:\.(?!gz)([a-z]{2}))?"

@@ -159,7 +159,7 @@ class MeshFile:
             getattr(record, _LISTS[place]).append(text)
 
 
-def read_mesh(reading: Reading) -> Terms:
+def read(reading: Reading) -> Terms:
     """The terms of MeSH files; parents are known across them."""
     collected = Collected(reading)
     collected.counts.update(terms=0, suppressed=0)
@@ -231,7 +231,7 @@ def _group_of_tree(tree: str) -> str | None:
     return GROUP_OF_TREE.get(category) or GROUP_OF_TREE.get(category[:1])
 
 
-def is_mesh(path: Path) -> bool:
+def matches(path: Path) -> bool:
     """By its first element."""
     if not path.is_file() or not re.search(r"\.(xml|gz)\Z", path.name, re.IGNORECASE):
         return False

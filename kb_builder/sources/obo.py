@@ -299,12 +299,12 @@ _PLAIN: dict[str, Callable[[OntologyTerm, str, str], bool]] = {
 }
 
 
-def read_obo(reading: Reading) -> Terms:
+def read(reading: Reading) -> Terms:
     """The terms of OBO files."""
     return read_ontology([OboFile(path, reading.bad) for path in reading.paths], reading)
 
 
-def is_obo(path: Path) -> bool:
+def matches(path: Path) -> bool:
     """By its name, or by its first line where the name says nothing."""
     name = path.name.lower().removesuffix(".gz")
     return path.is_file() and (

@@ -152,12 +152,12 @@ def _last(iri: str) -> str:
     return iri.replace("IAO:", "IAO_").rpartition("#")[2].rpartition("/")[2].rpartition(":")[2]
 
 
-def read_obograph(reading: Reading) -> Terms:
+def read(reading: Reading) -> Terms:
     """The terms of OBO Graph JSON files."""
     return read_ontology([GraphFile(path, reading.bad) for path in reading.paths], reading)
 
 
-def is_obograph(path: Path) -> bool:
+def matches(path: Path) -> bool:
     """A JSON file that has graphs, which a checkpoint's candidate set has not."""
     name = path.name.lower().removesuffix(".gz")
     return path.is_file() and name.endswith(".json") and JsonStream.looks_like(head(path), "graphs")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 from kb_builder.errors import LongbelError
 from kb_builder.rules.columns import distinct, indices_of, pairs, sorted_texts
 from kb_builder.rules.normalise import tidy_column
-from kb_builder.sources.archives import Release
+from kb_builder.sources.archives import Release, holds
 from kb_builder.sources.cycles import cyclic_edges
 from kb_builder.sources.history import Retirements
 from kb_builder.sources.omop_concepts import Concepts, GatheredConcepts, code_texts
@@ -33,7 +34,12 @@ _LANGUAGES = {
 }  # fmt: skip
 
 
-def read_omop(reading: Reading) -> Terms:
+def matches(path: Path) -> bool:
+    """Whether this is a vocabulary folder, or its table of concepts."""
+    return holds(path, CONCEPT)
+
+
+def read(reading: Reading) -> Terms:
     """The terms of an OMOP vocabulary folder."""
     path = reading.path
     with Release(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from kb_builder.errors import LongbelError
 from kb_builder.sources.progress import Progress, ignore
 from kb_builder.sources.selection import BadRows, Selection
-from kb_builder.terms import Terms
 
 
 @dataclass(frozen=True)
@@ -26,17 +24,6 @@ class Reading:
     def path(self) -> Path:
         """The path, of a source that takes one."""
         return self.paths[0]
-
-
-class Source(NamedTuple):
-    """A kind of source: how it is known, how it is read, and which options apply to it."""
-
-    name: str
-    title: str  # as messages call it
-    matches: Callable[[Path], bool]
-    read: Callable[[Reading], Terms]
-    options: frozenset[str]
-    several: bool = False  # files of it may be read together
 
 
 # Languages as OBO, JSON and the user may write them, and as UMLS does.

@@ -6,8 +6,11 @@ marks for titles are empty here.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from kb_builder.sources.archives import holds
 from kb_builder.sources.mrconso import SAB, TTY, AtomKinds
 from kb_builder.sources.mrrel import read_retired_rxcuis
 from kb_builder.sources.reading import Reading
@@ -47,6 +50,11 @@ RXNORM = Layout(
 )
 
 
-def read_rxnorm(reading: Reading) -> Terms:
+def matches(path: Path) -> bool:
+    """Whether this is a release, or its table of names."""
+    return holds(path, RXNORM.conso)
+
+
+def read(reading: Reading) -> Terms:
     """The terms of an RxNorm release."""
     return read_release(reading, RXNORM)

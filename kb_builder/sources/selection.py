@@ -18,19 +18,12 @@ from kb_builder.semantics import (
     group_code_of,
     tui_of,
 )
+from kb_builder.sources.choices import SCOPES
 from kb_builder.sources.rrf import BadRow
 
 BAD_SHARE = 0.001
 BAD_ROWS = 10
 _KEPT_IN_REPORT = 1_000
-
-
-# Scopes of synonyms in OBO, the nearest first.
-SCOPES = dict.fromkeys(("exact", "related", "broad", "narrow"), "")
-# What the groups of an OBO file are called by.
-GROUPINGS = {"namespace": "", "root": ""}
-# What the code of an OMOP concept is.
-CODES = {"concept_id": "", "concept_code": "VOCABULARY:code where there are several"}
 
 
 @dataclass(frozen=True)

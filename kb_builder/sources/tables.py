@@ -53,7 +53,7 @@ class _Rows(NamedTuple):
     files: list[dict[str, object]]
 
 
-def read_table(reading: Reading) -> Terms:
+def read(reading: Reading) -> Terms:
     """The terms of tables; the suffix of a name says how the file is written."""
     rows = _read(reading)
     languages, in_language = _languages(rows, reading.selection)
@@ -272,6 +272,6 @@ def _no_column(path: Path, column: str, names: tuple[str, ...]) -> LongbelError:
     )
 
 
-def is_table(path: Path) -> bool:
+def matches(path: Path) -> bool:
     """Whether the name says that this is a table that can be read."""
     return path.is_file() and suffix_of(path) is not None

@@ -21,7 +21,7 @@ from kb_builder.terms import Terms, Titles
 FILE_NAME = "text_to_code.json"
 
 
-def read_text_to_code(reading: Reading) -> Terms:
+def read(reading: Reading) -> Terms:
     """The candidate set of a checkpoint: its file, or the folder that holds it."""
     path = reading.path
     file = path / FILE_NAME if path.is_dir() else path
@@ -94,6 +94,6 @@ def _is_whole(text: str) -> bool:
     return True
 
 
-def is_text_to_code(path: Path) -> bool:
+def matches(path: Path) -> bool:
     """Whether this is such a file, or a checkpoint's folder that holds one."""
     return path.suffix.lower() == ".json" or (path / FILE_NAME).is_file()

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import DTypeLike
 
 from kb_builder.errors import LongbelError
 from kb_builder.files import new_sha256
-from kb_builder.sources.archives import Release, StoredFile, is_stored_as
+from kb_builder.sources.archives import Release, StoredFile, holds, is_stored_as
 from kb_builder.sources.history import Retirements
 from kb_builder.sources.mrconso import (
     CONSO_FIELDS,
@@ -69,7 +70,14 @@ UMLS = Layout(
 )
 
 
-def read_umls(reading: Reading) -> Terms:
+def matches(path: Path) -> bool:
+    """Whether this is a release, or its table of names. Also a folder or archive in which nothing
+    is known: what it lacks can then be said."""
+    archive = path.suffix.lower() in (".zip", ".nlm")
+    return path.is_dir() or archive or holds(path, UMLS.conso)
+
+
+def read(reading: Reading) -> Terms:
     """The terms of a UMLS release."""
     return read_release(reading, UMLS)
 

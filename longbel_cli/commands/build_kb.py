@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,11 @@ longbel build-kb gazetteer.tsv --out kb/
 """
 
 
+def selecting(name: str, help: str, **settings: Any) -> Any:
+    """An option of the selection that not every kind of source takes; its help says which do."""
+    return option(name, f"{help} For {{takers:{name}}}.", SELECTION, **settings)
+
+
 def build_kb(
     source: Annotated[
         list[Path],
@@ -42,32 +47,20 @@ def build_kb(
         ),
     ] = None,
     overwrite: shared.Overwrite = False,
-    preset: Annotated[
-        str | None,
-        option(
-            "--preset",
-            "Published selection of types: {presets}.",
-            SELECTION,
-            metavar="PRESET",
-            choice="presets",
-        ),
-    ] = None,
     languages: Annotated[
         str | None,
-        option(
+        selecting(
             "--languages",
             "Languages of names, such as ENG,FRE.",
-            SELECTION,
             metavar="LANG,...",
             default="those of ENG,FRE,SPA that there are",
         ),
     ] = None,
     vocabularies: Annotated[
         str | None,
-        option(
+        selecting(
             "--vocabularies",
-            "Vocabularies, such as MSH,SNOMEDCT_US (UMLS), SNOMED (OMOP), HP (OBO).",
-            SELECTION,
+            "Vocabularies, such as MSH,SNOMEDCT_US (UMLS) or HP (OBO).",
             metavar="NAME,...",
             default="all",
         ),
@@ -84,30 +77,45 @@ def build_kb(
     ] = None,
     semantic_types: Annotated[
         str | None,
-        option(
+        selecting(
             "--semantic-types",
             "Semantic types, such as T047,T191.",
-            SELECTION,
             metavar="TYPE,...",
             default="all",
         ),
     ] = None,
+    preset: Annotated[
+        str | None,
+        selecting(
+            "--preset",
+            "Published selection of types: {presets}.",
+            metavar="PRESET",
+            choice="presets",
+        ),
+    ] = None,
+    suppressible: Annotated[
+        str,
+        selecting(
+            "--suppressible",
+            "Atoms that the release marks as suppressible: {suppressible}.",
+            metavar="ACTION",
+            choice="suppressible",
+        ),
+    ] = "drop",
     group: Annotated[
         str | None,
-        option(
+        selecting(
             "--group",
-            "One group for all names, such as DISO: OBO, OMOP, MeSH, tables.",
-            SELECTION,
+            "One group for all names, such as DISO.",
             metavar="GROUP",
             default="as the source says",
         ),
     ] = None,
     group_by: Annotated[
         str | None,
-        option(
+        selecting(
             "--group-by",
-            "What names the groups of an OBO file: {groupings}.",
-            SELECTION,
+            "What names the groups: {groupings}.",
             metavar="WHAT",
             choice="groupings",
             default="namespace",
@@ -115,20 +123,18 @@ def build_kb(
     ] = None,
     columns: Annotated[
         str | None,
-        option(
+        selecting(
             "--columns",
-            "Names of a table's columns, such as code=ICD10,name=Text.",
-            SELECTION,
+            "Names of the columns, such as code=ICD10,name=Text.",
             metavar="COLUMN=NAME,...",
             default="the usual ones",
         ),
     ] = None,
     code: Annotated[
         str | None,
-        option(
+        selecting(
             "--code",
-            "Code of an OMOP concept: {codes:help}.",
-            SELECTION,
+            "Code of a concept: {codes:help}.",
             metavar="COLUMN",
             choice="codes",
             default="concept_id",
@@ -136,37 +142,25 @@ def build_kb(
     ] = None,
     domains: Annotated[
         str | None,
-        option(
-            "--domains",
-            "OMOP domains, such as Condition,Drug.",
-            SELECTION,
-            metavar="DOMAIN,...",
-            default="all",
+        selecting(
+            "--domains", "Domains, such as Condition,Drug.", metavar="DOMAIN,...", default="all"
         ),
     ] = None,
     standard_only: Annotated[
-        bool, flag("--standard-only", "Only standard concepts of OMOP.", SELECTION)
+        bool,
+        flag(
+            "--standard-only", "Standard concepts alone. For {takers:--standard-only}.", SELECTION
+        ),
     ] = False,
     synonyms: Annotated[
         str | None,
-        option(
+        selecting(
             "--synonyms",
-            "Scopes of OBO synonyms, or none: {scopes}.",
-            SELECTION,
+            "Scopes of synonyms, or none: {scopes}.",
             metavar="SCOPE,...",
             default="exact,related",
         ),
     ] = None,
-    suppressible: Annotated[
-        str,
-        option(
-            "--suppressible",
-            "Atoms that the release marks as suppressible: {suppressible}.",
-            SELECTION,
-            metavar="ACTION",
-            choice="suppressible",
-        ),
-    ] = "drop",
     ambiguous: Annotated[
         str,
         option(

@@ -68,11 +68,11 @@ CHOICES: dict[str, Choice] = {
     "saved_dtypes": Choice("longbel_cli.model.devices", "SAVED_DTYPES"),
     "sources": Choice("kb_builder.sources", "SOURCES"),
     "presets": Choice("kb_builder.semantics", "PRESETS"),
-    "suppressible": Choice("kb_builder.rules", "SUPPRESSIBLE"),
+    "suppressible": Choice("kb_builder.sources.choices", "SUPPRESSIBLE"),
     "ambiguous": Choice("kb_builder.rules", "AMBIGUOUS"),
-    "groupings": Choice("kb_builder.sources.selection", "GROUPINGS"),
-    "codes": Choice("kb_builder.sources.selection", "CODES"),
-    "scopes": Choice("kb_builder.sources.selection", "SCOPES"),
+    "groupings": Choice("kb_builder.sources.choices", "GROUPINGS"),
+    "codes": Choice("kb_builder.sources.choices", "CODES"),
+    "scopes": Choice("kb_builder.sources.choices", "SCOPES"),
     "matches": Choice("longbel_cli.scoring.metrics", "MATCHES"),
     "partitions": Choice("longbel_cli.scoring.partitions", "PARTITIONS"),
     "tables": Choice("longbel_cli.scoring.tables", "WRITERS"),
@@ -84,19 +84,24 @@ CHOICES: dict[str, Choice] = {
     "memories": Choice("longbel_cli.training.options", "MEMORIES"),
 }
 
-_PLACEHOLDER = re.compile(r"\{(\w+)(?::(help|kinds))?\}")
+_PLACEHOLDER = re.compile(r"\{(\w+)(?::([\w-]+))?\}")
 
 
 def filled(text: str) -> str:
-    """A help text with the names of a choice for `{choice}`, each with its help for
-    `{choice:help}`, and the help alone for `{choice:kinds}`."""
+    """A help text with the names of a choice for `{choice}`, with their help for `{choice:help}`,
+    and where that is longer for `{choice:kinds}`; with the kinds of sources that an option of
+    `build-kb` applies to for `{takers:--option}`."""
 
     def names(match: re.Match[str]) -> str:
+        if match[1] == "takers":
+            from kb_builder.sources import takers
+
+            return listed(takers(match[2]))
         helps = CHOICES[match[1]].helps()
         if not match[2]:
             return listed(helps)
         if match[2] == "kinds":
-            return "; ".join(line or name for name, line in helps.items())
+            return "; ".join(f"{name}: {line}" for name, line in helps.items())
         return ", ".join(f"{name} ({line})" if line else name for name, line in helps.items())
 
     return _PLACEHOLDER.sub(names, text)

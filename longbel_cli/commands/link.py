@@ -125,7 +125,7 @@ def link(
             "What exact, tfidf and dense look up for an abbreviation that its document defines: "
             "{abbreviations:help}.",
             DECODING,
-            metavar="on|off",
+            metavar="SETTING",
             choice="abbreviations",
         ),
     ] = "on",

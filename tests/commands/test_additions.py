@@ -15,8 +15,8 @@ from types import ModuleType
 import pytest
 
 from kb_builder import sources
-from kb_builder.sources.reading import Reading, Source
-from kb_builder.sources.tables import read_table
+from kb_builder.sources import Source, tables
+from kb_builder.sources.reading import Reading
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.terms import Terms
 from longbel_cli.commands.choices import CHOICES, completed
@@ -156,12 +156,16 @@ def test_a_source(longbel: Longbel, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         table = tmp_path / "words.tsv"
         rows = (f"W{number}\t{word}\tDisorders\n" for number, word in enumerate(words))
         table.write_text("code\tname\tgroup\n" + "".join(rows), encoding="utf-8")
-        return read_table(replace(reading, paths=(table,)))
+        return tables.read(replace(reading, paths=(table,)))
 
-    row = Source("words", "a list of words", lambda path: path.suffix == ".words", read_list,
-                 frozenset({"--group"}))  # fmt: skip
+    module = ModuleType("words")
+    monkeypatch.setattr(module, "matches", lambda path: path.suffix == ".words", raising=False)
+    monkeypatch.setattr(module, "read", read_list, raising=False)
+    monkeypatch.setitem(sys.modules, f"{sources.__name__}.words", module)
+    row = Source("words", "words", "a list of words", ".words", frozenset({"--group"}))
     monkeypatch.setattr(sources, "SOURCES", (*sources.SOURCES, row))
-    assert "a list of words" in " ".join(longbel("build-kb", "--help").out.split())
+    assert "table or words." in option_help(longbel, "build-kb", "--group")
+    assert "a list of words (.words)" in " ".join(longbel("build-kb", "--help").out.split())
     unknown = tmp_path / "c.docx"
     unknown.write_text("fever\n")
     refused = longbel("build-kb", unknown, "--out", tmp_path / "kb")

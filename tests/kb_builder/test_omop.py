@@ -149,7 +149,7 @@ def test_one_group_for_all_but_what_is_administrative(omop: Path, tmp_path: Path
         ({"domains": ("Disease",)}, "CONCEPT.csv has no domain disease"),
         ({"vocabularies": ("MSH",)}, "CONCEPT.csv has no vocabulary MSH"),
         ({"languages": ("GER",)}, "no name in language GER"),
-        ({"code": "id"}, "--code is concept_id or concept_code"),
+        ({"code": "id"}, "choose concept_id or concept_code"),
         ({"synonyms": ("exact",)}, "--synonyms does not apply to an OMOP vocabulary folder"),
     ],
 )

@@ -177,7 +177,7 @@ def test_options(obo: Path, tmp_path: Path, options: dict[str, Any], names: set[
         ({"languages": ("GER",)}, "no name in language GER"),
         ({"vocabularies": ("MONDO",)}, "no concept of vocabulary MONDO"),
         ({"semantic_groups": ("DISO",)}, "no group DISO"),
-        ({"group_by": "species"}, "--group-by is namespace or root"),
+        ({"group_by": "species"}, "choose namespace or root"),
         ({"semantic_types": ("T047",)}, "--semantic-types does not apply to an OBO file"),
         ({"domains": ("Drug",)}, "--domains does not apply to an OBO file"),
     ],
