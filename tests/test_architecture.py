@@ -33,6 +33,7 @@ WITH_TORCH = (
     "longbel_cli/model/decoders/cascade.py",
     "longbel_cli/model/decoders/flash.py",
     "longbel_cli/model/decoders/masked.py",
+    "longbel_cli/model/decoders/norms.py",
     "longbel_cli/model/decoders/packed.py",
     "longbel_cli/model/decoders/pool.py",
     "longbel_cli/model/decoders/reference.py",

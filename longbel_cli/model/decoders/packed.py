@@ -29,6 +29,7 @@ from kb_builder.trie.trie import Trie
 from longbel_cli.model.decoders import Beam, DecodeStats, OutOfMemoryError, Request
 from longbel_cli.model.decoders.attention import ATTENTION, AttentionBackend, attention_of
 from longbel_cli.model.decoders.backends import backend_for, key_value_shape
+from longbel_cli.model.decoders.norms import fuse_norms
 from longbel_cli.model.decoders.row import Segment, Tree
 from longbel_cli.model.decoders.scopes import Scopes
 from longbel_cli.model.decoders.scoring import Scoring, WideMoves
@@ -109,6 +110,7 @@ class PackedDecoder:
         self.stats = DecodeStats()
         model.set_attn_implementation(ATTENTION)
         model.eval()
+        fuse_norms(model)
 
     @property
     def bytes_per_token(self) -> int:
