@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WINDOW = 64
-# A pass on a GPU costs as much as many tokens; on a CPU a token costs nearly its share of a pass.
-_CUDA_LOOKAHEAD, _CPU_LOOKAHEAD = 8, 2
-# Where more searches than this share a pass, its cost is little to each of them.
-_CUDA_LOOKAHEAD_SEARCHES, _CPU_LOOKAHEAD_SEARCHES = 128, 8
 
 
 class Linker(PromptedLinker[Checkpoint, LinkOptions]):
@@ -119,14 +115,11 @@ class Linker(PromptedLinker[Checkpoint, LinkOptions]):
         """The beam search asked for (loads the model)."""
         from longbel_cli.model.decoders.search import SearchOptions
 
-        on_cuda = self.model.device.type == "cuda"
         options = SearchOptions(
             end_id=self.end_id,
             n_beams=beams,
             max_new_tokens=MAX_NEW_TOKENS,
             composite_id=self.composite_id,
-            lookahead=_CUDA_LOOKAHEAD if on_cuda else _CPU_LOOKAHEAD,
-            lookahead_searches=_CUDA_LOOKAHEAD_SEARCHES if on_cuda else _CPU_LOOKAHEAD_SEARCHES,
         )
         return DECODERS[self.options.decoder].load()(self.model, self.trie, options)
 

@@ -198,14 +198,14 @@ Packed = Callable[..., PackedDecoder]
 
 
 def decoder_over(
-    backend: str, model: PreTrainedModel, trie: Trie, options: SearchOptions
+    backend: str, model: PreTrainedModel, trie: Trie, options: SearchOptions, halves: int = 1
 ) -> PackedDecoder:
     """A decoder that attends as told; as it can, where the model has sliding windows."""
     try:
         attention = BACKENDS[backend](model)
     except ValueError:
         attention = masked(model, 0)
-    return PackedDecoder(model, trie, options, attention)
+    return PackedDecoder(model, trie, options, attention, halves)
 
 
 @pytest.fixture(params=["masks", "arenas", "cascade"])
@@ -232,6 +232,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         "lookahead": draw(st.sampled_from([0, 4, 16])),
         "searches": draw(st.sampled_from([None, 1, 4])),
         "backend": draw(st.sampled_from([*BACKENDS])),
+        "halves": draw(st.sampled_from([1, 2])),
         "batch": draw(st.sampled_from([1, 1, 4, 4, 16])),
         "prompt_seed": draw(st.integers(0, 10**6)),
     }
@@ -268,13 +269,15 @@ def compare_on_random_cases(name: str, examples: int) -> Differences:
         requests = prompts_of(case["prompt_seed"], case["batch"])
         reference = ReferenceDecoder(copy_of(name, seed), trie, options, case["batch"])
         expected = reference.generate(requests)
-        decoder = decoder_over(case["backend"], model, trie, options)
+        decoder = decoder_over(case["backend"], model, trie, options, case["halves"])
         found = finish(decoder, requests)
         compare(copy_of(name, seed), names, options, requests, expected, found, counts)
         request, beams = requests[-1], found[-1]
         check_beams(copy_of(name, seed), names, request, beams, options.n_beams)
 
-    check()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("longbel_cli.model.decoders.packed._HALF", 1)
+        check()
     assert counts.prompts >= examples
     return counts
 
@@ -385,6 +388,34 @@ def test_a_released_document_lends_its_heading_and_no_memory_to_the_next(packed:
     compare(copy_of("llama"), SOME_NAMES, options, requests, expected, found, Differences())
     # The last may find what the second left, where nothing had to go to make room for the third.
     assert reused[:3] == [0, 3, 3] and reused[3] in (3, 7)
+
+
+def test_two_rows_take_turns(packed: Packed) -> None:
+    """Documents are shared out evenly once there are enough; each row is decided while the other
+    is begun, and answers do not depend on it."""
+    options, documents = SearchOptions(END, 5), documents_of(11, 20, 3)
+    plain = packed(model_of("llama"), SOME_NAMES.trie, options)
+    expected = link_all(plain, documents, 20)
+    decoder = packed(model_of("llama"), SOME_NAMES.trie, options, halves=2)
+    for number, document in enumerate(documents, start=1):
+        decoder.submit(document[0])
+        halves = [*decoder._half_of.values()]
+        assert sum(halves) == (0 if number <= 8 else min(number - 8, number // 2))
+    assert decoder.step() == [] and decoder._flight is not None
+    decoder.reset()
+    answers = link_all(decoder, documents, 20)
+    assert not decoder._half_of
+    counts = Differences()
+    for number, requests in enumerate(documents):
+        compare(
+            copy_of("llama"), SOME_NAMES, options, requests, expected[number], answers[number],
+            counts,
+        )  # fmt: skip
+    assert counts.prompts == 60 and counts.near_ties == 0
+    decoder.reset()
+    before = decoder.stats.forwards
+    assert link_all(decoder, documents, 20) == answers
+    assert decoder.stats.forwards == 2 * before - 1  # the first was for nothing
 
 
 def test_a_prompt_that_is_the_one_before_or_shorter(packed: Packed) -> None:

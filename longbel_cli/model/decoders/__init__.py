@@ -83,18 +83,18 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True)
 class DecoderKind:
-    """A decoder as options name it: a class of a module beside this one, imported when needed."""
+    """A decoder as options name it: made by a module beside this one, imported when needed."""
 
     help: str
     module: str
     name: str
 
     def load(self) -> Any:
-        """The class; made with a model, a trie and `search.SearchOptions`."""
+        """What makes it of a model, a trie and `search.SearchOptions`."""
         return getattr(import_module(f"{__name__}.{self.module}"), self.name)
 
 
 DECODERS = {
-    "packed": DecoderKind("fast", "packed", "PackedDecoder"),
+    "packed": DecoderKind("fast", "packed", "packed_decoder"),
     "reference": DecoderKind("transformers.generate", "reference", "ReferenceDecoder"),
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from longbel_cli.model.decoders.cascade import CascadeAttention, FlashAttention
 from longbel_cli.model.decoders.flash import CpuFlash, cuda_flash
 from longbel_cli.model.decoders.masked import MaskedAttention
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 # Where a call costs more than what it computes, documents share arenas of up to so many places
 # (2 GB of an 8B model).
@@ -27,8 +29,36 @@ def backend_for(model: PreTrainedModel) -> AttentionBackend:
     try:
         return cascade(model)
     except ValueError as reason:
-        log.info("attention without FlashAttention: %s", reason)
+        _note(f"attention goes without FlashAttention: {reason}")
         return masked(model, ARENA_TOKENS)
+
+
+@cache
+def _note(text: str) -> None:
+    """Once a process."""
+    _log.info(text)
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How searches share passes. `lookahead` and `lookahead_searches` are those of SearchOptions,
+    `halves` that of the decoder."""
+
+    lookahead: int
+    lookahead_searches: int
+    halves: int
+
+
+def passes_over(backend: AttentionBackend, device: torch.device) -> Passes:
+    """What suits a backend on a device."""
+    if device.type == "cpu":
+        # A token costs nearly its share of a pass.
+        return Passes(lookahead=2, lookahead_searches=8, halves=1)
+    if isinstance(backend, CascadeAttention):
+        # Passes are cheap and tokens are not: forced chains alone, while few searches share one.
+        return Passes(lookahead=0, lookahead_searches=64, halves=2)
+    # A pass costs as much as many tokens; where many share it, little to each of them.
+    return Passes(lookahead=8, lookahead_searches=128, halves=2)
 
 
 def cascade(model: PreTrainedModel, flash: FlashAttention | None = None) -> AttentionBackend:

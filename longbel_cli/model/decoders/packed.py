@@ -8,6 +8,10 @@ Beams are branches of that tree: a token sees the prompt and its own ancestors, 
 ever copied or reordered. What travels to the host after a forward pass are the log-probabilities
 of the trie's moves, of many moves the best, from which `BeamSearch` decides what is fed next.
 
+With two halves, documents are shared out between two rows that take turns: while the device
+computes one, the host decides the other. Who is in which half follows from what was submitted and
+released before, never from time.
+
 Works with every decoder-only model of `transformers` whose attention goes through its attention
 interface. Sliding windows are applied; soft-capping and attention sinks are refused.
 """
@@ -17,7 +21,7 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +32,7 @@ from kb_builder.errors import LongbelError
 from kb_builder.trie.trie import Trie
 from longbel_cli.model.decoders import Beam, DecodeStats, OutOfMemoryError, Request
 from longbel_cli.model.decoders.attention import ATTENTION, AttentionBackend, attention_of
-from longbel_cli.model.decoders.backends import backend_for, key_value_shape
+from longbel_cli.model.decoders.backends import backend_for, key_value_shape, passes_over
 from longbel_cli.model.decoders.norms import fuse_norms
 from longbel_cli.model.decoders.row import Segment, Tree
 from longbel_cli.model.decoders.scopes import Scopes
@@ -39,6 +43,9 @@ from longbel_cli.model.decoders.staging import Returning, sent
 _CHUNK = 2048  # prompt tokens of one document in one forward pass
 _LAYERS = {"full_attention", "sliding_attention"}
 _ROTARY_BY_LENGTH = {"dynamic", "longrope"}
+_HALF = (
+    8  # documents of the first half before there is a second: small passes cost as much as large
+)
 _SPARE_PER_BEAM = 12  # places for the search tree that a new slot has beyond its prompt
 
 
@@ -53,8 +60,8 @@ def _telling_lack_of_memory() -> Iterator[None]:
 class _Job:
     """A request under way: first its prompt is fed, in chunks, then its search tree."""
 
-    def __init__(self, request: Request, slot: Any, search: BeamSearch) -> None:
-        self.request, self.slot, self.search = request, slot, search
+    def __init__(self, request: Request, slot: Any, search: BeamSearch, half: int) -> None:
+        self.request, self.slot, self.search, self.half = request, slot, search, half
         ids = request.prompt_ids
         self.fed = min(_common_prefix(slot.ids, ids), len(ids) - 1)
         self.reused = self.fed
@@ -89,7 +96,7 @@ class _Flight:
 
 class PackedDecoder:
     """The fast decoder; gives the beams of `ReferenceDecoder`. `backend` computes the attention
-    (None: what suits the model and its device)."""
+    (None: what suits the model and its device); `halves` (1 or 2) rows take turns."""
 
     def __init__(
         self,
@@ -97,6 +104,7 @@ class PackedDecoder:
         trie: Trie,
         options: SearchOptions,
         backend: AttentionBackend | None = None,
+        halves: int = 1,
     ) -> None:
         _check_model(model)
         self._model, self._scopes, self._options = model, Scopes(trie), options
@@ -104,6 +112,9 @@ class PackedDecoder:
         self._backend = backend or backend_for(model)
         self._cache = self._backend.cache
         self._slots: dict[Hashable, Any] = {}
+        self._halves, self._half_of = halves, dict[Hashable, int]()
+        self._turn = 0
+        self._flight: _Flight | None = None
         self._jobs: list[_Job] = []
         self._tables: dict[str, MoveTable] = {}
         self._wide = WideMoves(self._device)
@@ -125,9 +136,11 @@ class PackedDecoder:
         places = len(request.prompt_ids) + _SPARE_PER_BEAM * self._options.n_beams
         if request.key not in self._slots:
             self._slots[request.key] = self._cache.slot(places)
+            self._half_of[request.key] = self._smaller_half()
         slot = self._slots[request.key]
         self._cache.reserve(slot, places)
-        job = _Job(request, slot, BeamSearch(self._table(request.semantic_group)))
+        search = BeamSearch(self._table(request.semantic_group))
+        job = _Job(request, slot, search, self._half_of[request.key])
         self.stats.reused_tokens += job.reused
         self._jobs.append(job)
 
@@ -137,21 +150,36 @@ class PackedDecoder:
             self._tables[semantic_group] = MoveTable(names, root, self._options)
         return self._tables[semantic_group]
 
+    def _smaller_half(self) -> int:
+        second = sum(self._half_of.values())
+        first = len(self._half_of) - second
+        return int(self._halves == 2 and first >= _HALF and second < first)
+
     def release(self, key: Hashable) -> None:
         slot = self._slots.pop(key, None)
         if slot is not None:
+            del self._half_of[key]
             self._cache.release(slot)
 
     def reset(self) -> None:
         self._jobs.clear()
         self._slots.clear()
+        self._half_of.clear()
+        self._turn, self._flight = 0, None
         self._cache.clear()
 
     @_telling_lack_of_memory()
     @torch.inference_mode()
     def step(self) -> list[tuple[Hashable, list[Beam]]]:
-        """One forward pass over everything that is ready."""
-        return self._settled(self._launched(self._jobs))
+        """One forward pass over everything that is ready; of halves, one is begun and the other
+        decided."""
+        jobs = [job for job in self._jobs if job.half == self._turn]
+        begun = self._launched(jobs) if jobs else None
+        if self._halves == 1:
+            return self._settled(begun)
+        self._turn = 1 - self._turn
+        before, self._flight = self._flight, begun
+        return self._settled(before)
 
     def _launched(self, jobs: list[_Job]) -> _Flight:
         """A forward pass begun over what these jobs are ready for."""
@@ -204,8 +232,10 @@ class PackedDecoder:
             start = stop
         return segments, scored
 
-    def _settled(self, flight: _Flight) -> list[tuple[Hashable, list[Beam]]]:
+    def _settled(self, flight: _Flight | None) -> list[tuple[Hashable, list[Beam]]]:
         """What a pass has finished; its jobs are ready for another."""
+        if flight is None:
+            return []
         waiting = time.perf_counter()
         results = flight.results.arrays()
         feeding = time.perf_counter()
@@ -213,7 +243,7 @@ class PackedDecoder:
         for job in flight.jobs:
             if job.prompt_fed:
                 job.search.advance()
-        finished = [job for job in self._jobs if job.search.done]
+        finished = [job for job in flight.jobs if job.search.done]
         self._jobs = [job for job in self._jobs if not job.search.done]
         self.stats.mentions += len(finished)
         self.stats.seconds_model += feeding - waiting
@@ -252,6 +282,18 @@ class PackedDecoder:
         self.stats.decode_forwards += 1
         tree = Tree(seen, job.tree_positions)
         return _Feed(job, job.fed + old, ids, job.tree_positions[old:], tree, stretches)
+
+
+def packed_decoder(model: PreTrainedModel, trie: Trie, options: SearchOptions) -> PackedDecoder:
+    """The packed decoder with the attention and the passes that suit the model and its device,
+    whatever `options` say of look-ahead."""
+    _check_model(model)
+    backend = backend_for(model)
+    passes = passes_over(backend, model.device)
+    options = replace(
+        options, lookahead=passes.lookahead, lookahead_searches=passes.lookahead_searches
+    )
+    return PackedDecoder(model, trie, options, backend, passes.halves)
 
 
 def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
