@@ -245,7 +245,12 @@ def test_the_sample_score_is_that_of_the_bundled_knowledge_base() -> None:
 
 
 def test_every_command_has_its_help() -> None:
-    names = {entry.name for entry in COMMANDS} - {"kb"} | {"longbel", "kb info", "kb search"}
+    names = {entry.name for entry in COMMANDS} - {"kb"} | {
+        "longbel",
+        "kb info",
+        "kb search",
+        "kb diff",
+    }
     assert set(COMMAND_HELP) == names
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from kb_builder.errors import LongbelError
 from kb_builder.rules.columns import indices_of, pairs, starts_of_runs
 from kb_builder.rules.pairs import Names
-from kb_builder.store.tables import BUILD_AGAIN
+from kb_builder.store.tables import BUILD_AGAIN, read_stored
 from kb_builder.terms import Terms
 
 CODES, RELATIONS, REPLACED = "codes", "relations", "replaced"
@@ -60,6 +60,12 @@ def _write(table: pa.Table, path: Path) -> None:
         table, path, compression="zstd", use_dictionary=words, row_group_size=_ROWS_OF_GROUP,
         write_statistics=table.column_names[:1],  # by which a look-up skips row groups
     )  # fmt: skip
+
+
+def open_beside(folder: Path, name: str) -> pa.Table | None:
+    """A whole table; None where there is no such table."""
+    path = folder / f"{name}.parquet"
+    return read_stored(path) if path.is_file() else None
 
 
 def read_beside(folder: Path, name: str, column: str, value: int | str) -> pa.Table | None:

@@ -102,6 +102,11 @@ class KnowledgeBase:
         """The names of several rows."""
         return self._names["name"].take(pa.array(np.asarray(rows, dtype=np.int64))).to_pylist()
 
+    def name_column(self, rows: range) -> pa.LargeStringArray:
+        """The names of consecutive rows as one column."""
+        chunks = self._names["name"].slice(rows.start, len(rows)).chunks
+        return pa.concat_arrays([pa.array([], pa.large_string()), *chunks])
+
     def code(self, row: int) -> str:
         return self._concepts["code"][int(self._concept[row])].as_py()
 

@@ -1,4 +1,4 @@
-"""`longbel kb info` and `longbel kb search`: look into a knowledge base."""
+"""`longbel kb info`, `search` and `diff`: look into a knowledge base, or compare two."""
 
 from __future__ import annotations
 
@@ -94,3 +94,48 @@ def search(
     if found["decisions"]:
         tables.append(decisions_table(found["decisions"]))
     print_parts(*(tables or ["nothing found"]))
+
+
+@app.command(cls=Command, epilog="longbel kb diff kb-2025/ kb-2026/ --codes corpus/")
+def diff(
+    old: Annotated[Path, argument("OLD", "Older knowledge base.")],
+    new: Annotated[Path, argument("NEW", "Newer knowledge base.")],
+    codes: Annotated[
+        Path | None,
+        option(
+            "--codes",
+            "Corpus or predictions: which of their codes are affected, and what they become.",
+            INPUT,
+            metavar="FILE",
+        ),
+    ] = None,
+    limit: Annotated[
+        int, option("--limit", "Most rows of each list.", OUTPUT, metavar="N", minimum=0)
+    ] = 20,
+    as_json: shared.AsJson = False,
+) -> None:
+    """Print what differs between two knowledge bases.
+
+    Concepts are added, retired, replaced by others, or left without names; names are added,
+    dropped, or lead to another concept: by semantic group. With --json all of them are listed.
+    """
+    import json
+    from dataclasses import asdict
+
+    from kb_builder.store.diff import Comparison
+    from kb_builder.store.knowledge_base import KnowledgeBase
+    from longbel_cli.commands.kb_tables import difference_parts, print_parts
+    from longbel_cli.corpora.code_counts import counted_codes
+
+    bases = KnowledgeBase.open(old), KnowledgeBase.open(new)
+    comparison = Comparison(*bases)
+    found = asdict(comparison.difference())
+    found |= {"old": bases[0].signature, "new": bases[1].signature}
+    if codes is not None:
+        counts = counted_codes(codes)
+        fates = comparison.fates(counts)
+        found["codes"] = [{"code": code, **counts[code], **fate} for code, fate in fates.items()]
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    print_parts(*difference_parts(found, limit))

@@ -197,6 +197,69 @@ def successor_lines(code: str, successors: list[dict[str, Any]]) -> Iterator[str
             yield f"{code} is retired ({row['reason']}): {row['code']}, {name}"
 
 
+# What a difference counts, and how its tables call it.
+_DIFFERENCES = {
+    "Concepts": {
+        "added": "added", "retired": "retired", "replaced": "replaced",
+        "without_names": "without names",
+    },
+    "Names": {
+        "names_added": "added", "names_dropped": "dropped",
+        "names_followed": "with their concept", "names_moved": "to another concept",
+    },
+}  # fmt: skip
+
+
+def difference_parts(found: dict[str, Any], limit: int) -> Iterator[Table | str]:
+    """What differs between two knowledge bases, with the first of each kind."""
+    yield f"{found['old']} to {found['new']}"
+    for title, counted in _DIFFERENCES.items():
+        table = Table("group", *counted.values(), title=title, title_justify="left")
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for group, counts in {**found["groups"], "all": found["total"]}.items():
+            table.add_row(group, *(f"{counts[key]:,}" for key in counted))
+        yield table
+    if not found["knows_successors"]:
+        yield "the newer knowledge base keeps no retired codes, so none can be said to be replaced"
+    for key in ("added", "retired", "without_names"):
+        if found[key]:
+            yield f"{key.replace('_', ' ')}: {_first(found[key], limit)}"
+    if found["replaced"]:
+        pairs = [f"{row['old']} by {row['new']}" for row in found["replaced"]]
+        yield f"replaced: {_first(pairs, limit)}"
+    if found["moved"]:
+        yield _moved_table(found["moved"], limit)
+    if "codes" in found:
+        yield from _codes_parts(found["codes"], limit)
+
+
+def _first(words: list[str], limit: int) -> str:
+    more = len(words) - limit
+    return ", ".join(words[:limit]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _moved_table(moved: list[dict[str, str]], limit: int) -> Table:
+    title = f"{len(moved):,} names that lead to another concept"
+    table = Table("name", "group", "old", "new", title=title, title_justify="left")
+    for row in moved[:limit]:
+        table.add_row(row["name"], row["group"], row["old"], row["new"])
+    return table
+
+
+def _codes_parts(codes: list[dict[str, Any]], limit: int) -> Iterator[Table | str]:
+    if not codes:
+        yield "both knowledge bases have all of the codes"
+        return
+    title = f"{len(codes):,} codes that are affected"
+    table = Table("code", "gold", "predicted", "what", "becomes", title=title, title_justify="left")
+    for row in sorted(codes, key=lambda row: -(row["gold"] + row["predicted"]))[:limit]:
+        becomes = f"{row['becomes']} ({row['reason']})" if row["becomes"] else ""
+        what = row["status"].replace("_", " ")
+        table.add_row(row["code"], f"{row['gold']:,}", f"{row['predicted']:,}", what, becomes)
+    yield table
+
+
 def decisions_table(decisions: list[dict[str, Any]]) -> Table:
     """Names that were dropped or given to another concept, and by which rule."""
     table = Table("rule", "name", "group", "claimed by", "given to", title="Dropped or reassigned",

@@ -1,0 +1,65 @@
+"""What became of retired codes, followed to the last successor.
+
+The reasons are those of sources: after `merged` and `replaced` the successor means the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kb_builder.store.beside import REPLACED, open_beside
+
+SAME = pa.array(["merged", "replaced"], pa.large_string())
+
+
+class Successor(NamedTuple):
+    """The code that stands for a retired one, None where nothing does, and why."""
+
+    code: str | None
+    reason: str
+
+
+class Successors:
+    """Successors by retired code, of a table of `old`, `new` and `reason`."""
+
+    def __init__(self, rows: Iterable[tuple[str, str | None, str]]) -> None:
+        self._of: dict[str, Successor] = {}
+        for old, new, reason in rows:
+            known = self._of.get(old)
+            if known is None or known.code is None:
+                self._of[old] = Successor(new, reason)
+
+    @classmethod
+    def of_knowledge_base(cls, folder: Path) -> Successors | None:
+        """Those that a knowledge base keeps; None where it keeps none."""
+        table = open_beside(folder, REPLACED)
+        if table is None:
+            return None
+        wanted = pc.or_(pc.is_in(table["reason"], value_set=SAME), pc.is_null(table["new"]))
+        columns = (table.filter(wanted)[name].to_pylist() for name in ("old", "new", "reason"))
+        return cls(zip(*columns, strict=True))
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def follow(self, code: str, is_known: Callable[[str], bool]) -> Successor | None:
+        """The first successor, or successor's successor, that is known; None without any.
+
+        A code that is retired without a known successor gives one without a code.
+        """
+        seen = {code}
+        found = self._of.get(code)
+        while found is not None and found.code is not None:
+            if is_known(found.code):
+                return found
+            if found.code in seen:
+                break
+            seen.add(found.code)
+            found = self._of.get(found.code)
+        first = self._of.get(code)
+        return None if first is None else Successor(None, first.reason)
