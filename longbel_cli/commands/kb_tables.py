@@ -205,7 +205,7 @@ _DIFFERENCES = {
     },
     "Names": {
         "names_added": "added", "names_dropped": "dropped",
-        "names_followed": "with their concept", "names_moved": "to another concept",
+        "names_followed": "with concept", "names_moved": "to another",
     },
 }  # fmt: skip
 
