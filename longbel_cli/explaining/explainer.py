@@ -24,6 +24,7 @@ from longbel_cli.explaining.attribution import (
 from longbel_cli.explaining.case import Case
 from longbel_cli.explaining.explanation import Attribution, Explanation
 from longbel_cli.explaining.methods import BASELINES, METHODS, PATHS
+from longbel_cli.linking.checks import at_least_one
 from longbel_cli.prompting.formats import Prompt
 from longbel_cli.types import Span
 
@@ -51,6 +52,7 @@ class ExplainOptions:
             check_choice("--method", method, METHODS)
         check_choice("--baseline", self.baseline, BASELINES)
         check_choice("--path", self.path, PATHS)
+        at_least_one("--max-batch-tokens", self.max_batch_tokens)
         if self.steps < 1:
             raise _usage(f"{self.steps} steps", "Integrated gradients need at least one.")
         if any(rank < 1 for rank in (*self.ranks, self.versus or 1)):
