@@ -146,7 +146,7 @@ def score(
     shown = chosen_partitions(named, given)
     if report is not None:
         read = (predictions, *request.others, *request.gold, *request.train, kb)
-        refuse_inputs([("--report", report)], read)
+        refuse_inputs([("--report", None if report.is_dir() else report)], read)
         check_page_path(report)
     evaluation = evaluate_files(request)
     if report is not None:

@@ -68,7 +68,7 @@ def test_a_clean_corpus(longbel: Longbel, corpus: Path) -> None:
 
 def test_a_corpus_with_something_to_leave_out(longbel: Longbel, corpus: Path) -> None:
     (corpus / "d.jsonl").write_bytes(lines(BAD) + b"{broken\n" + lines(GOOD))
-    (corpus / "notes.docx").write_bytes(b"PK")
+    (corpus / "notes.odd").write_bytes(b"PK")
     done = longbel("check", corpus, "--json")
     assert done.code == 5
     found: dict[str, Any] = json.loads(done.out)
@@ -81,14 +81,14 @@ def test_a_corpus_with_something_to_leave_out(longbel: Longbel, corpus: Path) ->
         (f"{corpus}/d.jsonl", 2, None, None),
         (f"{corpus}/d.jsonl", 3, "d", None),
     ]  # fmt: skip
-    assert found["notes"][0]["source"] == f"{corpus}/notes.docx"
+    assert found["notes"][0]["source"] == f"{corpus}/notes.odd"
     assert done.err.splitlines() == [
         f"left out: {corpus}/d.jsonl:1: document e: mention T1: "
         "its text is not the document's at 0-4; that text stands at 0-5",
         f"left out: {corpus}/d.jsonl:2: broken JSON: Expecting property name enclosed in double "
         "quotes (column 2)",
         f"left out: {corpus}/d.jsonl:3: document d: a document with this id was read before",
-        f"warning: {corpus}/notes.docx: it is no corpus file by its name; it is left out",
+        f"warning: {corpus}/notes.odd: it is no corpus file by its name; it is left out",
     ]
 
 

@@ -208,6 +208,6 @@ def test_convert_never_writes_over_anything(longbel: Longbel, corpus: Path, tmp_
     (tmp_path / "preds.jsonl").write_text(predicted("a/x", "T1", 0, 5, "C1"))
     assert (
         longbel("convert", tmp_path / "preds.jsonl", corpus, "--to", "brat", "--out", corpus).code
-        == 4
+        == 2
     )
     assert sorted(path.name for path in (corpus / "a").iterdir()) == ["x.ann", "x.txt"]

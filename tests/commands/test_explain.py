@@ -223,7 +223,8 @@ def test_another_model_knowledge_base_or_corpus_is_refused(linked, tmp_path):
     choice = ("--top", "1", "--json")
 
     config = copy.folder / "model" / "config.json"
-    config.write_text(config.read_text("utf-8") + "\n", "utf-8")
+    values = json.loads(config.read_text("utf-8"))
+    config.write_text(json.dumps(values | {"rms_norm_eps": 0.5}), "utf-8")
     error = failure(copy.predictions, *choice, "--model", copy.folder / "model")
     assert error.exit_code == 4 and error.message.startswith("model: ")
 

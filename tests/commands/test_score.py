@@ -149,10 +149,13 @@ def test_a_report_replaces_nothing_but_a_report(
     longbel: Longbel, preds: Path, tmp_path: Path
 ) -> None:
     before = preds.read_bytes()
-    outcome = longbel("score", preds, "--report", preds)
+    assert longbel("score", preds, "--report", preds).code == 2
+    other = tmp_path / "notes.html"
+    other.write_text("another's")
+    outcome = longbel("score", preds, "--report", other)
     assert outcome.code == 4
-    assert f"{preds}: is there already and is no page" in outcome.err
-    assert preds.read_bytes() == before
+    assert f"{other}: is there already and is no page" in outcome.err
+    assert preds.read_bytes() == before and other.read_text() == "another's"
     report, growing = tmp_path / "report.html", tmp_path / "report.html.part"
     growing.write_text("another's")
     report.write_text("<!DOCTYPE html><title>of last week</title>")

@@ -269,6 +269,7 @@ def test_a_run_under_the_name_is_kept_aside(
 ) -> None:
     """What it says of itself is not said of the fusion; a refused fusion leaves it alone."""
     out = write_predictions(tmp_path / "out.jsonl", prediction("a:0", "X"))
+    one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
     two = write_predictions(tmp_path / "two.jsonl", prediction("a:0", "Y"))
     other = write_predictions(tmp_path / "other.jsonl", prediction("b:0", "Y"))
     run = tmp_path / "out.jsonl.run"
@@ -276,12 +277,12 @@ def test_a_run_under_the_name_is_kept_aside(
     (run / "run.json").write_text(json.dumps({"configuration": {"linker": "tfidf"}}))
     before = out.read_bytes()
     with pytest.raises(LongbelError, match="do not cover the same mentions"):
-        fuse_files([out, other], out, overwrite=True)
+        fuse_files([one, other], out, overwrite=True)
     assert out.read_bytes() == before and run_facts(out).linker == "tfidf"
 
     with caplog.at_level("INFO", "longbel_cli"):
-        assert fuse_files([out, two], out, overwrite=True) == 1
-    assert run_facts(out).linker == "tfidf+unknown"
+        assert fuse_files([one, two], out, overwrite=True) == 1
+    assert run_facts(out).linker == "unknown"
     assert not run.exists() and "is kept in" in caplog.text and "out.jsonl.run.1" in caplog.text
     kept = tmp_path / "out.jsonl.run.1"
     assert (kept / "out.jsonl").read_bytes() == before and (kept / "run.json").exists()
