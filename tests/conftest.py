@@ -61,6 +61,17 @@ def longbel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return Longbel(monkeypatch, capsys)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch on one thread, so that sums are added up in one order."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Chromium]:
     """A headless Chromium with one page; a test that asks for it is slow."""

@@ -23,8 +23,8 @@ from longbel_cli.explaining.selection import Choice
 from longbel_cli.linking.linker import Linker
 from longbel_cli.linking.options import LinkOptions
 from longbel_cli.types import Candidate, Prediction, Span
-from tests.explaining.test_html import embedded, explanation_of
 from tests.support.explain_cases import TEXT, checkpoint, make_case, model
+from tests.support.html_cases import embedded, explanation_of
 
 NAMES = {
     "DISO": {"Acute renal failure": "C1", "Kidney disease": "C2", "Odd <+> name": "C9"},

@@ -27,13 +27,7 @@ PROMPT = [9, 40, 41, 42, 43, 60, 61, 12, 30, 31]
 ANSWER = (70, 71, 1)
 OTHER = (80, 1)
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def plain_logprob(network, prompt, answer):

@@ -14,13 +14,11 @@ from dataclasses import replace
 import pytest
 
 from longbel_cli.explaining.aggregation import (
-    attribute,
-    attribute_ablation,
     document_sentences,
     plain_sentences,
 )
 from longbel_cli.explaining.case import Case
-from longbel_cli.explaining.explanation import Explanation, MemoryEntry, Weight
+from longbel_cli.explaining.explanation import MemoryEntry, Weight
 from longbel_cli.explaining.html import (
     html_fragment,
     html_page,
@@ -36,45 +34,7 @@ from longbel_cli.pages import TEMPLATES, write_page
 from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts, MemoryLine
 from longbel_cli.types import Document, Passage, Span
 from tests.support.explain_cases import TEXT, make_case, mention_of, prediction_of
-
-HOSTILE = (
-    "He said \"</script><script>alert(1)</script>\" & 'so' <!-- <b>{{ 7*7 }}\n"
-    "\u202eevil\u202c \x1b[31mred\x1b[0m \u2067x\u2069 nul\x00 🧬 𝒳 AKI\u2028end <img src=x>"
-)
-
-
-def explanation_of(case: Case) -> Explanation:
-    """Scores that can be told apart: each token's is its number; every other one is against."""
-    places = [Span(number, number + 1) for number in range(len(case.prompt.text))]
-    scores = [float(number % 11) for number in range(len(places))]
-    signed = [score if number % 2 else -score for number, score in enumerate(scores)]
-    about = {"rank": 1, "versus": None, "objective": -2.5}
-    changes = [(-1.0) ** number * number for number in range(len(case.shown_sentences))]
-    return Explanation(
-        case.document, case.mention, case.prediction, case.memory,
-        (
-            attribute(case, places, scores, None, method="gradient", **about),
-            attribute(case, places, scores, signed, method="integrated", steps=20, baseline="pad",
-                      baseline_objective=-9.0, delta=0.01, **about),
-            attribute_ablation(case, [0.5] * len(case.lines), changes, **about),
-        ),
-    )  # fmt: skip
-
-
-def hostile_case() -> Case:
-    return make_case(
-        text=HOSTILE,
-        mention=mention_of(HOSTILE, "AKI", id='T"<1>'),
-        memory=(MemoryLine("</script>\u202e", "<G>", ("<i>a</i>", "b & c")),),
-        names=("<script>alert(2)</script>", "\u202eOther"),
-    )
-
-
-def embedded(page: str) -> dict:
-    """The page's data, found as a browser finds it: up to the first closing tag."""
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script', page, re.S | re.I)
-    assert found is not None
-    return json.loads(found.group(1))
+from tests.support.html_cases import HOSTILE, embedded, explanation_of, hostile_case
 
 
 def test_the_page_holds_all_text_as_data_and_none_as_markup():
@@ -164,43 +124,6 @@ def test_the_fragment_escapes_everything():
     assert visible(HOSTILE) in shown
     assert "\u202e" not in fragment and "\x1b" not in fragment
     assert "outline:2px solid currentColor" in fragment
-
-
-def test_the_terminal_sees_no_controls_but_our_own():
-    text = ansi(explanation_of(hostile_case()))
-    ours = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    assert "\x1b" not in ours and "\u202e" not in ours and "\x00" not in ours
-    assert visible(HOSTILE) in ours
-    assert "\x1b[1;4" in text  # the mention stands out
-    plain = ansi(explanation_of(hostile_case()), colour=False)
-    assert "\x1b" not in plain and ">>AKI<<" in plain
-
-
-def test_the_terminal_names_numbers_and_lines():
-    text = ansi(explanation_of(make_case()), colour=False)
-    assert text.splitlines()[0] == "doc:T3  [AKI] (DISO)"
-    assert "  1  0.9000  C1  Acute renal failure" in text
-    assert "-- integrated, candidate 1; log-probability -2.500" in text
-    assert "   20 steps, completeness delta +0.0100" in text
-    assert re.search(r"100% +\+0\.500  \[gentamicin\] Gentamicin", text)
-    assert re.search(r"-3\.000  @148  Renal function is normal now\.", text)
-
-
-def test_a_contrast_has_directions_in_the_terminal():
-    found = explanation_of(make_case())
-    contrast = replace(found.attributions[1], versus=2)
-    text = ansi(replace(found, attributions=(contrast,)), colour=False)
-    assert "-- integrated, candidate 1 rather than 2" in text
-    values = [int(value) for value in re.findall(r"(-?\d+)%  @", text)]
-    assert len(values) == 8 and min(values) < 0 < max(values) and 100 in map(abs, values)
-
-
-def test_a_long_document_is_shown_in_part():
-    text = "Fever came and went again. " * 130 + "AKI was seen. " + "He slept well at night. " * 130
-    found = explanation_of(make_case(text=text, mention=mention_of(text, "AKI")))
-    shown = ansi(replace(found, attributions=found.attributions[:1]), colour=False)
-    assert ">>AKI<< was seen." in shown and " … " in shown
-    assert len(shown) < len(text) / 2
 
 
 def test_saliency_maps_print_outside_notebooks(capsys):

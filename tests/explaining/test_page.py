@@ -12,8 +12,8 @@ from longbel_cli.explaining.explanation import Explanation
 from longbel_cli.explaining.html import html_page
 from longbel_cli.pages import write_page
 from longbel_cli.types import Span
-from tests.explaining.test_html import HOSTILE, explanation_of, hostile_case
 from tests.support.explain_cases import TEXT, make_case, mention_of
+from tests.support.html_cases import HOSTILE, explanation_of, hostile_case
 
 pytestmark = pytest.mark.slow
 

@@ -144,7 +144,7 @@ def test_without_the_operator_there_is_a_note_and_another_way(
     with pytest.raises(ValueError, match="this torch or card has none"):
         cuda_flash(4, 2, 8, torch.empty(0, dtype=torch.bfloat16))
     monkeypatch.setattr(type(model), "device", torch.device("meta"))
-    caplog.set_level(logging.INFO, "longbel")
+    caplog.set_level(logging.INFO, "longbel_cli")
     assert isinstance(backend_for(model), MaskedAttention)
     assert "attention goes without FlashAttention" in caplog.text
 

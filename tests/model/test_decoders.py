@@ -3,15 +3,11 @@
 Models are tiny and random, in float32, over random tries of token ids; the scores of all beams are
 recomputed by a plain forward pass over prompt and answer. On another device:
 
-    LONGBEL_TEST_DEVICE=cuda python -m pytest tests/model/test_decoders.py
+    LONGBEL_TEST_DEVICE=cuda python -m pytest tests/model/test_decoders.py tests/model/test_reuse.py
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,199 +15,40 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
-from transformers import PreTrainedModel
 
 from kb_builder.errors import LongbelError
-from kb_builder.trie.trie import Trie
-from longbel_cli.model.decoders import Beam, Request
+from longbel_cli.model.decoders import Request
 from longbel_cli.model.decoders.arenas import KeyValueCache
-from longbel_cli.model.decoders.attention import AttentionBackend
-from longbel_cli.model.decoders.backends import cascade, masked
 from longbel_cli.model.decoders.packed import PackedDecoder
 from longbel_cli.model.decoders.pool import KeyValuePool
 from longbel_cli.model.decoders.reference import ReferenceDecoder
 from longbel_cli.model.decoders.scoring import _best_by_key, best_of
 from longbel_cli.model.decoders.search import SearchOptions
-from tests.model.test_search import plain_search, trie_of
-from tests.support.emulated_flash import EmulatedFlash
-from tests.support.tiny import MODELS, tiny_model
+from tests.support.decoder_cases import (
+    BACKENDS,
+    CLOSE,
+    DEVICE,
+    END,
+    PLUS,
+    SOME_NAMES,
+    Differences,
+    Names,
+    Packed,
+    check_beams,
+    compare,
+    copy_of,
+    decoder_over,
+    documents_of,
+    finish,
+    link_all,
+    model_of,
+    on_device,
+    prompts_of,
+    recomputed,
+)
+from tests.support.tiny import MODELS
 
-END, PLUS, CLOSE = 90, 91, 92
-DEVICE = os.environ.get("LONGBEL_TEST_DEVICE", "cpu")
-NEAR = 1e-5  # beams closer than this may change places in float32
-Tokens = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Names:
-    """Groups of names as tokens; rows number them in order."""
-
-    groups: dict[str, list[Tokens]]
-
-    @property
-    def all(self) -> list[Tokens]:
-        return [name for group in self.groups.values() for name in group]
-
-    @property
-    def trie(self) -> Trie:
-        return trie_of(self.groups)
-
-    def group_of(self, row: int) -> str:
-        for group, names in self.groups.items():
-            if row < len(names):
-                return group
-            row -= len(names)
-        raise AssertionError
-
-    def answer(self, rows: Sequence[int]) -> Tokens:
-        """The tokens that the model wrote for a beam, the end included."""
-        tokens: list[int] = []
-        for number, row in enumerate(rows):
-            tokens += [PLUS] if number else []
-            tokens += self.all[row]
-        return (*tokens, END)
-
-
-@dataclass
-class Differences:
-    """How many prompts were compared, and what came of it."""
-
-    prompts: int = 0
-    near_ties: int = 0
-    composite: int = 0
-    reused: int = 0
-    details: list[str] = field(default_factory=list)
-
-
-def on_device(*given: Any, **changes: Any) -> PreTrainedModel:
-    return tiny_model(*given, **changes).to(DEVICE)  # type: ignore[arg-type]  # a device's name
-
-
-@cache
-def model_of(name: str, seed: int = 0) -> PreTrainedModel:
-    return on_device(name, seed=seed)
-
-
-@cache
-def copy_of(name: str, seed: int = 0) -> PreTrainedModel:
-    """The same weights again: the decoders set the model's attention, each its own."""
-    return on_device(name, seed=seed)
-
-
-@torch.inference_mode()
-def logprobs_after(model: PreTrainedModel, prompt: Sequence[int], answer: Tokens) -> Tensor:
-    """float64 log-softmax over the vocabulary before each token of the answer."""
-    model.set_attn_implementation("sdpa")
-    ids = torch.tensor([[*prompt, *answer]], device=DEVICE)
-    logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1]
-    return logits.cpu().double().log_softmax(-1)
-
-
-def recomputed(model: PreTrainedModel, prompt: Sequence[int], answer: Tokens) -> float:
-    logprobs = logprobs_after(model, prompt, answer)
-    return float(logprobs[torch.arange(len(answer)), torch.tensor(answer)].sum())
-
-
-def finish(decoder: PackedDecoder | ReferenceDecoder, requests: Sequence[Request]) -> list[Any]:
-    """Submit all at once and step until all are answered, in the order of the requests."""
-    for request in requests:
-        decoder.submit(request)
-    answers: dict[Any, list[Beam]] = {}
-    while len(answers) < len(requests):
-        answers.update(decoder.step())
-    return [answers[request.key] for request in requests]
-
-
-def smallest_gap(
-    model: PreTrainedModel, names: Names, request: Request, options: SearchOptions
-) -> float:
-    """How close two candidates of the search come where it decides between them."""
-    known: dict[Tokens, Tensor] = {}
-    group = names.groups[request.semantic_group]
-    gaps: list[float] = []
-
-    def logprob(path: Tokens, token: int) -> float:
-        if path not in known:
-            known[path] = logprobs_after(model, request.prompt_ids, (*path, END))[-1]
-        return float(known[path][token])
-
-    plain_search(
-        group, logprob, options.n_beams, options.max_new_tokens,
-        options.composite_id is not None, gaps,
-    )  # fmt: skip
-    return min((gap for gap in gaps if gap > 0), default=1.0)
-
-
-def compare(
-    model: PreTrainedModel,
-    names: Names,
-    options: SearchOptions,
-    requests: Sequence[Request],
-    expected: Sequence[list[Beam]],
-    found: Sequence[list[Beam]],
-    counts: Differences,
-) -> None:
-    """Equal rows, order and scores, or a near-tie."""
-    for request, left, right in zip(requests, expected, found, strict=True):
-        counts.prompts += 1
-        counts.composite += any(len(beam.rows) > 1 for beam in right)
-        same = [beam.rows for beam in left] == [beam.rows for beam in right]
-        if not same:
-            counts.details.append(f"{request}: {left} and {right}")
-            gap = smallest_gap(model, names, request, options)
-            assert gap < NEAR, (request, left, right, gap)
-            counts.near_ties += 1
-            continue
-        for one, other in zip(left, right, strict=True):
-            assert one.length == other.length
-            assert abs(one.logprob - other.logprob) < 1e-4
-            assert abs(one.score - other.score) < 1e-4
-
-
-def check_beams(
-    model: PreTrainedModel, names: Names, request: Request, beams: list[Beam], n_beams: int
-) -> None:
-    """Every beam is a name of the group, once, and its score is what the model gives it."""
-    assert len(beams) <= n_beams
-    assert len({beam.rows for beam in beams}) == len(beams)
-    scores = [beam.score for beam in beams]
-    assert scores == sorted(scores, reverse=True)
-    for beam in beams:
-        assert {names.group_of(row) for row in beam.rows} == {request.semantic_group}
-        answer = names.answer(beam.rows)
-        assert beam.length == len(answer)
-        assert beam.logprob == pytest.approx(
-            recomputed(model, request.prompt_ids, answer), abs=2e-4
-        )
-
-
-# Every way to attend that this machine offers.
-BACKENDS: dict[str, Callable[[PreTrainedModel], AttentionBackend]] = {
-    "masks": lambda model: masked(model, 0),
-    "arenas": lambda model: masked(model, 512),
-    "large arenas": lambda model: masked(model, 4096),
-    "cascade": cascade,
-    "cascade, flash emulated": lambda model: cascade(model, EmulatedFlash()),
-}
-Packed = Callable[..., PackedDecoder]
-
-
-def decoder_over(
-    backend: str, model: PreTrainedModel, trie: Trie, options: SearchOptions, halves: int = 1
-) -> PackedDecoder:
-    """A decoder that attends as told; as it can, where the model has sliding windows."""
-    try:
-        attention = BACKENDS[backend](model)
-    except ValueError:
-        attention = masked(model, 0)
-    return PackedDecoder(model, trie, options, attention, halves)
-
-
-@pytest.fixture(params=["masks", "arenas", "cascade"])
-def packed(request: pytest.FixtureRequest) -> Packed:
-    """Makes decoders over one of the backends; the random cases are over all of them."""
-    return partial(decoder_over, request.param)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 token = st.integers(0, 11)
@@ -236,19 +73,6 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         "batch": draw(st.sampled_from([1, 1, 4, 4, 16])),
         "prompt_seed": draw(st.integers(0, 10**6)),
     }
-
-
-def prompts_of(seed: int, number: int) -> list[Request]:
-    """Prompts of uneven length, as two groups' mentions have them, ending in the same token."""
-    random = np.random.default_rng(seed)
-    return [
-        Request(
-            key,
-            [*random.integers(0, 90, int(random.integers(1, 24))).tolist(), CLOSE],
-            "AB"[int(random.integers(2))],
-        )
-        for key in range(number)
-    ]
 
 
 def compare_on_random_cases(name: str, examples: int) -> Differences:
@@ -299,97 +123,6 @@ def test_both_decoders_give_the_same_beams_on_many_cases() -> None:
     assert sum(each.composite for each in counts) >= 20
 
 
-def documents_of(seed: int, number: int, mentions: int) -> list[list[Request]]:
-    """Documents whose prompts share long beginnings: a context with moving marks, then memory."""
-    random = np.random.default_rng(seed)
-    documents = []
-    for key in range(number):
-        context = random.integers(0, 90, int(random.integers(5, 40))).tolist()
-        memory: list[int] = []
-        requests = []
-        for _ in range(mentions):
-            at = int(random.integers(0, len(context) + 1))
-            prompt = [*context[:at], 93, *context[at:], 94, *memory, CLOSE]
-            requests.append(Request(key, prompt, "AB"[int(random.integers(2))]))
-            memory += random.integers(0, 90, int(random.integers(1, 6))).tolist()
-        documents.append(requests)
-    return documents
-
-
-def link_all(decoder: PackedDecoder, documents: Sequence[Sequence[Request]], at_once: int) -> Any:
-    """Each document's prompts in order, `at_once` documents under way."""
-    waiting = list(range(len(documents)))
-    answers: dict[int, list[list[Beam]]] = {number: [] for number in waiting}
-    flying = 0
-    while waiting or flying:
-        while waiting and flying < at_once:
-            decoder.submit(documents[waiting.pop(0)][0])
-            flying += 1
-        for key, beams in decoder.step():
-            assert isinstance(key, int)
-            answers[key].append(beams)
-            if len(answers[key]) == len(documents[key]):
-                decoder.release(key)
-                flying -= 1
-            else:
-                decoder.submit(documents[key][len(answers[key])])
-    return answers
-
-
-SOME_NAMES = Names(
-    {
-        "A": [(1,), (1, 2), (1, 2, 3), (4, 5, 6, 7), (4, 5, 8), (9,), (2, 2, 2, 2, 2)],
-        "B": [(3, 1), (3, 2, 2), (7,), (10, 11, 1, 2, 3)],
-    }
-)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_prompts_of_one_document_reuse_what_they_share(name: str, packed: Packed) -> None:
-    options = SearchOptions(END, 5)
-    documents = documents_of(7, 6, 5)
-    expected = [
-        beams
-        for requests in documents
-        for beams in ReferenceDecoder(copy_of(name), SOME_NAMES.trie, options).generate(requests)
-    ]
-    requests = [request for document in documents for request in document]
-    for at_once in (1, 4, 16):
-        decoder = packed(model_of(name), SOME_NAMES.trie, options)
-        answers = link_all(decoder, documents, at_once)
-        found = [beams for number in range(len(documents)) for beams in answers[number]]
-        counts = Differences()
-        compare(copy_of(name), SOME_NAMES, options, requests, expected, found, counts)
-        assert counts.near_ties == 0
-        stats = decoder.stats
-        assert stats.reused_tokens > 0
-        assert stats.prefill_tokens + stats.reused_tokens == sum(
-            len(request.prompt_ids) for request in requests
-        )
-        assert stats.mentions == len(requests)
-
-
-def test_a_released_document_lends_its_heading_and_no_memory_to_the_next(packed: Packed) -> None:
-    """Documents of one size follow each other in one slot; another size takes a new one."""
-    options = SearchOptions(END, 5)
-    requests = [
-        Request(0, [7, 8, 9, 1, 2, CLOSE], "A"),
-        Request(1, [7, 8, 9, 5, CLOSE], "B"),
-        Request(2, [7, 8, 9, *(80 * [4]), *(80 * [6]), CLOSE], "A"),
-        Request(3, [7, 8, 9, 5, 6, CLOSE], "A"),
-    ]
-    expected = ReferenceDecoder(copy_of("llama"), SOME_NAMES.trie, options).generate(requests)
-    decoder = packed(model_of("llama"), SOME_NAMES.trie, options)
-    found, reused = [], []
-    for request in requests:
-        found += finish(decoder, [request])
-        reused.append(decoder.stats.reused_tokens)
-        decoder.release(request.key)
-    compare(copy_of("llama"), SOME_NAMES, options, requests, expected, found, Differences())
-    # The last may find what the second left, where nothing had to go to make room for the third.
-    assert reused[:3] == [0, 3, 3] and reused[3] in (3, 7)
-
-
 def test_two_rows_take_turns(packed: Packed) -> None:
     """Documents are shared out evenly once there are enough; each row is decided while the other
     is begun, and answers do not depend on it."""
@@ -416,39 +149,6 @@ def test_two_rows_take_turns(packed: Packed) -> None:
     before = decoder.stats.forwards
     assert link_all(decoder, documents, 20) == answers
     assert decoder.stats.forwards == 2 * before - 1  # the first was for nothing
-
-
-def test_a_prompt_that_is_the_one_before_or_shorter(packed: Packed) -> None:
-    """The cache is cut back: the same prompt again, its beginning, and one that differs at once."""
-    long = [*range(40), CLOSE]
-    prompts = [long, long, [*range(10), CLOSE], long[:5], [50, *range(30), CLOSE], [CLOSE], long]
-    options = SearchOptions(END, 5)
-    decoder = packed(model_of("llama"), SOME_NAMES.trie, options)
-    found = [finish(decoder, [Request("d", prompt, "A")])[0] for prompt in prompts]
-    requests = [Request(number, prompt, "A") for number, prompt in enumerate(prompts)]
-    expected = ReferenceDecoder(copy_of("llama"), SOME_NAMES.trie, options).generate(requests)
-    compare(
-        copy_of("llama"), SOME_NAMES, options, requests, expected, found, Differences()
-    )  # fmt: skip
-    assert decoder.stats.reused_tokens == 40 + 10 + 4 + 0 + 0 + 0
-
-
-@pytest.mark.parametrize("name", ["llama", "mistral_sliding"])
-def test_a_prompt_longer_than_a_chunk(
-    name: str, packed: Packed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Long prompts are fed in pieces, beside documents whose searches are under way."""
-    for attribute in ("_CHUNK", "CHUNK"):
-        monkeypatch.setattr(f"longbel_cli.model.decoders.packed.{attribute}", 16, raising=False)
-    random = np.random.default_rng(3)
-    requests = [
-        Request(number, [*random.integers(0, 90, size).tolist(), CLOSE], "A")
-        for number, size in enumerate((100, 3, 16, 15, 47))
-    ]
-    options = SearchOptions(END, 4)
-    expected = ReferenceDecoder(copy_of(name), SOME_NAMES.trie, options).generate(requests)
-    found = finish(packed(model_of(name), SOME_NAMES.trie, options), requests)
-    compare(copy_of(name), SOME_NAMES, options, requests, expected, found, Differences())
 
 
 @pytest.mark.parametrize("name", ["llama", "mistral_sliding"])
@@ -484,34 +184,6 @@ def test_long_names(name: str, packed: Packed, monkeypatch: pytest.MonkeyPatch) 
         copy_of(name), names, options, requests, expected, finish(decoder, requests), counts
     )  # fmt: skip
     assert counts.near_ties == 0 and len(moved) >= 4
-
-
-def test_what_another_document_left_does_no_harm(packed: Packed) -> None:
-    """Not even where its numbers overflowed."""
-    options = SearchOptions(END, 5)
-    requests = prompts_of(9, 4)
-    expected = finish(packed(model_of("llama"), SOME_NAMES.trie, options), requests)
-    decoder = packed(model_of("llama"), SOME_NAMES.trie, options)
-    finish(decoder, requests)
-    for request in requests:
-        slot = decoder._slots[request.key]
-        with torch.inference_mode():
-            for values in values_of(decoder, slot):
-                values[len(slot.ids) :] = torch.nan
-        decoder.release(request.key)
-    again = finish(decoder, [replace(request, key=request.key + 10) for request in requests])
-    assert [[beam.rows for beam in beams] for beams in again] == [
-        [beam.rows for beam in beams] for beams in expected
-    ]
-    assert all(0 < beam.score <= 1 for beams in again for beam in beams)
-
-
-def values_of(decoder: PackedDecoder, slot: Any) -> list[Tensor]:
-    """Of each layer and what else there is, with the slot's places first."""
-    if isinstance(decoder._cache, KeyValuePool):
-        places = slice(slot.start, slot.start + slot.capacity)
-        return [values[places] for values in decoder._cache.values]
-    return [slot.values.movedim(2, 0)]
 
 
 @pytest.mark.parametrize(("children", "n_beams"), [(600, 5), (600, 1), (511, 20), (30_000, 5)])
@@ -634,25 +306,6 @@ def test_bfloat16_on_other_architectures(packed: Packed) -> None:
             assert all(0 < beam.score <= 1 for beam in beams)
 
 
-def test_reset_forgets_what_was_under_way(packed: Packed) -> None:
-    options = SearchOptions(END, 5)
-    requests = prompts_of(8, 3)
-    expected = finish(packed(model_of("llama"), SOME_NAMES.trie, options), requests)
-    for decoder in (
-        packed(model_of("llama"), SOME_NAMES.trie, options),
-        ReferenceDecoder(copy_of("llama"), SOME_NAMES.trie, options),
-    ):
-        for request in prompts_of(9, 3):
-            decoder.submit(request)
-        decoder.step()
-        decoder.submit(Request(77, [1, 2, CLOSE], "A"))
-        decoder.reset()
-        found = finish(decoder, requests)
-        compare(
-            copy_of("llama"), SOME_NAMES, options, requests, expected, found, Differences()
-        )  # fmt: skip
-
-
 def test_the_reference_pins_the_generation_config() -> None:
     """What a checkpoint's generation_config.json says (Llama 3.1 samples) changes nothing."""
     options = SearchOptions(END, 3)
@@ -698,11 +351,3 @@ def test_models_that_the_packed_decoder_cannot_run_are_refused(name: str) -> Non
         decoder = PackedDecoder(model, SOME_NAMES.trie, SearchOptions(END, 5))
         finish(decoder, prompts_of(1, 3))
     assert "--decoder reference" in raised.value.hint
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
