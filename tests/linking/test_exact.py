@@ -35,6 +35,8 @@ MATCHES = [
     ("common COLD", "Disorders", 5, [("C2", "Common cold")]),
     ("common\u00a0cold", "Disorders", 5, [("C2", "Common cold")]),
     ("common\ncold", "Disorders", 5, [("C2", "Common cold")]),
+    ("Common cold ", "Disorders", 5, [("C2", "Common cold")]),
+    (" \tcommon cold\r\n", "Disorders", 5, [("C2", "Common cold")]),
     ("cold", "Physiology", 5, [("C4", "COLD")]),
     # Brackets are cleaned in mentions as they are in names.
     ("cold [temperature]", "Physiology", 5, [("C4", "Cold (temperature)")]),

@@ -223,8 +223,8 @@ def rows_to_search(base: KnowledgeBase, group: str) -> range:
 
 
 def folded(text: str) -> str:
-    """The form under which a mention and a name are compared."""
-    return clean(text).casefold()
+    """The form under which a mention and a name are compared: case and outer blanks apart."""
+    return clean(text).strip().casefold()
 
 
 def names_by_block(base: KnowledgeBase, rows: range, size: int) -> Iterator[tuple[int, list[str]]]:
