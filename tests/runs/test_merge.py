@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +16,8 @@ from longbel_cli.runs.publish import publish
 from longbel_cli.runs.run import merge_run
 from longbel_cli.runs.shards import Shard
 from longbel_cli.runs.status import read_status, status_text
+from tests.support.command_line import Longbel
 from tests.support.drafts import dead_draft, own_draft
-from tests.support.paths import ROOT
 from tests.support.run_driver import Driver, RecordedFiles, Reference
 
 
@@ -174,26 +172,17 @@ def test_status_of_a_living_run(folder: Path, driver: Driver, reference: Referen
     assert driver.wait() == 0
 
 
-def longbel(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "longbel_cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-
-
-def test_the_commands(out: Path, reference: Reference) -> None:
+def test_the_commands(longbel: Longbel, out: Path, reference: Reference) -> None:
     status = longbel("status", out, "--json")
-    assert status.returncode == 0, status.stderr
-    assert json.loads(status.stdout)["state"] == "to be merged"
+    assert status.code == 0, status.err
+    assert json.loads(status.out)["state"] == "to be merged"
     merged = longbel("merge", out, "--json")
-    assert merged.returncode == 5, "three lines are quarantined"
-    assert json.loads(merged.stdout)["windows"] == 6
+    assert merged.code == 5, "three lines are quarantined"
+    assert json.loads(merged.out)["windows"] == 6
     assert reference.is_at(out)
     (run_folder(out) / "finished.json").unlink()
     out.unlink()
-    assert longbel("merge", out).returncode == 4
+    assert longbel("merge", out).code == 4
 
 
 def test_windows_beyond_the_end_of_the_corpus_are_refused(out: Path) -> None:

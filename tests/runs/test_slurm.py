@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from kb_builder.errors import LongbelError
 from longbel_cli.runs.slurm import SlurmJob, sbatch_script
-from tests.support.paths import ROOT
+from tests.support.command_line import Longbel
 
 LINK = ["my corpus.jsonl", "--out", "preds.jsonl", "--kb", "umls.kb"]
 
@@ -78,25 +77,17 @@ def test_the_script_requeues_after_75_alone(tmp_path: Path, code: int, requeued:
     assert (calls[-3:] == ["scontrol", "requeue", "4711"]) is requeued
 
 
-def test_the_command(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "longbel_cli", "slurm", "--tasks", "3", "--", *LINK],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == sbatch_script(SlurmJob(LINK, tasks=3))
-    assert done.stderr == ""
+def test_the_command(longbel: Longbel) -> None:
+    done = longbel("slurm", "--tasks", 3, "--", *LINK)
+    assert done.code == 0
+    assert done.out == sbatch_script(SlurmJob(LINK, tasks=3))
+    assert done.err == ""
 
 
-def test_the_command_says_that_the_folder_of_the_logs_must_be_there(tmp_path: Path) -> None:
+def test_the_command_says_that_the_folder_of_the_logs_must_be_there(
+    longbel: Longbel, tmp_path: Path
+) -> None:
     out = tmp_path / "out" / "preds.jsonl"
-    done = subprocess.run(
-        [sys.executable, "-m", "longbel_cli", "slurm", "--", "notes.jsonl", "--out", str(out)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0 and done.stdout.startswith("#!/bin/bash")
-    assert f"make {out.parent} before sbatch" in done.stderr
+    done = longbel("slurm", "--", "notes.jsonl", "--out", out)
+    assert done.code == 0 and done.out.startswith("#!/bin/bash")
+    assert f"make {out.parent} before sbatch" in done.err
