@@ -1,19 +1,16 @@
 """Files that appear whole, drafts and their sweep, locks, SHA-256: one of each."""
 
+from kb_builder.files.hashes import blocks_of, new_sha256, sha256_of, sha256_of_file
+from kb_builder.files.overwriting import refuse_inputs
 from kb_builder.files.whole import (
     DISK,
     Disk,
-    blocks_of,
     create_whole,
     drafted,
     flush,
     flush_folder,
     is_draft,
-    new_sha256,
     put_in_place,
-    refuse_inputs,
-    sha256_of,
-    sha256_of_file,
     sweep,
     whole_file,
     whole_folder,

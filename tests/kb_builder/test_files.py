@@ -23,16 +23,17 @@ from kb_builder.files import (
     create_whole,
     drafted,
     flush,
+    hashes,
     is_draft,
     new_sha256,
     sha256_of,
     sha256_of_file,
     sweep,
+    whole,
     whole_file,
     whole_folder,
     write_whole,
 )
-from kb_builder.files import whole as files
 from tests.support.drafts import dead_draft, own_draft
 from tests.support.paths import ROOT
 from tests.support.run_driver import FailingFiles, RecordedFiles
@@ -173,6 +174,31 @@ def test_all_is_on_the_disk_before_it_has_its_name(tmp_path: Path) -> None:
     assert done[12:] == [f"sync {tmp_path.name}"]
 
 
+@pytest.mark.parametrize("can", [True, False])
+def test_many_files_are_flushed_at_once_where_the_kernel_tells_of_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can: bool
+) -> None:
+    class Counts(Disk):
+        single = whole = 0
+
+        def sync(self, handle: int) -> None:
+            self.single += 1
+
+        def sync_all(self, handle: int) -> bool:
+            self.whole += 1
+            return super().sync_all(handle) and can
+
+    monkeypatch.setattr(whole, "_MANY", 3)
+    disk = Counts()
+    with whole_folder(tmp_path / "folder", disk=disk) as folder:
+        for index in range(4):
+            (folder / str(index)).write_bytes(NEW)
+    assert disk.whole == 1
+    at_once = can and whole._SYNCFS
+    assert disk.single == (1 if at_once else 6)  # the folder above; else the files and their folder
+    assert len(names(tmp_path / "folder")) == 4
+
+
 def test_a_file_system_that_cannot_sync_folders_is_let_be(tmp_path: Path) -> None:
     class CannotSyncFolders(Disk):
         def sync(self, handle: int) -> None:
@@ -202,7 +228,7 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new(
 ) -> None:
     """Where two folders cannot be exchanged in one step, the next call puts the old one back."""
     if not in_one_step:
-        monkeypatch.setattr(files, "_exchanged", lambda new, old: False)
+        monkeypatch.setattr(whole, "_exchanged", lambda new, old: False)
     as_folder = put is put_folder
     lay_old(tmp_path / "count", as_folder)
     seen = set()
@@ -263,7 +289,7 @@ def test_two_exchanges_in_several_steps_undo_what_cannot_be_done(
                 raise OSError(errno.EIO, "Input/output error")
             super().replace(source, target)
 
-    monkeypatch.setattr(files, "_exchanged", lambda new, old: False)
+    monkeypatch.setattr(whole, "_exchanged", lambda new, old: False)
     lay_old(tmp_path / "folder", as_folder=True)
     with pytest.raises(OSError, match="Input/output"):
         put_folder(tmp_path / "folder", Refuses())
@@ -402,7 +428,7 @@ def test_the_hash_of_a_stretch_of_a_file(
 ) -> None:
     path, data = tmp_path / "file", bytes(range(100))
     path.write_bytes(data)
-    monkeypatch.setattr(files, "_READ_BYTES", 7)
+    monkeypatch.setattr(hashes, "_READ_BYTES", 7)
     assert b"".join(blocks_of(path, start, end)) == data[start:end]
     assert sha256_of_file(path, start, end) == hashlib.sha256(data[start:end]).hexdigest()
 
