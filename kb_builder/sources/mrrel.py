@@ -67,7 +67,7 @@ def read_relations(
         bad.add_all(file.place, found.bad)
         read.append(found)
         progress("relations", n_bytes, file.size)
-    bad.check(file.place, n_rows)
+    bad.check(file.place, n_rows, required=False)
     about = {"name": file.name, "rows": n_rows, "sha256": digest.hexdigest()}
     return _joined(read, codes), about
 
@@ -174,7 +174,7 @@ def _read_retired(
             (list(column) for column in zip(*chosen, strict=True)) if chosen else ([], [], [], [])
         )
         retirements.extend(old, new, reason, file.place, lines)
-    bad.check(file.place, n_rows)
+    bad.check(file.place, n_rows, required=False)
     return {"name": file.name, "rows": n_rows, "sha256": digest.hexdigest()}
 
 

@@ -70,7 +70,7 @@ class OmopTable:
             kept = {name: columns[name].filter(pa.array(good)) for name in texts}
             self._reading.progress(self.name, self._n_rows, None)
             yield Batch(lines[good], {name: numbers[name][good] for name in ids}, kept)
-        bad.check(self.name, self._n_rows)
+        bad.check(self.name, self._n_rows, required=self.name == "CONCEPT.csv")
 
     def _places(self, header: list[str]) -> dict[str, int]:
         lower = [name.strip().casefold() for name in header]

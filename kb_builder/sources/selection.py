@@ -207,11 +207,12 @@ class BadRows:
             if self.untyped <= _KEPT_IN_REPORT:
                 self.listed.append(Quarantined(file, line, "concept without a semantic type"))
 
-    def check(self, file: str, n_rows: int) -> None:
-        """Stop if `file` has more unreadable rows than are allowed, or no other rows."""
+    def check(self, file: str, n_rows: int, required: bool = True) -> None:
+        """Stop if `file` has more unreadable rows than are allowed, or no other rows where it is
+        `required`."""
         count = self.unreadable.get(file, 0)
         limit = max(BAD_ROWS, BAD_SHARE * n_rows) if self.allowed is None else self.allowed
-        if count <= limit and not 0 < n_rows == count:
+        if count <= limit and not (required and 0 < n_rows == count):
             return
         first = [row for row in self.listed if row.file == file][:3]
         places = "; ".join(f"{row.file}:{row.line}: {row.reason}" for row in first)
