@@ -28,7 +28,7 @@ from longbel_cli.training.data.corpus import (
 from longbel_cli.training.data.examples import ExampleMaker
 from longbel_cli.training.optimise import folds
 from longbel_cli.training.train import Callbacks, Computing, Outcome, train
-from longbel_cli.types import Candidate, Document, Mention, Passage, Prediction, Span
+from longbel_cli.types import Candidate, Concept, Document, Mention, Passage, Prediction, Span
 from tests.support.train_cases import (
     WITH_MEMORY,
     KilledError,
@@ -75,14 +75,15 @@ def test_a_predicted_answer_is_as_many_names_as_it_has_codes(tmp_path):
     build_kb(BuildOptions(table, tmp_path / "kb"))
     base = KnowledgeBase.open(tmp_path / "kb")
 
-    def names(name: str, code: str, group: str = "DISO") -> object:
-        candidates = (Candidate(1, code, name, 0.5),) if name else ()
+    def names(*concepts: tuple[str, str], group: str = "DISO") -> object:
+        answer = Candidate.of(1, [Concept(*concept) for concept in concepts], "<+>", 0.5)
+        candidates = (answer,) if concepts else ()
         return predicted._first(Prediction("d", "T1", "x", group, (), candidates), base)
 
-    assert names("A<+>B", "C1") == ("A<+>B",)
-    assert names("C<+>A", "C2+C3") == ("C", "A")
-    assert names("C<+>A<+>B", "C1+C3", "unknown") == ("C", "A<+>B")
-    assert names("", "") is None
+    assert names(("C1", "A<+>B")) == ("A<+>B",)
+    assert names(("C3", "C"), ("C2", "A")) == ("C", "A")
+    assert names(("C3", "C"), ("C1", "A<+>B"), group="unknown") == ("C", "A<+>B")
+    assert names() is None
 
 
 def test_the_seed_deals():
