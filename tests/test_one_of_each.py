@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import pytest
+
+from kb_builder.store.draft import Draft
+from longbel_cli.corpora.writing import new_folder
+from longbel_cli.linking.statistics import write_statistics
+from longbel_cli.pages import write_page
+from tests.support.drafts import dead_draft, own_draft
 from tests.test_architecture import NAMES, calls_of, packages_of, tree_of
 
 WHOLE, HASHES, LOCKS = (f"kb_builder/files/{name}.py" for name in ("whole", "hashes", "locks"))
@@ -127,3 +135,41 @@ def test_drafts_have_one_form_of_name() -> None:
     ]
     assert [text for text in texts if not text.startswith(growing)] == []
     assert texts
+
+
+def a_page(path: Path) -> None:
+    write_page("<!doctype html>", path)
+
+
+def statistics(path: Path) -> None:
+    write_statistics({"mentions": 1}, path)
+
+
+def a_state(path: Path) -> None:
+    from longbel_cli.training.optimise.state import write_tensors
+
+    write_tensors({}, path, {})
+
+
+def a_conversion(path: Path) -> None:
+    with new_folder(path) as folder:
+        (folder / "file").touch()
+
+
+def a_knowledge_base(path: Path) -> None:
+    with Draft(path, overwrite=False).open() as folder:
+        (folder / "kb.json").touch()
+
+
+@pytest.mark.parametrize("write", [a_page, statistics, a_state, a_conversion, a_knowledge_base])
+def test_whoever_writes_removes_what_a_dead_process_left_there(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "output"
+    file, folder, living = dead_draft(path), dead_draft(path), own_draft(path)
+    folder.mkdir()
+    (folder / "file").touch()
+    file.touch()
+    living.touch()
+    write(path)
+    assert sorted(tmp_path.iterdir()) == sorted([path, living])
