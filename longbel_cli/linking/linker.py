@@ -21,7 +21,15 @@ from longbel_cli.linking.options import DEFAULT_FORMAT, MODEL_LINKER, LinkOption
 from longbel_cli.linking.prompted import PromptedLinker
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.model.decoders import DECODERS, MAX_NEW_TOKENS
-from longbel_cli.prompting.formats import COMPOSITE, Prompt, prompt_format
+from longbel_cli.prompting.formats import (
+    CLOSE,
+    COMPOSITE,
+    GROUP_CLOSE,
+    GROUP_OPEN,
+    OPEN,
+    Prompt,
+    prompt_format,
+)
 from longbel_cli.runs.configuration import Auto
 from longbel_cli.types import Document, Prediction
 
@@ -31,6 +39,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WINDOW = 64
+_CHECK_PROMPT = Prompt(
+    ("### Context\nShe was seen in the clinic for a ", OPEN, "high temperature", CLOSE,
+     " and a dry cough since Monday.\n\n### Prediction\n", OPEN, "high temperature", CLOSE,
+     GROUP_OPEN, "Disorders", GROUP_CLOSE)
+)  # fmt: skip
+_CHECK_NAME = "Fever of unknown origin"
 
 
 class Linker(PromptedLinker[Checkpoint, LinkOptions]):
@@ -121,7 +135,14 @@ class Linker(PromptedLinker[Checkpoint, LinkOptions]):
             max_new_tokens=MAX_NEW_TOKENS,
             composite_id=self.composite_id,
         )
-        return DECODERS[self.options.decoder].load()(self.model, self.trie, options)
+        make = DECODERS[self.options.decoder].load()
+        return make(self.model, self.trie, options, self._check_ids)
+
+    @cached_property
+    def _check_ids(self) -> list[int]:
+        """A short prompt with its answer, by which a model and its decoder are checked."""
+        answer = self.checkpoint.encode_answer((_CHECK_NAME,))
+        return [*self.encode(_CHECK_PROMPT), *answer, self.end_id]
 
     def link(self, documents: Iterable[Document], beams: int | None = None) -> Iterator[Prediction]:
         """Predictions of all mentions, in document and mention order, a window at a time.

@@ -7,7 +7,7 @@ import logging
 import resource
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ def statistics(stats: Any, outcome: Outcome) -> dict[str, Any]:
         "padding_share": round(stats.padding_tokens / max(tokens, 1), 4),
         "peak_memory_bytes": peak_memory(),
         "shortened_documents": outcome.shortened,
+        "self_check": None if stats.self_check is None else asdict(stats.self_check),
         "seconds": {
             "model": round(model, 3),
             "trie": round(trie, 3),

@@ -121,9 +121,9 @@ def is_causal(configuration: PreTrainedConfig) -> bool:
 def _sees_ahead(configuration: PreTrainedConfig) -> bool:
     """Whether a causal kind of model was made an encoder of by its configuration."""
     text = configuration.get_text_config()
-    return getattr(text, "is_causal", True) is False or bool(
-        getattr(text, "use_bidirectional_attention", False)
-    )
+    # Gemma 4 says "vision" where images alone are read ahead.
+    ahead = getattr(text, "use_bidirectional_attention", False)
+    return getattr(text, "is_causal", True) is False or ahead in (True, "all")
 
 
 def kind_of(configuration: PreTrainedConfig) -> str:

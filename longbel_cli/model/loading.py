@@ -64,7 +64,8 @@ def load_causal(
 
     if not is_causal(configuration):
         raise LongbelError(
-            f"{folder}: no causal language model, its config.json says {kind_of(configuration)}",
+            f"{folder}: no causal language model, its config.json says {kind_of(configuration)} "
+            f"({configuration.model_type})",
             "Give the folder of a causal model (`longbel train` makes one).",
         )
     place = resolve_device(device)

@@ -43,6 +43,17 @@ class Beam(NamedTuple):
 NOT_FINITE = (Beam((), math.nan, 1),)
 
 
+@dataclass(frozen=True)
+class SelfCheck:
+    """What the check of a decoder against its model's own forward took, and found: the largest
+    difference of logits, and what rounding may come to."""
+
+    tokens: int
+    seconds: float
+    difference: float
+    allowed: float
+
+
 @dataclass
 class DecodeStats:
     """Counts over a decoder's life; times in seconds."""
@@ -57,6 +68,7 @@ class DecodeStats:
     padding_tokens: int = 0
     seconds_model: float = 0.0
     seconds_trie: float = 0.0
+    self_check: SelfCheck | None = None  # once a loaded model, before anything is counted
 
 
 class Decoder(Protocol):
@@ -83,18 +95,19 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True)
 class DecoderKind:
-    """A decoder as options name it: made by a module beside this one, imported when needed."""
+    """A decoder as options name it: a function of a module of this room, imported when needed."""
 
     help: str
     module: str
     name: str
 
     def load(self) -> Any:
-        """What makes it of a model, a trie and `search.SearchOptions`."""
-        return getattr(import_module(f"{__name__}.{self.module}"), self.name)
+        """What makes a decoder that is checked against its model: of a model, a trie,
+        `search.SearchOptions` and the ids of a prompt to check with."""
+        return getattr(import_module(f"longbel_cli.model.{self.module}"), self.name)
 
 
 DECODERS = {
-    "packed": DecoderKind("fast", "packed", "packed_decoder"),
-    "reference": DecoderKind("transformers.generate", "reference", "ReferenceDecoder"),
+    "packed": DecoderKind("fast", "self_check", "checked_packed"),
+    "reference": DecoderKind("transformers.generate", "reference_mode", "checked_reference"),
 }

@@ -77,6 +77,7 @@ class AttentionBackend(Protocol):
 
 
 _pass: ContextVar[PassAttention] = ContextVar("pass")
+_windows: ContextVar[set[int | None] | None] = ContextVar("windows", default=None)
 
 
 @contextmanager
@@ -87,6 +88,18 @@ def attention_of(plan: PassAttention) -> Iterator[None]:
         yield
     finally:
         _pass.reset(token)
+
+
+@contextmanager
+def windows_told() -> Iterator[set[int | None]]:
+    """The sliding windows that layers tell their attention within the block, None for a layer
+    without one."""
+    windows: set[int | None] = set()
+    token = _windows.set(windows)
+    try:
+        yield windows
+    finally:
+        _windows.reset(token)
 
 
 def _attend(
@@ -108,6 +121,9 @@ def _attend(
                 "Use --decoder reference.",
             )
     _check_window(module, sliding_window)
+    windows = _windows.get()
+    if windows is not None:
+        windows.add(sliding_window)
     layer: int = module.layer_idx  # type: ignore[assignment]  # every attention module has it
     output = _pass.get().attend(layer, query[0], key[0], value[0], scaling, sliding_window)
     return output[None], None

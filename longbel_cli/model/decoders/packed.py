@@ -161,6 +161,48 @@ class PackedDecoder:
             del self._half_of[key]
             self._cache.release(slot)
 
+    @_telling_lack_of_memory()
+    @torch.inference_mode()
+    def logits(self, ids: Sequence[int], n_branch: int) -> torch.Tensor:
+        """(n_branch + 1, vocabulary): what the model says after the last tokens of `ids`, of which
+        `n_branch` are fed as a branch of a search tree, beside another branch that they do not see.
+        For a decoder with nothing under way; leaves no trace."""
+        n = len(ids) - n_branch
+        slot = self._cache.slot(n + 2 * n_branch)
+        prompt = Segment(slot, 0, 0, ids[:n], range(n))
+        # The other branch is the same tokens backwards; its places come first, one by one.
+        both = [token for pair in zip(ids[n:][::-1], ids[n:], strict=True) for token in pair]
+        positions = [n + place // 2 for place in range(2 * n_branch)]
+        alternate = sum(1 << place for place in range(0, 2 * n_branch, 2))
+        seen = [(alternate << place % 2) & ((2 << place) - 1) for place in range(2 * n_branch)]
+        branches = Segment(slot, 0, n, both, positions, Tree(seen, positions))
+        try:
+            told = self._logits_of(prompt, [n - 1])
+            return torch.cat([told, self._logits_of(branches, range(1, 2 * n_branch, 2))])
+        finally:
+            self._cache.clear()
+
+    def _logits_of(self, segment: Segment, rows: Sequence[int]) -> torch.Tensor:
+        """(rows, vocabulary) of a pass that consists of one segment."""
+        plan = self._backend.plan([segment])
+        arrays = {
+            "ids": np.array([segment.ids]),
+            "positions": np.array([segment.positions]),
+            "scored": np.array(rows, np.int64),
+            **plan.arrays,
+        }
+        on_device = sent(arrays, self._device)
+        plan.receive(on_device)
+        with attention_of(plan):
+            output = self._model(
+                input_ids=on_device["ids"],
+                position_ids=on_device["positions"],
+                use_cache=False,
+                logits_to_keep=on_device["scored"],
+            )
+        told: torch.Tensor = output.logits[0]
+        return told
+
     def reset(self) -> None:
         self._jobs.clear()
         self._slots.clear()
@@ -317,4 +359,4 @@ def _check_model(model: PreTrainedModel) -> None:
         reason = "has rotary positions that depend on the longest prompt of the packed decoder"
     else:
         return
-    raise LongbelError(f"{type(model).__name__} {reason}", "Use --decoder reference.")
+    raise LongbelError(reason, "Use --decoder reference.")

@@ -27,8 +27,10 @@ from longbel_cli.model.decoders import (
     OutOfMemoryError,
     Request,
 )
+from longbel_cli.model.decoders.backends import key_value_shape
 from longbel_cli.model.decoders.scopes import Names, Scopes
 from longbel_cli.model.decoders.search import SearchOptions
+from longbel_cli.model.plain import plain_attention
 
 # transformers starts all beams but the first at -1e9; what descends from those is no result
 _FILLER = -1e7
@@ -108,24 +110,30 @@ class ReferenceDecoder:
     """Decodes what was submitted by `generate`, `batch_size` prompts at a time."""
 
     def __init__(
-        self, model: PreTrainedModel, trie: Trie, options: SearchOptions, batch_size: int = 8
+        self,
+        model: PreTrainedModel,
+        trie: Trie,
+        options: SearchOptions,
+        batch_size: int = 8,
+        use_cache: bool = True,
     ) -> None:
         self._model, self._scopes, self._options = model, Scopes(trie), options
-        self._batch_size = batch_size
+        self._batch_size, self._use_cache = batch_size, use_cache
         self._queue: list[Request] = []
         self._walks: dict[str, TrieWalk] = {}
         self.stats = DecodeStats()
-        model.set_attn_implementation("sdpa")
+        plain_attention(model)
         model.eval()
 
     @property
     def bytes_per_token(self) -> int:
         """Cache memory of one prompt token, all beams together."""
         config = self._model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        one_beam = 2 * config.num_hidden_layers * heads * size * self._model.dtype.itemsize
-        return self._options.n_beams * one_beam
+        try:
+            layers, heads, size = key_value_shape(self._model)
+        except AttributeError:  # a kind without attention, or with another one in each layer
+            layers, heads, size = config.num_hidden_layers, 1, config.hidden_size
+        return self._options.n_beams * 2 * layers * heads * size * self._model.dtype.itemsize
 
     def submit(self, request: Request) -> None:
         self._queue.append(request)
@@ -163,7 +171,7 @@ class ReferenceDecoder:
         output = generate(
             input_ids=ids.to(self._model.device),
             attention_mask=mask.to(self._model.device),
-            generation_config=pinned_generation(self._options),
+            generation_config=pinned_generation(self._options, self._use_cache),
             logits_processor=LogitsProcessorList([masked]),
         )
         self.stats.prefill_tokens += n_beams * ids.numel()
@@ -202,7 +210,7 @@ class ReferenceDecoder:
         return self._walks[semantic_group]
 
 
-def pinned_generation(options: SearchOptions) -> GenerationConfig:
+def pinned_generation(options: SearchOptions, use_cache: bool = True) -> GenerationConfig:
     """Every field that matters, so that nothing of a model's own generation config is used."""
     return GenerationConfig(
         do_sample=False,
@@ -215,7 +223,7 @@ def pinned_generation(options: SearchOptions) -> GenerationConfig:
         pad_token_id=options.end_id,
         repetition_penalty=1.0,
         no_repeat_ngram_size=0,
-        use_cache=True,
+        use_cache=use_cache,
         return_dict_in_generate=True,
         output_scores=options.n_beams > 1,
         output_logits=options.n_beams == 1,
