@@ -178,7 +178,7 @@ def page(rows: Sequence[Row]) -> str:
         "",
         f"Of {len(rows)} architectures {len(built)} were built. Packed: {packed['equal']} equal, "
         f"{packed['refused']} refused. Reference: {reference['equal']} equal, "
-        f"{reference['refused']} refused.",
+        f"{reference['refused']} refused. {packed['not loaded']} are not loaded.",
         "",
         "| model_type | class | `--decoder packed` | `--decoder reference` |",
         "|---|---|---|---|",
