@@ -233,17 +233,17 @@ def link_all(decoder: PackedDecoder, documents: Sequence[Sequence[Request]], at_
     """Each document's prompts in order, `at_once` documents under way."""
     waiting = list(range(len(documents)))
     answers: dict[int, list[list[Beam]]] = {number: [] for number in waiting}
-    flying = 0
-    while waiting or flying:
-        while waiting and flying < at_once:
+    active = 0
+    while waiting or active:
+        while waiting and active < at_once:
             decoder.submit(documents[waiting.pop(0)][0])
-            flying += 1
+            active += 1
         for key, beams in decoder.step():
             assert isinstance(key, int)
             answers[key].append(beams)
             if len(answers[key]) == len(documents[key]):
                 decoder.release(key)
-                flying -= 1
+                active -= 1
             else:
                 decoder.submit(documents[key][len(answers[key])])
     return answers
