@@ -22,6 +22,7 @@ import pyarrow as pa
 from kb_builder.errors import LongbelError, check_choice
 from kb_builder.files import new_sha256, refuse_inputs
 from kb_builder.rules import AMBIGUOUS
+from kb_builder.rules.annotated import Annotated, annotated_names
 from kb_builder.rules.columns import distinct, pairs, used
 from kb_builder.rules.disambiguate import disambiguate
 from kb_builder.rules.pairs import Names
@@ -30,11 +31,11 @@ from kb_builder.sources.choices import CODES, GROUPINGS, SUPPRESSIBLE
 from kb_builder.sources.progress import Progress, ignore
 from kb_builder.sources.reading import Reading
 from kb_builder.sources.selection import BadRows, Quarantined, selection_of
-from kb_builder.store.beside import count_beside
 from kb_builder.store.draft import Draft
 from kb_builder.store.knowledge_base import FORMAT_VERSION, KnowledgeBase
+from kb_builder.store.source_tables import count_beside
 from kb_builder.store.writing import write
-from kb_builder.terms import Terms
+from kb_builder.terms import CorpusNames, Terms
 
 if TYPE_CHECKING:
     from kb_builder.trie.tokenization import AnswerTokenizer
@@ -83,6 +84,8 @@ class BuildOptions:
     domains: tuple[str, ...] | None = None
     standard_only: bool = False
     synonyms: tuple[str, ...] | None = None
+    names_from: tuple[CorpusNames, ...] = ()
+    names_min_documents: int = 1
     max_bad_rows: int | None = None
     overwrite: bool = False
     dry_run: bool = False
@@ -93,6 +96,11 @@ class BuildOptions:
             value = getattr(self, name)
             if value is not None:
                 check_choice(f"--{name.replace('_', '-')}", value, allowed)
+
+        if self.names_min_documents < 1 or (self.names_min_documents > 1 and not self.names_from):
+            raise LongbelError(
+                "--names-min-documents is 1 or more, and needs --names-from", exit_code=2
+            )
 
     @property
     def sources(self) -> tuple[Path, ...]:
@@ -113,6 +121,9 @@ class BuildOptions:
         chosen = {name: getattr(self, name) for name in _OF_SOME_SOURCES if getattr(self, name)}
         if "columns" in chosen:
             chosen["columns"] = dict(sorted(self.columns.items()))
+        if self.names_from:
+            chosen["names_from"] = {corpus.name: corpus.sha256 for corpus in self.names_from}
+            chosen["names_min_documents"] = self.names_min_documents
         return {name: getattr(self, name) for name in _OF_ALL_SOURCES} | chosen
 
 
@@ -161,7 +172,8 @@ def build_kb(options: BuildOptions, progress: Progress = ignore) -> BuildReport:
     with _staged(stages, "disambiguate") as stage:
         progress("disambiguate", 0, None)
         stage.rows = len(terms.concept)
-        names = disambiguate(terms, options.ambiguous)
+        annotated = _annotated(terms, options)
+        names = disambiguate(terms, options.ambiguous, annotated)
         terms = _without_names(terms)
         pa.default_memory_pool().release_unused()
     if names.kept.n == 0:
@@ -170,6 +182,8 @@ def build_kb(options: BuildOptions, progress: Progress = ignore) -> BuildReport:
             hint="Choose other languages, vocabularies or groups.",
         )
     info = _info(options, terms, names, bad)
+    if annotated is not None:
+        info["corpora"] = _about_corpora(options, annotated)
     report = BuildReport(
         path=options.out, info=info, stages=stages, quarantined=bad.listed,
         n_unreadable=sum(bad.unreadable.values()), n_untyped=bad.untyped,
@@ -177,13 +191,13 @@ def build_kb(options: BuildOptions, progress: Progress = ignore) -> BuildReport:
         dry_run=options.dry_run,
     )  # fmt: skip
     if draft is None:
-        info["tables"] = count_beside(terms, names)
+        info["tables"] = count_beside(terms, names, annotated)
     else:
         with draft.open() as folder:
             with _staged(stages, "write") as stage:
                 progress("write", 0, None)
                 stage.rows = names.kept.n
-                write(folder, terms, names, info)
+                write(folder, terms, names, info, annotated)
                 _write_quarantine(folder, bad)
             del names, terms
             pa.default_memory_pool().release_unused()
@@ -195,6 +209,30 @@ def build_kb(options: BuildOptions, progress: Progress = ignore) -> BuildReport:
     report.seconds = time.perf_counter() - started
     report.peak_memory_bytes = _peak_memory()
     return report
+
+
+def _annotated(terms: Terms, options: BuildOptions) -> Annotated | None:
+    """The names of corpora; a corpus without any that the source has a concept for is a slip."""
+    if not options.names_from:
+        return None
+    annotated = annotated_names(terms, options.names_from, options.names_min_documents)
+    for name, documents in zip(annotated.corpora, annotated.documents, strict=True):
+        if not documents:
+            raise LongbelError(
+                f"--names-from {name}: no mention of it is annotated with a concept of "
+                f"{options.source_name} (in {options.names_min_documents} documents or more)",
+                hint="Are its codes those of another terminology?",
+            )
+    return annotated
+
+
+def _about_corpora(options: BuildOptions, annotated: Annotated) -> list[dict[str, Any]]:
+    """What is kept of each corpus whose words the knowledge base holds."""
+    return [
+        {"name": corpus.name, "documents": len(documents), "mentions": len(corpus.rows),
+         "sha256": corpus.sha256}
+        for corpus, documents in zip(options.names_from, annotated.documents, strict=True)
+    ]  # fmt: skip
 
 
 @contextmanager

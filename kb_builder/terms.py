@@ -6,12 +6,14 @@ smallest code. Knows no file format.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from kb_builder.files import new_sha256
 from kb_builder.semantics import SEMANTIC_TYPES, group_of_tui
 
 NOT_A_TITLE = 127
@@ -59,6 +61,29 @@ class Terms:
     atoms_by_language: dict[str, int] = field(default_factory=dict)
     release: str | None = None  # as the source calls itself
     files: list[dict[str, object]] = field(default_factory=list)
+
+
+class CorpusRow(NamedTuple):
+    """One annotated mention: its concept, its text, its type and its document."""
+
+    code: str
+    name: str
+    group: str
+    document: str
+
+
+@dataclass(frozen=True)
+class CorpusNames:
+    """What a corpus calls concepts, mention by mention."""
+
+    name: str
+    rows: tuple[CorpusRow, ...]
+
+    @property
+    def sha256(self) -> str:
+        """A hash of all rows in their order."""
+        text = json.dumps(self.rows, ensure_ascii=False)
+        return new_sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class SourceCodes(NamedTuple):

@@ -6,11 +6,13 @@ Works on numbered claims; nothing here knows files or tokens.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kb_builder.rules.annotated import Annotated, all_claims, settle
 from kb_builder.rules.casing import all_caps_column, lower_column
 from kb_builder.rules.columns import (
     distinct,
@@ -45,50 +47,81 @@ class _Preferred:
     language: np.ndarray  # int16[n_concepts]
 
 
-def disambiguate(terms: Terms, ambiguous: str = "drop") -> Names:
-    """The names that rules 3 to 5 leave of `terms`.
+def disambiguate(
+    terms: Terms, ambiguous: str = "drop", annotated: Annotated | None = None
+) -> Names:
+    """The names that rules 3 to 5 leave of `terms`, after those that corpora use.
 
     `ambiguous` says what becomes of names of several concepts: a key of `rules.AMBIGUOUS`.
     """
-    strings, name, preferred = _number_texts(terms)
-    claims, empty = _written(claims_of(terms, name, len(strings)), strings)
-    text = None if terms.source_codes is None else name
-    del name
-    n_concepts = len(terms.codes)
-    claimants = np.zeros(n_concepts, dtype=bool)
-    claimants[claims.concept] = True
+    texts = _number_texts(terms, annotated)
+    claims, empty = _written(claims_of(terms, texts.name, len(texts.strings)), texts.strings)
     audit = AuditRows()
     audit.add(empty, "empty")
-    counts = {"ambiguous_names": _several_concepts(claims)}
-    if terms.as_they_stand:
-        kept = claims
-    else:
-        kept = _one_concept_a_name(claims, n_concepts, audit, counts)
-        kept = _with_titles(kept, preferred, len(strings), audit, counts)
-        kept = _without_all_caps(kept, strings, n_concepts, audit, counts)
+    claimants = np.zeros(len(terms.codes), dtype=bool)
+    claimants[claims.concept] = True
+    rest: Claims = claims
+    owned: Claims | None = None
+    counts: dict[str, int] = {}
+    if annotated is not None and texts.annotated is not None:
+        owned, rest, counts = settle(claims, texts.annotated, annotated.mentions, audit)
+        claimants[owned.concept] = True
+        claims = all_claims(claims, texts.annotated)
+        counts = annotated.counts | counts
+    kept = _kept(terms, rest, owned, texts, audit, counts)
     names = Names(
-        strings=strings,
+        strings=texts.strings,
         kept=kept,
-        preferred=preferred.title[kept.concept] == kept.name,
-        title=preferred.title,
+        preferred=texts.preferred.title[kept.concept] == kept.name,
+        title=texts.preferred.title,
         claimants=claimants,
         audit=audit.rows(),
         counts=counts,
-        text=text,
+        text=None if terms.source_codes is None else texts.name,
+        annotated=texts.annotated,
     )
     if ambiguous != "drop":
         names = qualified(names, claims, terms, audit, ambiguous == "qualify-all")
     return names
 
 
-def _number_texts(terms: Terms) -> tuple[pa.LargeStringArray, np.ndarray, _Preferred]:
-    """All distinct texts in code-point order; the terms' names and titles as their numbers."""
+def _kept(
+    terms: Terms,
+    claims: Claims,
+    owned: Claims | None,
+    texts: _Texts,
+    audit: AuditRows,
+    counts: dict[str, int],
+) -> Claims:
+    """What is kept of `claims` beside the names that are `owned`."""
+    n_concepts, n_texts = len(terms.codes), len(texts.strings)
+    counts["ambiguous_names"] = _several_concepts(claims)
+    if terms.as_they_stand:
+        return claims if owned is None else joined(claims, owned).by_name()
+    kept = _one_concept_a_name(claims, n_concepts, audit, counts, owned)
+    kept = _with_titles(kept, texts.preferred, n_texts, audit, counts)
+    return _without_all_caps(kept, texts.strings, n_concepts, audit, counts)
+
+
+class _Texts(NamedTuple):
+    """All distinct texts in code-point order; names, titles and corpora's claims by number."""
+
+    strings: pa.LargeStringArray
+    name: np.ndarray
+    preferred: _Preferred
+    annotated: Claims | None
+
+
+def _number_texts(terms: Terms, annotated: Annotated | None) -> _Texts:
     titles = _preferred_titles(terms.titles)
-    every = pa.chunked_array([*terms.strings.chunks, titles.string], pa.large_string())
+    more = [] if annotated is None else [annotated.strings]
+    every = pa.chunked_array([*terms.strings.chunks, titles.string, *more], pa.large_string())
     encoded = every.dictionary_encode()
     texts = encoded.chunk(0).dictionary if len(every) else titles.string
     strings, place = sorted_texts(texts)
     number = place[indices_of(encoded)]
+    n_used = sum(map(len, more))
+    number, used = number[: len(number) - n_used], number[len(number) - n_used :]
     n_names = len(number) - len(titles.string)
     preferred = _Preferred(
         np.full(len(terms.codes), -1, dtype=np.int32), np.full(len(terms.codes), -1, dtype=np.int16)
@@ -96,7 +129,10 @@ def _number_texts(terms: Terms) -> tuple[pa.LargeStringArray, np.ndarray, _Prefe
     written = pc.not_equal(titles.string, "").to_numpy(zero_copy_only=False)
     preferred.title[titles.concept[written]] = number[n_names:][written]
     preferred.language[titles.concept[written]] = titles.language[written]
-    return strings, number[:n_names][terms.name], preferred
+    claims = None
+    if annotated is not None:
+        claims = annotated.claims._replace(name=used[annotated.claims.name])
+    return _Texts(strings, number[:n_names][terms.name], preferred, claims)
 
 
 def _preferred_titles(titles: Titles) -> Titles:
@@ -127,12 +163,21 @@ def _several_concepts(claims: Claims) -> int:
 
 
 def _one_concept_a_name(
-    claims: Claims, n_concepts: int, audit: AuditRows, counts: dict[str, int]
+    claims: Claims,
+    n_concepts: int,
+    audit: AuditRows,
+    counts: dict[str, int],
+    owned: Claims | None,
 ) -> Claims:
-    """Rule 3: names of one concept; of one still nameless; the smallest code's."""
+    """Rule 3: names of one concept; of one still nameless; the smallest code's.
+
+    `owned` are names that have their concepts already.
+    """
     _, size = runs(claims.group, claims.name)
     alone = np.repeat(size == 1, size)
     has_name = np.zeros(n_concepts, dtype=bool)
+    if owned is not None:
+        has_name[owned.concept] = True
     has_name[claims.concept[alone]] = True
     several = claims.take(~alone)
     nameless = several.take(~has_name[several.concept])
@@ -148,7 +193,8 @@ def _one_concept_a_name(
     counts["smallest-code"] = smallest.n
     counts["ambiguous_dropped"] = counts["ambiguous_names"] - only.n - smallest.n
     _audit_several(several, only, smallest, audit)
-    return joined(claims.take(alone), only, smallest)
+    own = [] if owned is None else [owned]
+    return joined(claims.take(alone), only, smallest, *own)
 
 
 def _audit_several(several: Claims, only: Claims, smallest: Claims, audit: AuditRows) -> None:

@@ -25,6 +25,7 @@ RULES = (
     "title-smallest-code",  # rule 4: several concepts claim the title; the smallest code has it
     "all-caps",  # rule 5: the concept has the same letters in another case
     "qualified",  # the name came back with its title, type or code in brackets
+    "corpus",  # the annotators of a corpus use the name for another concept
 )
 RULE_NUMBER = {rule: number for number, rule in enumerate(RULES)}
 NOBODY = -1
@@ -166,6 +167,7 @@ class Names:
     audit: Audit
     counts: dict[str, int]
     text: np.ndarray | None = None  # int32[n_terms], of each term; only if it has source codes
+    annotated: Claims | None = None  # of corpora, as Annotated has them, with numbers of strings
     qualified: Claims | None = None  # that were kept under another name
     qualified_name: np.ndarray | None = None  # int32, that name
 

@@ -101,6 +101,9 @@ def _with_names(names: Names, wanted: Claims, chosen: list[str], audit: AuditRow
         audit=rows._replace(name=old[rows.name]),
         counts=names.counts | {"qualified": wanted.n},
         text=None if names.text is None else old[names.text],
+        annotated=None
+        if names.annotated is None
+        else names.annotated._replace(name=old[names.annotated.name]),
         qualified=wanted._replace(name=old[wanted.name]),
         qualified_name=new,
     )

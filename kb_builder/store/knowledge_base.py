@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from kb_builder.errors import LongbelError
 from kb_builder.files.locks import locked
+from kb_builder.store.beside import DOCUMENTS, document_hash, open_beside
 from kb_builder.store.tables import BUILD_AGAIN, open_table, read_stored
 from kb_builder.store.tries import cache_folder, is_writable, load_trie, save_trie
 from kb_builder.terms import Term
@@ -57,6 +58,7 @@ class KnowledgeBase:
         self._group_first = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
         self._concept = _numpy(names["concept"])
         self._tries: dict[str, Trie] = {}
+        self._corpus_of: dict[str, str] | None = None
 
     @classmethod
     def open(cls, path: Path | str) -> KnowledgeBase:
@@ -192,6 +194,16 @@ class KnowledgeBase:
             "case-folded": np.setdiff1d(case_folded, exact),
             "prefix": np.setdiff1d(prefix, case_folded),
         }
+
+    def corpus_of_document(self, document: str) -> str | None:
+        """The corpus from whose document of this id names of this knowledge base came."""
+        if self._corpus_of is None:
+            self._corpus_of = {}
+            table = open_beside(self.path, DOCUMENTS) if "corpora" in self.info else None
+            if table is not None:
+                columns = (table[name].to_pylist() for name in ("document", "corpus"))
+                self._corpus_of = dict(zip(*columns, strict=True))
+        return self._corpus_of.get(document_hash(document)) if self._corpus_of else None
 
     def audit(self) -> pa.Table:
         """What became of names that were dropped or given to another concept."""

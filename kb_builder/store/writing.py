@@ -10,14 +10,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kb_builder.rules.annotated import Annotated
 from kb_builder.rules.columns import distinct, pairs
 from kb_builder.rules.pairs import RULES, Names
-from kb_builder.store.beside import concept_rows, write_beside
+from kb_builder.store.source_tables import concept_rows, write_beside
 from kb_builder.store.tables import write_tables
 from kb_builder.terms import Terms, tui_text
 
 
-def write(folder: Path, terms: Terms, names: Names, info: dict[str, Any]) -> None:
+def write(
+    folder: Path,
+    terms: Terms,
+    names: Names,
+    info: dict[str, Any],
+    annotated: Annotated | None = None,
+) -> None:
     """Everything but the tries."""
     concepts = np.flatnonzero(names.claimants)
     kept = names.kept
@@ -39,7 +46,7 @@ def write(folder: Path, terms: Terms, names: Names, info: dict[str, Any]) -> Non
         "names",
     )
     write_tables(_concepts_table(terms, names, concepts, concept), folder, "concepts")
-    info["tables"] = write_beside(folder, terms, names)
+    info["tables"] = write_beside(folder, terms, names, annotated)
     _write_audit(folder, terms, names)
     text = json.dumps(info, indent=1, ensure_ascii=False) + "\n"
     (folder / "kb.json").write_text(text, encoding="utf-8")
@@ -91,9 +98,10 @@ def _lists(row: np.ndarray, values: pa.Array, n_rows: int) -> pa.ListArray:
 
 def _write_audit(folder: Path, terms: Terms, names: Names) -> None:
     audit = names.audit
+    rules = RULES if names.annotated is not None else RULES[:-1]  # the last is that of corpora
     table = pa.table(
         {
-            "rule": _words(RULES, audit.rule),
+            "rule": _words(rules, audit.rule),
             "group": _words(terms.groups, audit.group),
             "name": names.strings.take(pa.array(audit.name)),
             "code": terms.codes.take(pa.array(audit.concept)),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kb_builder.build import BuildReport
 
 SELECTION = "Selection"
+CORPORA = "Names of corpora"
 _SHOWN = 5
 
 EXAMPLE = """
@@ -171,6 +172,25 @@ def build_kb(
             choice="ambiguous",
         ),
     ] = "drop",
+    names_from: Annotated[
+        list[Path] | None,
+        option(
+            "--names-from",
+            "Annotated corpus whose names of concepts come before the source's (repeatable).",
+            CORPORA,
+            metavar="CORPUS",
+        ),
+    ] = None,
+    names_min_documents: Annotated[
+        int,
+        option(
+            "--names-min-documents",
+            "Documents in which a name is annotated with its concept at least.",
+            CORPORA,
+            metavar="N",
+            minimum=1,
+        ),
+    ] = 1,
     max_bad_rows: Annotated[
         int | None,
         option(
@@ -199,6 +219,7 @@ def build_kb(
     from kb_builder.build import build_kb as build
     from kb_builder.sources.tables import columns_of
     from longbel_cli.commands.kb_tables import build_summary, plan_table, print_parts
+    from longbel_cli.corpora.gold_names import gold_names
 
     options = BuildOptions(
         source=tuple(source), out=out, tokenizers=tuple(tokenizer or ()), preset=preset,
@@ -207,6 +228,7 @@ def build_kb(
         suppressible=suppressible, ambiguous=ambiguous, group=group,
         group_by=group_by, columns=columns_of(columns), code=code, domains=_names(domains),
         standard_only=standard_only, synonyms=_names(synonyms), max_bad_rows=max_bad_rows,
+        names_from=gold_names(names_from or ()), names_min_documents=names_min_documents,
         overwrite=overwrite, dry_run=dry_run,
     )  # fmt: skip
     # Ended from outside, a build tidies up as it does when interrupted by hand.

@@ -38,6 +38,11 @@ _COUNTS = (
     ("titles_added", "preferred titles added"),
     ("all_caps_dropped", "ALL-CAPS names dropped"),
     ("qualified", "names that came back qualified"),
+    ("corpus_mentions", "mentions of one concept in corpora"),
+    ("corpus_unknown_codes", "  of concepts that the source lacks"),
+    ("corpus_names", "names that corpora use"),
+    ("corpus_names_new", "  new ones"),
+    ("corpus_lost", "claims that lost a name to them"),
     ("names", "names kept"),
     ("concepts", "concepts with names"),
     ("concepts_without_a_name", "concepts left without any name"),
@@ -47,6 +52,7 @@ _BESIDE = (
     ("codes", "source codes of names and concepts"),
     ("relations", "parents of concepts"),
     ("replaced", "retired codes"),
+    ("documents", "documents that names came from"),
 )
 
 
@@ -98,6 +104,7 @@ def build_summary(report: BuildReport) -> Iterator[Table | str]:
     """The summary of a build, piece by piece."""
     yield groups_table(report.info)
     yield counts_table(report.info["counts"], report.info.get("tables"))
+    yield from _corpus_lines(report.info)
     for trie in report.tries:
         yield (
             f"trie for {trie['tokenizer'] or 'the tokenizer'}: {trie['bytes'] / 1e6:,.1f} MB, "
@@ -129,7 +136,18 @@ def plan_table(plan: dict[str, Any]) -> Table:
     return table
 
 
+def _corpus_lines(info: dict[str, Any]) -> Iterator[str]:
+    """That a knowledge base holds words of corpora."""
+    for corpus in info.get("corpora", ()):
+        yield (
+            f"holds words of the corpus {corpus['name']} ({corpus['documents']:,} documents): it "
+            "may be shared only as that may, and links none of these documents"
+        )
+
+
 def _words(value: Any) -> str:
+    if isinstance(value, dict):  # what columns are called, or corpora with their hashes
+        value = [f"{key}={word[:16]}" for key, word in value.items()]
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
@@ -145,6 +163,7 @@ def info_tables(info: dict[str, Any], tries: Iterable[Path]) -> Iterator[Table |
         about.add_row(key.replace("_", " "), "all" if value is None else _words(value))
     about.add_row("tries for tokenizers", _words([path.stem for path in tries]) or "none")
     yield about
+    yield from _corpus_lines(info)
     yield groups_table(info)
     yield counts_table(info["counts"], info.get("tables"))
     yield info["licence"]

@@ -225,7 +225,10 @@ def link(
             type_map={} if type_map is None else load_type_map(type_map),
             not_corpus=job.own_files,
         )  # fmt: skip
-        reader = CorpusReader(corpus_options, linkers[0].knowledge_base.groups)
+        base = linkers[0].knowledge_base
+        reader = CorpusReader(
+            corpus_options, base.groups, corpus_of_document=base.corpus_of_document
+        )
         refuse_inputs(
             job.written,
             (*reader.files, linkers[0].knowledge_base.path, linkers[0].model_path, type_map),

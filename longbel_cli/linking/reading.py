@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from kb_builder.errors import check_choice
+from kb_builder.errors import LongbelError, check_choice
 from longbel_cli.corpora import Corpus, OnProblem, Problem, fail, ignore, log_remark
 from longbel_cli.corpora.formats import check_format
 from longbel_cli.corpora.records import ON_ERROR
@@ -55,8 +55,11 @@ class CorpusReader:
         options: CorpusOptions,
         groups: Sequence[str],
         on_remark: OnProblem = log_remark,
+        corpus_of_document: Callable[[str], str | None] = lambda document: None,
     ) -> None:
+        """`corpus_of_document` names the corpus from which the knowledge base knows a document."""
         self.options = options
+        self._corpus_of_document = corpus_of_document
         self.surveyed: Survey | None = None
         self._on_remark = on_remark
         self._resolver = TypeResolver(groups, options.type_map)
@@ -72,6 +75,7 @@ class CorpusReader:
         on_problem = fail if self.options.on_error == "fail" else survey.problems.append
         for _, document in self._corpus.read(on_problem, on_remark=self._on_remark):
             check()
+            self._refuse_known(document.id)
             survey.documents += 1
             survey.mentions += len(document.mentions)
             for mention in document.mentions:
@@ -85,6 +89,17 @@ class CorpusReader:
             survey.by_group[group] = survey.by_group.get(group, 0) + count
         self.surveyed = survey
         return survey
+
+    def _refuse_known(self, document: str) -> None:
+        """Answers for documents whose gold the knowledge base holds would say nothing."""
+        corpus = self._corpus_of_document(document)
+        if corpus is not None:
+            raise LongbelError(
+                f"document {document}: names of the knowledge base came from it (--names-from "
+                f"{corpus})",
+                hint="Link other documents, or build the knowledge base without that corpus.",
+                exit_code=2,
+            )
 
     def documents(self) -> Iterator[Document]:
         """All documents that can be read, mentions resolved; what is left out is not reported."""

@@ -111,3 +111,39 @@ def test_the_options_of_sources(longbel: Longbel, tmp_path: Path) -> None:
     owl.write_text("<rdf:RDF/>")
     done = longbel("build-kb", owl, "--out", tmp_path / "no")
     assert done.code == 3 and "robot convert --input t.owl --output t.obo" in done.err
+
+
+def test_names_from_a_corpus(longbel: Longbel, tmp_path: Path) -> None:
+    release = write_release(tmp_path / "r", CONSO, STY)
+    document = json.dumps(CORPUS[0])
+    rows = document.replace("C90", "C2"), document.replace("d1", "d2").replace("C90", "C2+C1")
+    train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
+    train.write_text("".join(f"{row}\n" for row in rows))
+    words = ("build-kb", release, "--out", tmp_path / "kb", "--names-from", train)
+    done = longbel(*words)
+    assert done.code == 0
+    assert "holds words of the corpus train.jsonl (2 documents)" in done.out
+    assert short_names(tmp_path / "kb")["Disorders"]["Ague"] == "C2"
+    info = longbel("kb", "info", tmp_path / "kb").out
+    assert "holds words of the corpus train.jsonl" in info and "train.jsonl=" in info
+    found = json.loads(longbel("kb", "search", tmp_path / "kb", "C2", "--json").out)
+    assert {"source": "corpus:train.jsonl", "source_code": "C2", "names": ["Ague", "Asthma"]} in (
+        found["concepts"][0]["codes"]
+    )
+    link = ("link", "--linker", "exact", "--kb", tmp_path / "kb", "--out", tmp_path / "preds.jsonl")
+    for to in ((), ("--dry-run",)):
+        refused = longbel(*link, train, *to)
+        assert refused.code == 2
+        assert "document d1: names of the knowledge base came from it" in refused.err
+    test.write_text(json.dumps(CORPUS[0]).replace("d1", "d9") + "\n")
+    assert longbel(*link, test).code == 0
+    assert (
+        json.loads((tmp_path / "preds.jsonl").read_text().split("\n")[0])["pred_concept_code"]
+        == "C2"
+    )
+    few = ("--names-min-documents", 2, "--overwrite")
+    assert longbel(*words, *few).code == 0  # "asthma" is in both
+    assert "Ague" not in short_names(tmp_path / "kb")["Disorders"]
+    assert (
+        longbel("build-kb", release, "--out", tmp_path / "x", "--names-min-documents", 2).code == 2
+    )
