@@ -184,6 +184,12 @@ _BLANK_FIRST_PATTERNS = tuple(
 )
 
 
+def splits_at_blanks(tokenizer: Tokenizer) -> bool:
+    """Whether the ids of a text are those of its parts, cut before single blanks between characters
+    that are no white space."""
+    return _splits_at_blanks(json.loads(tokenizer.to_str()))
+
+
 def _splits_at_blanks(state: dict[str, Any]) -> bool:
     """Whether ids of words, each with the blank before it, make up the ids of the whole text."""
     matched = [

@@ -125,21 +125,25 @@ class Trie:
         """What may follow at `node`: tokens and the nodes they lead to; END leads to -1."""
         if node >= self.n_inner:
             return self._after_tail(node - self.n_inner)
-        first, stop = int(self.inner_first[node]), int(self.inner_first[node + 1])
-        leaf, leaf_stop = int(self.leaf_first[node]), int(self.leaf_first[node + 1])
-        starts = self.tail_start[leaf : leaf_stop + 1].astype(np.int64)
-        ends_here = len(starts) > 1 and starts[0] == starts[1]
-        starts = starts[1 if ends_here else 0 : -1]
-        tokens = np.concatenate(
-            [np.full(int(ends_here), END), self.inner_token[first:stop], self.tail_token[starts]]
-        )
-        nodes = np.concatenate(
-            [np.full(int(ends_here), -1), np.arange(first, stop), self.n_inner + starts]
-        )
+        read = self._read
+        first, stop = read.inner_first[node], read.inner_first[node + 1]
+        leaf, leaf_stop = read.leaf_first[node], read.leaf_first[node + 1]
+        ends = int(leaf < leaf_stop and read.tail_start[leaf] == read.tail_start[leaf + 1])
+        starts = self.tail_start[leaf + ends : leaf_stop]
+        inner = ends + stop - first
+        tokens = np.empty(inner + len(starts), np.int64)
+        nodes = np.empty_like(tokens)
+        tokens[:ends] = END
+        nodes[:ends] = -1
+        tokens[ends:inner] = self.inner_token[first:stop]
+        nodes[ends:inner] = np.arange(first, stop)
+        tokens[inner:] = self.tail_token[starts]
+        nodes[inner:] = starts
+        nodes[inner:] += self.n_inner
         if stop > first and len(starts):  # two ascending runs: inner nodes, leaves
             order = np.argsort(tokens, kind="stable")
             tokens, nodes = tokens[order], nodes[order]
-        return Children(tokens.astype(np.int64), nodes.astype(np.int64))
+        return Children(tokens, nodes)
 
     def _after_tail(self, position: int) -> Children:
         following = position + 1

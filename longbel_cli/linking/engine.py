@@ -7,8 +7,11 @@ the window and on the token budget.
 
 from __future__ import annotations
 
+import gc
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -36,6 +39,8 @@ from longbel_cli.types import Candidate, Concept, Document, Mention, Prediction
 
 # Tokens that a predicted name adds to its document's prompt, for the estimate of its size.
 _NAME_TOKENS = 12
+# Prompts of single sentences are short: so many count as a document.
+_SENTENCES_A_DOCUMENT = 2
 # Places in the cache that the beams of an answer take beside their prompt.
 _ANSWER_TOKENS = 64
 
@@ -43,11 +48,13 @@ _ANSWER_TOKENS = 64
 @dataclass(frozen=True)
 class EngineOptions:
     """`max_prompt_tokens` is what the model's context leaves beside an answer; `token_budget`
-    bounds the tokens in the cache, prompts and answers, of all documents in flight."""
+    bounds the tokens in the cache, prompts and answers, of all active documents, `max_active` their
+    number (None: as many as the budget admits)."""
 
     form: PromptFormat
     max_prompt_tokens: int
     token_budget: int
+    max_active: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,20 @@ class _Flight:
         return len(self.predictions) == len(self.mentions)
 
 
+@contextmanager
+def _old_objects_left_alone() -> Iterator[None]:
+    """Within, Python's collector of garbage looks at what was made within alone: where torch is
+    loaded, looking at all there is takes a good part of the time between passes."""
+    if gc.get_freeze_count():  # somebody else has done so already
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 class LinkingEngine:
     """Links windows of documents with a decoder."""
 
@@ -99,7 +120,7 @@ class LinkingEngine:
         self._options, self._split, self._on_prompt = options, split, on_prompt
         self.token_budget = options.token_budget
         self.shortened: dict[str, Shortening] = {}
-        self._flying: dict[int, _Flight] = {}
+        self._active: dict[int, _Flight] = {}
 
     @property
     def decoder_stats(self) -> DecodeStats:
@@ -121,20 +142,26 @@ class LinkingEngine:
         device has no memory for a document alone.
         """
         self.token_budget = token_budget or self.token_budget
+        with _old_objects_left_alone():
+            return self._linked_within_memory(documents, on_step)
+
+    def _linked_within_memory(
+        self, documents: Sequence[Document], on_step: Callable[[int], None]
+    ) -> list[Prediction]:
         while True:
             self.shortened.clear()
-            self._flying.clear()
+            self._active.clear()
             try:
                 return self._link(documents, on_step)
             except OutOfMemoryError as error:
-                if len(self._flying) == 1:
-                    (flight,) = self._flying.values()
+                if len(self._active) == 1:
+                    (flight,) = self._active.values()
                     raise LongbelError(
                         f"document {flight.document.id}: the device has no memory for it, alone",
                         "Use a larger device, --dtype bfloat16, or fewer --context-tokens.",
                         exit_code=1,
                     ) from error
-                self.token_budget //= 2
+                self.token_budget = min(self.token_budget, self._tokens_in_flight) // 2
             finally:
                 self._decoder.reset()
 
@@ -142,22 +169,24 @@ class LinkingEngine:
         self, documents: Sequence[Document], on_step: Callable[[int], None]
     ) -> list[Prediction]:
         flights = [flight for document in documents for flight in self._flights(document)]
-        # Longest first: the documents that end a window are then short and many.
-        waiting = sorted(
-            (number for number, flight in enumerate(flights) if not flight.done),
-            key=lambda number: (-flights[number].tokens, number),
+        # Longest first, as many as there is room for, and the next where one is done: those that
+        # are left at the end are then short and many.
+        waiting = deque(
+            sorted(
+                (index for index, flight in enumerate(flights) if not flight.done),
+                key=lambda index: (-len(flights[index].mentions), -flights[index].tokens, index),
+            )
         )
-        flying = self._flying
-        while waiting or flying:
+        while waiting or self._active:
             while waiting and self._fits(flights[waiting[0]]):
-                number = waiting.pop(0)
-                flying[number] = flights[number]
-                self._go_on(number)
-            finished = self._decoder.step() if flying else []
+                index = waiting.popleft()
+                self._active[index] = flights[index]
+                self._submit_next(index)
+            finished = self._decoder.step() if self._active else []
             for key, beams in finished:
                 assert isinstance(key, int)
-                self._record(flying[key], beams)
-                self._go_on(key)
+                self._record(self._active[key], beams)
+                self._submit_next(key)
             on_step(len(finished))
         self._tell_prompts(flights)
         return [prediction for flight in flights for prediction in flight.predictions]
@@ -174,7 +203,7 @@ class LinkingEngine:
         prompts = DocumentPrompts(document, self._options.form, self._split)
         form, limit = self._options.form, self._options.max_prompt_tokens
         runs: Iterable[Sequence[Mention]] = [document.mentions]
-        if form.memory == "none" and form.context == "sentence":
+        if form.is_by_sentence:
             # Mentions of a sentence one after the other: the prompts share what it begins with.
             runs = (tuple(run) for _, run in groupby(document.mentions, prompts.sentence))
         for mentions in runs:
@@ -185,19 +214,26 @@ class LinkingEngine:
                 tokens += sum(len(one.text) // 3 + _NAME_TOKENS for one in mentions[:-1])
             yield _Flight(document, prompts, mentions, min(tokens, limit))
 
-    def _fits(self, flight: _Flight) -> bool:
-        """A document always fits where nothing else is in flight."""
-        together = [*self._flying.values(), flight]
-        tokens = sum(one.tokens + _ANSWER_TOKENS for one in together)
-        return len(together) == 1 or tokens <= self.token_budget
+    @property
+    def _tokens_in_flight(self) -> int:
+        return sum(flight.tokens + _ANSWER_TOKENS for flight in self._active.values())
 
-    def _go_on(self, key: int) -> None:
-        """Submit the next mention of what is in flight that a prompt can be made for; where there
-        is none, it has landed.
+    def _fits(self, flight: _Flight) -> bool:
+        """Whether it may be active too; it may where nothing else is in flight."""
+        active, most = len(self._active), self._options.max_active
+        if most is not None and self._options.form.is_by_sentence:
+            most *= _SENTENCES_A_DOCUMENT
+        if active == 0 or (most is not None and active >= most):
+            return active == 0
+        return self._tokens_in_flight + flight.tokens + _ANSWER_TOKENS <= self.token_budget
+
+    def _submit_next(self, key: int) -> None:
+        """Submit the next mention of an active document that a prompt can be made for; where there
+        is none, it is done.
 
         A mention that is longer than the model's context gets no candidates.
         """
-        flight = self._flying[key]
+        flight = self._active[key]
         while not flight.done:
             fitting = self._fitting_prompt(flight)
             if fitting is None:
@@ -206,9 +242,12 @@ class LinkingEngine:
             prompt, ids = fitting
             if self._on_prompt is not None:
                 flight.prompts_shown.append((flight.mention, prompt))
-            self._decoder.submit(Request(key, ids, flight.mention.semantic_group))
+            group = flight.mention.semantic_group
+            self._decoder.submit(
+                Request(key=key, prompt_ids=ids, semantic_group=group, longest=flight.tokens)
+            )
             return
-        del self._flying[key]
+        del self._active[key]
         self._decoder.release(key)
 
     def _fitting_prompt(self, flight: _Flight) -> tuple[Prompt, list[int]] | None:

@@ -108,6 +108,7 @@ class Linker(PromptedLinker[Checkpoint, LinkOptions]):
         """Whatever of it can change predictions; resolving an `Auto` loads the model."""
         options = self.options
         return super().settings() | {
+            "attention": Auto(lambda: self.found()["attention"]),
             "composite": options.composite,
             "context_tokens": self.context_tokens,
             "decoder": options.decoder,
@@ -117,8 +118,11 @@ class Linker(PromptedLinker[Checkpoint, LinkOptions]):
         }
 
     def found(self) -> dict[str, Any]:
-        """The device and number type that the model turns out to have (loads it)."""
-        return super().found() | {"dtype": str(self.model.dtype).removeprefix("torch.")}
+        """The device, number type and attention that the model turns out to have (loads it)."""
+        return super().found() | {
+            "attention": self.decoder(self.options.beams).attention,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+        }
 
     @cached_property
     def trie(self) -> Any:

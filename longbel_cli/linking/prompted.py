@@ -137,12 +137,13 @@ class PromptedLinker(ABC, Generic[Model, Options]):
         on_prompt: OnPrompt | None = None,
     ) -> LinkingEngine:
         """An engine over this model (loads it)."""
+        decoder = self.decoder(beams or self.options.beams)
         options = EngineOptions(
             form=self.form,
             max_prompt_tokens=self.max_prompt_tokens,
             token_budget=token_budget or self.batch_tokens(),
+            max_active=decoder.max_active,
         )
-        decoder = self.decoder(beams or self.options.beams)
         return LinkingEngine(
             self.knowledge_base, decoder, self.encode, options, self.split, on_prompt
         )

@@ -5,6 +5,7 @@ Marks become their ids; text never becomes a special token, whatever it spells.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 REQUIRED_MARKS = (OPEN, CLOSE, GROUP_OPEN, GROUP_CLOSE)
 # Brackets stand in no cleaned text, so this is in none.
 _AFTER_A_MARK = "[{]}"
+# Characters from which on a text is put together from sentences. Marks move from one mention's
+# prompt to the next, and most sentences between them come back.
+_LONG = 300
+_SENTENCE_ENDS = re.compile(r"(?<=[.,;:!?)])(?= [!-~])")
 # Of the pieces between marks that come back from one mention's prompt to the next; some 40 MB.
 _REMEMBERED_TOKENS = 1_000_000
 
@@ -106,10 +111,13 @@ class PromptTokenizer:
         """Token ids of a prompt, with the tokenizer's own leading special tokens."""
         ids = list(self.leading_ids)
         for index, piece in enumerate(prompt.pieces):
-            if isinstance(piece, Mark):
+            if type(piece) is Mark:
                 ids.append(self._mark_ids[piece])
-            else:
+            elif len(piece) < _LONG or not self._splits_at_blanks:
                 ids.extend(self._ids_of(piece, index == 0))
+            else:
+                for number, sentence in enumerate(_SENTENCE_ENDS.split(piece)):
+                    ids.extend(self._ids_of(sentence, index + number == 0))
         return ids
 
     def token_places(self, prompt: Prompt) -> list[Span]:
@@ -152,6 +160,13 @@ class PromptTokenizer:
         return {
             mark: added[mark] for mark in (*REQUIRED_MARKS, COMPOSITE, "<SEP>") if mark in added
         }
+
+    @cached_property
+    def _splits_at_blanks(self) -> bool:
+        """Whether the ids of a text are those of its parts, cut before blanks."""
+        from kb_builder.trie.tokenization import splits_at_blanks
+
+        return splits_at_blanks(self._tokenizer.backend_tokenizer)
 
     @cached_property
     def _ids_of(self) -> Callable[[str, bool], Sequence[int]]:

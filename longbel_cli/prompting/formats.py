@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from kb_builder.errors import LongbelError, check_choice, listed
@@ -31,6 +31,8 @@ GROUP_OPEN, GROUP_CLOSE = Mark("{"), Mark("}")
 COMPOSITE = Mark("<+>")
 SEPARATOR = Mark("<SEP>")
 Segment = str | Mark
+# Every prompt of a document repeats the lines of the one before.
+_REMEMBERED_LINES = 8192
 
 
 class MemoryLine(NamedTuple):
@@ -57,6 +59,12 @@ class PromptFormat:
     memory: str
     end: Mark | None = None
     echo: int = 0
+
+    @property
+    def is_by_sentence(self) -> bool:
+        """Whether prompts of different sentences share nothing."""
+        return self.context == "sentence" and self.memory == "none"
+
     help: str = ""
 
 
@@ -151,7 +159,7 @@ class DocumentPrompts:
         `window` limits the context to a stretch of the document (in document offsets), for
         documents longer than the model's context.
         """
-        context = _merge(self._context(mention, window))
+        context = self._shown_context(mention, window)
         query: list[Segment] = [
             *self._echo(mention),
             OPEN, clean(mention.text), CLOSE, GROUP_OPEN, mention.semantic_group, GROUP_CLOSE,
@@ -185,6 +193,16 @@ class DocumentPrompts:
         if words and not isinstance(words[0], Mark):
             words[0] = words[0].lstrip()
         return (*_merge(_rstrip(words)), "\n")
+
+    def _shown_context(self, mention: Mention, window: Span | None) -> Sequence[Segment]:
+        if window is None and self.form.context in ("plain_document", "marked_document"):
+            return self._common_context
+        return _merge(self._context(mention, window))
+
+    @cached_property
+    def _common_context(self) -> Sequence[Segment]:
+        """The context of formats that show every mention the same one."""
+        return _merge(self._context(self.document.mentions[0], None))
 
     def _context(self, mention: Mention, window: Span | None) -> list[Segment]:
         window = self.shown(mention, window)
@@ -268,13 +286,14 @@ class DocumentPrompts:
 
     def sentence(self, mention: Mention) -> Span:
         """The sentence that holds the mention's smallest start, in document offsets."""
-        index = self._passage_at(mention.start)
+        first = mention.start
+        index = self._passage_at(first)
         passage = self.document.passages[index]
         whole = Span(passage.start, passage.end)
-        sentence = next(
-            (span for span in self._sentences(index) if mention.start < span.end), whole
-        )
-        start, end = min(sentence.start, mention.start), sentence.end
+        sentences = self._sentences(index)
+        at = bisect_right(sentences, first, key=lambda span: span.end)
+        sentence = sentences[at] if at < len(sentences) else whole
+        start, end = min(sentence.start, first), sentence.end
         # A fragment may hold white space that its sentence was trimmed of.
         for span in sorted(mention.spans):
             if start <= span.start <= end and self._passage_at(span.start) == index:
@@ -341,6 +360,7 @@ def _inline_memory(memory: Sequence[MemoryLine]) -> list[Segment]:
     return segments
 
 
+@lru_cache(_REMEMBERED_LINES)
 def _memory_entry(line: MemoryLine) -> tuple[Segment, ...]:
     answer: tuple[Segment, ...] = tuple(answer_segments(line.names))
     mention = clean(line.mention)
@@ -375,13 +395,14 @@ def _overlap(span: Span, window: Span | None) -> Span:
 def _merge(segments: Sequence[Segment]) -> list[Segment]:
     """Neighbouring pieces of text joined, empty ones left out."""
     merged: list[Segment] = []
+    after_text = False
     for segment in segments:
-        if not segment:
-            continue
-        if merged and not isinstance(segment, Mark) and not isinstance(merged[-1], Mark):
-            merged[-1] = merged[-1] + segment
-        else:
+        is_text = type(segment) is not Mark
+        if is_text and after_text:
+            merged[-1] += segment
+        elif segment:
             merged.append(segment)
+            after_text = is_text
     return merged
 
 

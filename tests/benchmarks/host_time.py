@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,13 +86,21 @@ def decoder_of(linker: Any, settings: str) -> Any:
     decoder = linker.engine()._decoder
     if settings == "cpu":
         return decoder
-    options = SimpleNamespace(**vars(decoder._options))
-    options = type(decoder._options)(**{**vars(options), "lookahead": 8, "lookahead_searches": 128})
+    options = vars(decoder._options)
     try:
-        from longbel_cli.model.decoders.backends import masked
+        import torch
+
+        from longbel_cli.model.decoders.backends import cascade, passes_over
     except ImportError:  # 0.1.0
-        return type(decoder)(linker.model, linker.trie, options, 16_384)
-    return type(decoder)(linker.model, linker.trie, options, masked(linker.model, 16_384))
+        options = {**options, "lookahead": 8, "lookahead_searches": 128}
+        return type(decoder)(linker.model, linker.trie, type(decoder._options)(**options), 16_384)
+    backend = cascade(linker.model)
+    passes = passes_over(backend, torch.device("cuda"))
+    options |= {"lookahead": passes.lookahead, "lookahead_searches": passes.lookahead_searches}
+    search = type(decoder._options)(**options)
+    return type(decoder)(
+        linker.model, linker.trie, search, backend, passes.halves, passes.max_active
+    )
 
 
 def measured(args: argparse.Namespace) -> dict[str, Any]:
@@ -111,6 +120,8 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
     )
     engine = linker.engine()
     engine._decoder = decoder_of(linker, args.settings)
+    if hasattr(engine._options, "max_active"):  # not in 0.1.0
+        engine._options = replace(engine._options, max_active=engine._decoder.max_active)
     stub = engine._decoder._model = Stub(linker.model)
     engine.link_window(corpus[:1])  # warms up
     stats = engine._decoder.stats

@@ -49,7 +49,7 @@ class Step:
         scoring.deliver(Returning(scoring.computed(logits, arrays)).arrays())
         return torch.tensor(
             [
-                [move.token for move in sorted(chain.children or [], reverse=True)][:k]
+                [token for _, token, _ in sorted(chain.children or [], reverse=True)][:k]
                 for chain in chains
             ]
         )

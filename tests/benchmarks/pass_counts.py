@@ -38,7 +38,11 @@ from tests.support.tiny import tiny_model
 PLACES = 64
 CORPORA = ("bc5cdr", "ncbi_disease", "gsc_hpo", "craft", "quaero_emea", "quaero_medline", "spaccc")
 Attention = Callable[[Any], AttentionBackend]
-WINDOWS = {"64 documents": (64, 10**9), "0.1.0: 64 or 1,000 mentions": (64, 1000)}
+WINDOWS = {
+    "64 documents": (64, 10**9),
+    "64 or 1,000 mentions": (64, 1000),
+    "512 or 8,000": (512, 8000),
+}
 
 
 class Dispatched(TorchDispatchMode):
@@ -59,9 +63,11 @@ class Dispatched(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def mixed_pass(layers: int, documents: int, attention: Attention) -> Dispatched:
+def mixed_pass(
+    layers: int, documents: int, attention: Attention, dtype: str = "bfloat16"
+) -> Dispatched:
     """Counts of a pass with as many prompts as trees, prompts of uneven lengths."""
-    model = tiny_model("llama", num_hidden_layers=layers, head_dim=16, hidden_size=64)
+    model = tiny_model("llama", dtype=dtype, num_hidden_layers=layers, head_dim=16, hidden_size=64)
     names = [(first, second, 7, 8) for first in range(8) for second in range(4)]
     flat = np.array([token for name in names for token in name], dtype=np.int32)
     trie = build_trie(["A"], [0, len(names)], TokenRuns(flat, np.arange(0, len(flat) + 1, 4)))
@@ -120,7 +126,12 @@ def shares(documents: Sequence[Document], window: tuple[int, int]) -> dict[str, 
     taken, of_all, of_window = 0, 0, 0
     for part in cut(documents, *window):
         decoder = OnePassDecoder()
-        options = EngineOptions(PROMPT_FORMATS["hybrid_long"], 8192, 131_072)
+        options = EngineOptions(
+            form=PROMPT_FORMATS["hybrid_long"],
+            max_prompt_tokens=8192,
+            token_budget=1 << 30,
+            places=PLACES,
+        )
         engine = LinkingEngine(cast(Any, None), cast(Any, decoder), token_count, options)
         engine.link_window(part)
         taken += sum(min(PLACES, n) for n in decoder.in_flight)

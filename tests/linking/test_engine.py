@@ -363,7 +363,7 @@ def test_out_of_memory_halves_the_budget_and_starts_again(fails_in_submit: bool)
         on_prompt=lambda doc, mention, prompt: shown.append((doc.id, mention.id, prompt.text)),
     )
     assert engine.link_window(documents) == expected
-    assert engine.token_budget in (400, 800)
+    assert 400 <= engine.token_budget <= 800  # a half of what was in flight, again and again
     # Each prompt is told once, in the order of the predictions.
     assert [(name, mention) for name, mention, _ in shown] == [
         (prediction.document_id, prediction.mention_id) for prediction in expected

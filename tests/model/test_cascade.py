@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from longbel_cli.model.decoders import flash
+from longbel_cli.model.decoders import backends, flash
 from longbel_cli.model.decoders.backends import backend_for, cascade
 from longbel_cli.model.decoders.cascade import CascadeAttention
 from longbel_cli.model.decoders.flash import CpuFlash, cuda_flash, largest_difference
@@ -145,6 +145,7 @@ def test_without_the_operator_there_is_a_note_and_another_way(
         cuda_flash(4, 2, 8, torch.empty(0, dtype=torch.bfloat16))
     monkeypatch.setattr(type(model), "device", torch.device("meta"))
     caplog.set_level(logging.INFO, "longbel_cli")
+    backends._note.cache_clear()  # it is told once a process
     assert isinstance(backend_for(model), MaskedAttention)
     assert "attention goes without FlashAttention" in caplog.text
 

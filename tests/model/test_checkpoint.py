@@ -20,7 +20,7 @@ from kb_builder.text import clean
 from kb_builder.trie.tokenization import AnswerTokenizer
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.model.devices import resolve_device, resolve_dtype
-from longbel_cli.model.tokenizing import _Remembered
+from longbel_cli.model.tokenizing import PromptTokenizer, _Remembered
 from longbel_cli.prompting.formats import (
     PROMPT_FORMATS,
     DocumentPrompts,
@@ -128,6 +128,44 @@ def test_tokens_stand_where_their_text_is(kind: str, context: str, mention: str)
     marks = [i for i, name in enumerate(checkpoint.tokenizer.convert_ids_to_tokens(ids))
              if name in MARKS]  # fmt: skip
     assert all(prompt.text[slice(*places[i])] in MARKS for i in marks)
+
+
+_PARTS = st.sampled_from(
+    ["a", "fever", "5", "12.5", "(", ")", ".", ". ", ", ", "; ", " ", "  ", "\n", ".\n ", "? ", "é",
+     "! é", ": (", ". \u3000", ".\u2009 x", "s' ", "'s", ") 5", "🧬. x", ". 中"]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@settings(max_examples=60, deadline=None)
+@given(parts=st.lists(_PARTS, max_size=30))
+def test_long_texts_are_put_together_from_sentences(kind: str, parts: list[str]) -> None:
+    """To the same ids, where the tokenizer begins anew at blanks; elsewhere they are not."""
+    checkpoint = checkpoint_of(kind)
+    prompt = prompt_of("x" + "".join(parts), "fever", ["".join(parts) + "x"])
+    expected = checkpoint.tokenizer(prompt.text).input_ids
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("longbel_cli.model.tokenizing._LONG", 1)
+        assert checkpoint_of(kind).encode(prompt) == expected
+    assert checkpoint.encode(prompt) == expected
+
+
+def test_sentences_of_a_long_text_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marks move from one prompt to the next, and most of the text comes back."""
+    monkeypatch.setattr("longbel_cli.model.tokenizing._LONG", 20)
+    tokenizer = PromptTokenizer(tiny_tokenizer(pattern=LLAMA_3), Path("nowhere"))
+    counted: list[str] = []
+    encoding = tokenizer._encoding
+    text = "She had a fever. " * 40
+
+    def counting(text: str, first: bool) -> Any:
+        counted.append(text)
+        return encoding(text, first)
+
+    tokenizer._encoding = counting  # type: ignore[method-assign]  # to count
+    for at in (17, 34 * 5, 34 * 12):
+        tokenizer.encode(Prompt((text[:at], Mark("["), "fever", Mark("]"), text[at:])))
+    assert max(map(len, counted)) < 40 and len(counted) < 12
 
 
 def test_pieces_are_remembered_within_a_number_of_tokens() -> None:

@@ -18,11 +18,13 @@ class OutOfMemoryError(Exception):
 @dataclass(frozen=True)
 class Request:
     """One mention to decode. `key` is its document's instance: prompts of one key share a cache,
-    and a key has at most one request at a time. `prompt_ids` end with the id of `}`."""
+    and a key has at most one request at a time. `prompt_ids` end with the id of `}`. `longest` is
+    about how many tokens the longest prompt of the key will have (0: unknown)."""
 
     key: Hashable
     prompt_ids: list[int]
     semantic_group: str
+    longest: int = 0
 
 
 class Beam(NamedTuple):
@@ -75,6 +77,14 @@ class Decoder(Protocol):
     """Decodes requests of many documents together."""
 
     stats: DecodeStats
+
+    @property
+    def max_active(self) -> int | None:
+        """How many documents keep the device at work, if that is known."""
+
+    @property
+    def attention(self) -> str:
+        """The way that attention is computed, as a run keeps it."""
 
     @property
     def bytes_per_token(self) -> int:

@@ -62,6 +62,10 @@ class AttentionBackend(Protocol):
     """A way to compute attention, and the cache that goes with it."""
 
     @property
+    def name(self) -> str:
+        """What a run calls it: numbers differ between ways in their last bits."""
+
+    @property
     def cache(self) -> Cache:
         """Its keys and values."""
 

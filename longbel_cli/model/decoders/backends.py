@@ -42,23 +42,24 @@ def _note(text: str) -> None:
 @dataclass(frozen=True)
 class Passes:
     """How searches share passes. `lookahead` and `lookahead_searches` are those of SearchOptions,
-    `halves` that of the decoder."""
+    `halves` and `max_active` those of the decoder."""
 
     lookahead: int
     lookahead_searches: int
     halves: int
+    max_active: int | None
 
 
 def passes_over(backend: AttentionBackend, device: torch.device) -> Passes:
     """What suits a backend on a device."""
     if device.type == "cpu":
         # A token costs nearly its share of a pass.
-        return Passes(lookahead=2, lookahead_searches=8, halves=1)
+        return Passes(lookahead=2, lookahead_searches=8, halves=1, max_active=None)
     if isinstance(backend, CascadeAttention):
         # Passes are cheap and tokens are not: forced chains alone, while few searches share one.
-        return Passes(lookahead=0, lookahead_searches=64, halves=2)
+        return Passes(lookahead=0, lookahead_searches=64, halves=2, max_active=64)
     # A pass costs as much as many tokens; where many share it, little to each of them.
-    return Passes(lookahead=8, lookahead_searches=128, halves=2)
+    return Passes(lookahead=8, lookahead_searches=128, halves=2, max_active=64)
 
 
 def cascade(model: PreTrainedModel, flash: FlashAttention | None = None) -> AttentionBackend:

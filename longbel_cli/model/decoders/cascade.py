@@ -60,6 +60,7 @@ class CascadeAttention:
     """Attention through FlashAttention over a flat pool of keys and values. `groups` is how many
     query heads share a key head."""
 
+    name = "flash"
     spare = 1.5  # a pool grows by a half
 
     def __init__(

@@ -256,6 +256,8 @@ class _MaskedPass:
 class MaskedAttention:
     """Attention of everything that has a mask, on any device."""
 
+    name = "masks"
+
     def __init__(self, shape: tuple[int, int, int], like: Tensor, arena_tokens: int) -> None:
         self.cache = KeyValueCache(shape, like, arena_tokens)
         # Of arenas, rows stand empty.

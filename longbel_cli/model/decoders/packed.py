@@ -19,12 +19,14 @@ interface. Sliding windows are applied; soft-capping and attention sinks are ref
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
@@ -46,6 +48,7 @@ _ROTARY_BY_LENGTH = {"dynamic", "longrope"}
 _HALF = (
     8  # documents of the first half before there is a second: small passes cost as much as large
 )
+_COMPARED = 256  # ids of two prompts at a time
 _SPARE_PER_BEAM = 12  # places for the search tree that a new slot has beyond its prompt
 
 
@@ -96,7 +99,8 @@ class _Flight:
 
 class PackedDecoder:
     """The fast decoder; gives the beams of `ReferenceDecoder`. `backend` computes the attention
-    (None: what suits the model and its device); `halves` (1 or 2) rows take turns."""
+    (None: what suits the model and its device); `halves` (1 or 2) rows take turns. `max_active` is
+    how many documents keep the device at work, if that is known."""
 
     def __init__(
         self,
@@ -105,14 +109,16 @@ class PackedDecoder:
         options: SearchOptions,
         backend: AttentionBackend | None = None,
         halves: int = 1,
+        max_active: int | None = None,
     ) -> None:
         _check_model(model)
         self._model, self._scopes, self._options = model, Scopes(trie), options
-        self._device = model.device
+        self._device, self.max_active = model.device, max_active
         self._backend = backend or backend_for(model)
         self._cache = self._backend.cache
         self._slots: dict[Hashable, Any] = {}
         self._halves, self._half_of = halves, dict[Hashable, int]()
+        self._in_half = [0, 0]  # documents of each
         self._turn = 0
         self._flight: _Flight | None = None
         self._jobs: list[_Job] = []
@@ -124,6 +130,11 @@ class PackedDecoder:
         fuse_norms(model)
 
     @property
+    def attention(self) -> str:
+        """The way that attention is computed."""
+        return self._backend.name
+
+    @property
     def bytes_per_token(self) -> int:
         """Cache memory of one token, with what stands empty."""
         layers, heads, size = key_value_shape(self._model)
@@ -133,10 +144,12 @@ class PackedDecoder:
     @_telling_lack_of_memory()
     @torch.inference_mode()
     def submit(self, request: Request) -> None:
-        places = len(request.prompt_ids) + _SPARE_PER_BEAM * self._options.n_beams
+        spare = _SPARE_PER_BEAM * self._options.n_beams
+        places = len(request.prompt_ids) + spare
         if request.key not in self._slots:
-            self._slots[request.key] = self._cache.slot(places)
-            self._half_of[request.key] = self._smaller_half()
+            self._slots[request.key] = self._cache.slot(max(places, request.longest + spare))
+            half = self._half_of[request.key] = self._smaller_half()
+            self._in_half[half] += 1
         slot = self._slots[request.key]
         self._cache.reserve(slot, places)
         search = BeamSearch(self._table(request.semantic_group))
@@ -151,14 +164,13 @@ class PackedDecoder:
         return self._tables[semantic_group]
 
     def _smaller_half(self) -> int:
-        second = sum(self._half_of.values())
-        first = len(self._half_of) - second
+        first, second = self._in_half
         return int(self._halves == 2 and first >= _HALF and second < first)
 
     def release(self, key: Hashable) -> None:
         slot = self._slots.pop(key, None)
         if slot is not None:
-            del self._half_of[key]
+            self._in_half[self._half_of.pop(key)] -= 1
             self._cache.release(slot)
 
     @_telling_lack_of_memory()
@@ -207,6 +219,7 @@ class PackedDecoder:
         self._jobs.clear()
         self._slots.clear()
         self._half_of.clear()
+        self._in_half = [0, 0]
         self._turn, self._flight = 0, None
         self._cache.clear()
 
@@ -230,8 +243,8 @@ class PackedDecoder:
         segments, scored = self._row(jobs, scoring)
         plan = self._backend.plan(segments)
         arrays = {
-            "ids": np.array([[token for one in segments for token in one.ids]]),
-            "positions": np.array([[place for one in segments for place in one.positions]]),
+            "ids": _joined(segment.ids for segment in segments),
+            "positions": _joined(segment.positions for segment in segments),
             "scored": np.array(scored, np.int64),
             **scoring.arrays(),
             **plan.arrays,
@@ -308,16 +321,16 @@ class PackedDecoder:
         old = place = len(job.tree_positions)
         ids: list[int] = []
         seen: list[int] = []
-        for chain, first, last in stretches:
-            ids += chain.tokens[first:last]
-            at = job.fed + chain.depth - 1
+        for one, first, last in stretches:
+            ids += one.tokens[first:last]
+            at = job.fed + one.depth - 1
             job.tree_positions.extend(range(at + first, at + last))
-            visible = chain.seen if first or chain.parent is None else chain.parent.seen
+            visible = one.seen if first or one.parent is None else one.parent.seen
             for _ in range(first, last):
                 visible |= 1 << place
                 seen.append(visible)
                 place += 1
-            chain.seen = visible
+            one.seen = visible
             self.stats.forced_tokens += last - max(first, 1)
         self._cache.reserve(job.slot, job.fed + place)
         self.stats.tree_tokens += len(ids)
@@ -335,14 +348,22 @@ def packed_decoder(model: PreTrainedModel, trie: Trie, options: SearchOptions) -
     options = replace(
         options, lookahead=passes.lookahead, lookahead_searches=passes.lookahead_searches
     )
-    return PackedDecoder(model, trie, options, backend, passes.halves)
+    return PackedDecoder(model, trie, options, backend, passes.halves, passes.max_active)
 
 
 def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
     """How many leading ids two prompts share."""
     length = min(len(left), len(right))
-    different = np.flatnonzero(np.array(left[:length]) != np.array(right[:length]))
-    return int(different[0]) if len(different) else length
+    for first in range(0, length, _COMPARED):
+        if left[first : first + _COMPARED] != right[first : first + _COMPARED]:
+            pairs = enumerate(zip(left[first:], right[first:], strict=False), start=first)
+            return next((index for index, (one, other) in pairs if one != other), length)
+    return length
+
+
+def _joined(numbers: Iterable[Sequence[int]]) -> npt.NDArray[np.int64]:
+    """(1, N): all of them, one after the other."""
+    return np.fromiter(chain.from_iterable(numbers), np.int64)[None]
 
 
 def _check_model(model: PreTrainedModel) -> None:

@@ -122,6 +122,7 @@ class ReferenceDecoder:
         self._queue: list[Request] = []
         self._walks: dict[str, TrieWalk] = {}
         self.stats = DecodeStats()
+        self.max_active, self.attention = None, "transformers"
         plain_attention(model)
         model.eval()
 

@@ -82,12 +82,8 @@ class MoveTable:
         return Moves(tokens, nodes)
 
 
-class Child(NamedTuple):
-    """A move that was scored."""
-
-    logprob: float
-    token: int
-    node: int
+Child = tuple[float, int, int]
+"""A move that was scored: its log-probability, token and node."""
 
 
 @dataclass(eq=False, slots=True)
@@ -142,10 +138,11 @@ class Stretch(NamedTuple):
         return self.last == len(self.chain.tokens)
 
 
-class _Hypothesis(NamedTuple):
-    score: float
-    chain: Chain
-    offset: int
+_Hypothesis = tuple[float, Chain, int]
+"""Its score, and the chain in which it stands at an offset."""
+
+_Candidate = tuple[float, int, int, int]
+"""A continuation: negated score, number of the hypothesis, token, and node."""
 
 
 class BeamSearch:
@@ -154,7 +151,7 @@ class BeamSearch:
     def __init__(self, table: MoveTable) -> None:
         self._table, self._options = table, table.options
         self.root = self._chain([-1], 0, table.root, (), None)
-        self._live = [_Hypothesis(0.0, self.root, 0)]
+        self._live: list[_Hypothesis] = [(0.0, self.root, 0)]
         self._finished: list[tuple[float, Beam | None]] = []  # None: cut off, unfinished
         self._length = 0
         self.done = False
@@ -194,7 +191,7 @@ class BeamSearch:
         tokens, nodes = self.moves(chain)
         if chosen is not None:
             tokens, nodes = tokens[chosen], nodes[chosen]
-        chain.children = list(map(Child, logprobs, tokens.tolist(), nodes.tolist()))
+        chain.children = list(zip(logprobs, tokens.tolist(), nodes.tolist(), strict=True))
 
     def _heed(self, logprobs: Sequence[float]) -> None:
         if math.isnan(sum(logprobs)):
@@ -202,8 +199,8 @@ class BeamSearch:
 
     def advance(self) -> None:
         """Search on as far as the log-probabilities at hand allow."""
-        while not self.done and all(chain.is_known(offset) for _, chain, offset in self._live):
-            self._extend()
+        while not self.done and (candidates := self._candidates()) is not None:
+            self._extend(candidates)
 
     def wanted(self, look_ahead: bool = True) -> list[Stretch]:
         """What to feed next, parents before children: live tokens and their look-ahead."""
@@ -218,13 +215,13 @@ class BeamSearch:
             return list(NOT_FINITE)
         return [beam for _, beam in self._finished if beam is not None]
 
-    def _extend(self) -> None:
+    def _extend(self, candidates: Sequence[_Candidate]) -> None:
         """One step: every live hypothesis by one token."""
         n_beams, before = self._options.n_beams, self._live
         self._length += 1
         last = self._length >= self._options.max_new_tokens
         live: list[_Hypothesis] = []
-        for rank, (loss, number, token, node) in enumerate(self._candidates()[: 2 * n_beams]):
+        for rank, (loss, number, token, node) in enumerate(candidates[: 2 * n_beams]):
             _, chain, offset = before[number]
             if rank < n_beams and (last or node == _END):
                 # At the last token `generate` keeps what is unfinished as if it were a result.
@@ -232,9 +229,9 @@ class BeamSearch:
             if node == _END or len(live) == n_beams:
                 continue
             if node == _FORCED:
-                live.append(_Hypothesis(-loss, chain, offset + 1))
+                live.append((-loss, chain, offset + 1))
             else:
-                live.append(_Hypothesis(-loss, self._follow(chain, token, node), 0))
+                live.append((-loss, self._follow(chain, token, node), 0))
         self._live = live
         self._finished = self._finished[:n_beams]
         self.done = (
@@ -242,23 +239,28 @@ class BeamSearch:
             or last
             or (
                 len(self._finished) == n_beams
-                and not live[0].score / self._length > self._finished[-1][0]
+                and not live[0][0] / self._length > self._finished[-1][0]
             )
         )
 
-    def _candidates(self) -> list[tuple[float, int, int, int]]:
-        """All continuations, the likeliest first: negated score, number of the hypothesis, token
-        and node; of equal scores those of the earlier hypothesis and the smaller token."""
-        candidates: list[tuple[float, int, int, int]] = []
+    def _candidates(self) -> list[_Candidate] | None:
+        """All continuations, the likeliest first; of equal scores those of the earlier hypothesis
+        and the smaller token. None where some are not known."""
+        candidates: list[_Candidate] = []
         for number, (score, chain, offset) in enumerate(self._live):
-            if offset + 1 < len(chain.tokens):
+            tokens, following = chain.tokens, offset + 1
+            if following < len(tokens):
+                if offset >= len(chain.logprobs):
+                    return None
                 loss = -(score + chain.logprobs[offset])
-                node = _END if chain.ends and offset + 2 == len(chain.tokens) else _FORCED
-                candidates.append((loss, number, chain.tokens[offset + 1], node))
+                node = _END if chain.ends and following + 1 == len(tokens) else _FORCED
+                candidates.append((loss, number, tokens[following], node))
+            elif chain.children is None:
+                return None
             else:
                 candidates += [
                     (-(score + logprob), number, token, node)
-                    for logprob, token, node in chain.children or ()
+                    for logprob, token, node in chain.children
                 ]
         candidates.sort()
         return candidates
