@@ -130,7 +130,7 @@ def shares(documents: Sequence[Document], window: tuple[int, int]) -> dict[str, 
             form=PROMPT_FORMATS["hybrid_long"],
             max_prompt_tokens=8192,
             token_budget=1 << 30,
-            places=PLACES,
+            max_active=PLACES,
         )
         engine = LinkingEngine(cast(Any, None), cast(Any, decoder), token_count, options)
         engine.link_window(part)
