@@ -14,14 +14,8 @@ import numpy as np
 
 from kb_builder.errors import LongbelError
 from longbel_cli.explaining.explanation import PARTS, MemoryEntry
-from longbel_cli.prompting.formats import (
-    DocumentPrompts,
-    Mark,
-    MemoryLine,
-    Prompt,
-    Segment,
-    answer_segments,
-)
+from longbel_cli.prompting.formats import DocumentPrompts, Prompt
+from longbel_cli.prompting.segments import Mark, MemoryLine, Segment, answer_segments
 from longbel_cli.prompting.truncation import shortened
 from longbel_cli.types import Candidate, Document, Mention, Prediction, Span
 

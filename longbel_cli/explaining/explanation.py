@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from longbel_cli.prompting.formats import MemoryLine
+from longbel_cli.prompting.segments import MemoryLine
 from longbel_cli.types import Document, Mention, Prediction, Span
 
 PARTS = ("context", "memory", "mention", "frame")

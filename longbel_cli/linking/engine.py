@@ -26,14 +26,8 @@ from longbel_cli.model.decoders import (
     Request,
 )
 from longbel_cli.progress import ignore
-from longbel_cli.prompting.formats import (
-    COMPOSITE,
-    DocumentPrompts,
-    MemoryLine,
-    Prompt,
-    PromptFormat,
-    SentenceSplitter,
-)
+from longbel_cli.prompting.formats import DocumentPrompts, Prompt, PromptFormat, SentenceSplitter
+from longbel_cli.prompting.segments import COMPOSITE, MemoryLine
 from longbel_cli.prompting.truncation import is_long, shortened
 from longbel_cli.types import Candidate, Concept, Document, Mention, Prediction
 

@@ -21,15 +21,8 @@ from longbel_cli.linking.options import DEFAULT_FORMAT, MODEL_LINKER, LinkOption
 from longbel_cli.linking.prompted import PromptedLinker
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.model.decoders import DECODERS, MAX_NEW_TOKENS
-from longbel_cli.prompting.formats import (
-    CLOSE,
-    COMPOSITE,
-    GROUP_CLOSE,
-    GROUP_OPEN,
-    OPEN,
-    Prompt,
-    prompt_format,
-)
+from longbel_cli.prompting.formats import Prompt, prompt_format
+from longbel_cli.prompting.segments import CLOSE, COMPOSITE, GROUP_CLOSE, GROUP_OPEN, OPEN
 from longbel_cli.runs.configuration import Auto
 from longbel_cli.types import Document, Prediction
 

@@ -19,12 +19,12 @@ from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.model.devices import automatic_budget, device_type, pin_threads, weight_bytes
 from longbel_cli.prompting.formats import (
     DocumentPrompts,
-    MemoryLine,
     Prompt,
     PromptFormat,
     SentenceSplitter,
     sentence_splitter,
 )
+from longbel_cli.prompting.segments import MemoryLine
 from longbel_cli.runs.configuration import Auto
 from longbel_cli.types import Document
 

@@ -23,7 +23,8 @@ from longbel_cli.model.configuration import (
 from longbel_cli.model.folder import model_folder, refuse_adapter, weight_files
 from longbel_cli.model.identity import model_fingerprint, tokenizer_fingerprint
 from longbel_cli.model.tokenizing import REQUIRED_MARKS, PromptTokenizer, load_tokenizer, size_of
-from longbel_cli.prompting.formats import PROMPT_FORMATS, Mark, Prompt, PromptFormat
+from longbel_cli.prompting.formats import PROMPT_FORMATS, Prompt, PromptFormat
+from longbel_cli.prompting.segments import Mark
 from longbel_cli.types import Span
 
 if TYPE_CHECKING:

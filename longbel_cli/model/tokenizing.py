@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.prompting.formats import (
+from longbel_cli.prompting.formats import Prompt
+from longbel_cli.prompting.segments import (
     CLOSE,
     COMPOSITE,
     GROUP_CLOSE,
     GROUP_OPEN,
     OPEN,
     Mark,
-    Prompt,
     answer_segments,
 )
 from longbel_cli.types import Span

@@ -10,41 +10,26 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import NamedTuple
+from functools import cached_property
 
 from kb_builder.errors import LongbelError, check_choice, listed
 from kb_builder.text import clean
+from longbel_cli.prompting.segments import (
+    CLOSE,
+    GROUP_CLOSE,
+    GROUP_OPEN,
+    MEMORY_SECTIONS,
+    OPEN,
+    SEPARATOR,
+    Mark,
+    MemoryLine,
+    Segment,
+    merge,
+    rstrip,
+)
 from longbel_cli.types import Document, Mention, Span
 
 SentenceSplitter = Callable[[str], list[Span]]
-
-
-class Mark(str):
-    """A segment that is one of the format's own tokens."""
-
-    __slots__ = ()
-
-
-OPEN, CLOSE = Mark("["), Mark("]")
-GROUP_OPEN, GROUP_CLOSE = Mark("{"), Mark("}")
-COMPOSITE = Mark("<+>")
-SEPARATOR = Mark("<SEP>")
-Segment = str | Mark
-# Every prompt of a document repeats the lines of the one before.
-_REMEMBERED_LINES = 8192
-
-
-class MemoryLine(NamedTuple):
-    """An earlier mention of the same document and the name (composite: names) predicted for it.
-
-    `echo` is what the format repeats of the text before it; `DocumentPrompts.line` fills it in.
-    """
-
-    mention: str
-    semantic_group: str
-    names: tuple[str, ...]
-    echo: tuple[Segment, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,13 +44,12 @@ class PromptFormat:
     memory: str
     end: Mark | None = None
     echo: int = 0
+    help: str = ""
 
     @property
     def is_by_sentence(self) -> bool:
         """Whether prompts of different sentences share nothing."""
         return self.context == "sentence" and self.memory == "none"
-
-    help: str = ""
 
 
 PROMPT_FORMATS = {
@@ -110,7 +94,7 @@ class Prompt:
     @property
     def pieces(self) -> list[Segment]:
         """Marks and the whole text between them, as a tokenizer sees it: sections run together."""
-        return _merge(self.segments)
+        return merge(self.segments)
 
 
 def sentence_splitter(form: PromptFormat, language: str | None) -> SentenceSplitter:
@@ -165,7 +149,7 @@ class DocumentPrompts:
             OPEN, clean(mention.text), CLOSE, GROUP_OPEN, mention.semantic_group, GROUP_CLOSE,
         ]  # fmt: skip
         head: list[Segment] = ["### Context\n", *context]
-        section = _MEMORY_SECTIONS[self.form.memory](memory)
+        section = MEMORY_SECTIONS[self.form.memory](memory)
         segments = (*head, *section, *query)
         return Prompt(segments, context=len(head), memory=len(section))
 
@@ -189,20 +173,20 @@ class DocumentPrompts:
         while end < passage.end and not text[end - passage.start].isspace():
             end += 1
         window = Span(start, end)
-        words = _merge(self._marked(self._edges(mention.spans, window), window))
+        words = merge(self._marked(self._edges(mention.spans, window), window))
         if words and not isinstance(words[0], Mark):
             words[0] = words[0].lstrip()
-        return (*_merge(_rstrip(words)), "\n")
+        return (*merge(rstrip(words)), "\n")
 
     def _shown_context(self, mention: Mention, window: Span | None) -> Sequence[Segment]:
         if window is None and self.form.context in ("plain_document", "marked_document"):
             return self._common_context
-        return _merge(self._context(mention, window))
+        return merge(self._context(mention, window))
 
     @cached_property
     def _common_context(self) -> Sequence[Segment]:
         """The context of formats that show every mention the same one."""
-        return _merge(self._context(self.document.mentions[0], None))
+        return merge(self._context(self.document.mentions[0], None))
 
     def _context(self, mention: Mention, window: Span | None) -> list[Segment]:
         window = self.shown(mention, window)
@@ -214,7 +198,7 @@ class DocumentPrompts:
             edges = self._whole_edges
         else:
             edges = self._edges(self._whole_spans, window)
-        return _rstrip(self._marked(edges, window))
+        return rstrip(self._marked(edges, window))
 
     def shown(self, mention: Mention, window: Span | None) -> Span | None:
         """The stretch of the document that the format shows of `window`; None: all of it."""
@@ -337,81 +321,8 @@ class Edges:
         return sorted(offset for index, offset in both if index == passage)
 
 
-def _no_memory(memory: Sequence[MemoryLine]) -> list[Segment]:
-    return ["\n\n### Prediction\n"]
-
-
-def _memory_section(memory: Sequence[MemoryLine]) -> list[Segment]:
-    segments: list[Segment] = ["\n\n### Previous Normalizations\n"]
-    for index, line in enumerate(memory):
-        if index:
-            segments.append("\n")
-        segments.extend(_memory_entry(line))
-    if not memory:
-        segments.append("None")
-    segments.append("\n\n### Prediction\n")
-    return segments
-
-
-def _inline_memory(memory: Sequence[MemoryLine]) -> list[Segment]:
-    segments: list[Segment] = ["\n\n### Predictions\n"]
-    for line in memory:
-        segments.extend((*_memory_entry(line), SEPARATOR))
-    return segments
-
-
-@lru_cache(_REMEMBERED_LINES)
-def _memory_entry(line: MemoryLine) -> tuple[Segment, ...]:
-    answer: tuple[Segment, ...] = tuple(answer_segments(line.names))
-    mention = clean(line.mention)
-    group = line.semantic_group
-    return (*line.echo, OPEN, mention, CLOSE, GROUP_OPEN, group, GROUP_CLOSE, *answer)
-
-
-_MEMORY_SECTIONS: dict[str, Callable[[Sequence[MemoryLine]], list[Segment]]] = {
-    "none": _no_memory,
-    "section": _memory_section,
-    "inline": _inline_memory,
-}
-
-
-def answer_segments(names: Sequence[str]) -> list[Segment]:
-    """The segments of an answer without its end; several names are joined by the composite mark."""
-    segments: list[Segment] = []
-    for index, name in enumerate(names):
-        if index:
-            segments.append(COMPOSITE)
-        segments.append(f" {name}")
-    return segments
-
-
 def _overlap(span: Span, window: Span | None) -> Span:
     """The part of `span` inside `window`."""
     if window is None:
         return span
     return Span(max(span.start, window.start), min(span.end, window.end))
-
-
-def _merge(segments: Sequence[Segment]) -> list[Segment]:
-    """Neighbouring pieces of text joined, empty ones left out."""
-    merged: list[Segment] = []
-    after_text = False
-    for segment in segments:
-        is_text = type(segment) is not Mark
-        if is_text and after_text:
-            merged[-1] += segment
-        elif segment:
-            merged.append(segment)
-            after_text = is_text
-    return merged
-
-
-def _rstrip(segments: Sequence[Segment]) -> list[Segment]:
-    """Trailing white space of a context removed."""
-    stripped = list(segments)
-    while stripped and not isinstance(stripped[-1], Mark):
-        stripped[-1] = stripped[-1].rstrip()
-        if stripped[-1]:
-            break
-        stripped.pop()
-    return stripped

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from longbel_cli.prompting.formats import DocumentPrompts, MemoryLine, Prompt
+from longbel_cli.prompting.formats import DocumentPrompts, Prompt
+from longbel_cli.prompting.segments import MemoryLine
 from longbel_cli.types import Mention, Span
 
 _GROUP = 8

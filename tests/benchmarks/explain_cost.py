@@ -55,7 +55,7 @@ def _model(folder: str | None, device: str, dtype: str) -> tuple[Any, Any]:
 
 def _case(checkpoint: Any, tokens: int) -> Any:
     """A case whose prompt has about `tokens` tokens, with ten memory lines."""
-    from longbel_cli.prompting.formats import MemoryLine
+    from longbel_cli.prompting.segments import MemoryLine
     from tests.support.explain_cases import make_case, mention_of
 
     memory = tuple(

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 from longbel_cli.corpora import read_corpus  # noqa: E402
 from longbel_cli.explaining.explainer import Explainer, ExplainOptions  # noqa: E402
 from longbel_cli.explaining.replay import saliency_maps  # noqa: E402
-from longbel_cli.prompting.formats import MemoryLine  # noqa: E402
+from longbel_cli.prompting.segments import MemoryLine  # noqa: E402
 from longbel_cli.sample_paths import sample  # noqa: E402
 from longbel_cli.types import Document, Passage  # noqa: E402
 from tests.support.explain_cases import checkpoint, make_case, mention_of  # noqa: E402

@@ -30,7 +30,8 @@ from longbel_cli.explaining.case import (
 )
 from longbel_cli.explaining.explainer import TokenCharacters
 from longbel_cli.explaining.explanation import MemoryEntry
-from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts, MemoryLine
+from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts
+from longbel_cli.prompting.segments import MemoryLine
 from longbel_cli.types import Candidate, Concept, Document, Mention, Passage, Prediction, Span
 from tests.support.explain_cases import TEXT, checkpoint, make_case, mention_of, prediction_of
 

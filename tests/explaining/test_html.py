@@ -31,7 +31,8 @@ from longbel_cli.explaining.notebook import display_saliency_map
 from longbel_cli.explaining.shading import visible
 from longbel_cli.explaining.terminal import ansi
 from longbel_cli.pages import TEMPLATES, write_page
-from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts, MemoryLine
+from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts
+from longbel_cli.prompting.segments import MemoryLine
 from longbel_cli.types import Document, Passage, Span
 from tests.support.explain_cases import TEXT, make_case, mention_of, prediction_of
 from tests.support.html_cases import HOSTILE, embedded, explanation_of, hostile_case

@@ -17,7 +17,8 @@ from longbel_cli.linking.baselines import open_baseline
 from longbel_cli.linking.baselines.folder import PublishedModel
 from longbel_cli.linking.baselines.seq2seq import PromptEncoder, Seq2SeqLinker
 from longbel_cli.linking.options import BaselineOptions
-from longbel_cli.prompting.formats import CLOSE, GROUP_CLOSE, GROUP_OPEN, OPEN, Prompt
+from longbel_cli.prompting.formats import Prompt
+from longbel_cli.prompting.segments import CLOSE, GROUP_CLOSE, GROUP_OPEN, OPEN
 from tests.support.baseline_cases import document
 from tests.support.command_line import Longbel, write_json_lines
 from tests.support.tiny import tiny_tokenizer

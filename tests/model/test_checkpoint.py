@@ -21,14 +21,8 @@ from kb_builder.trie.tokenization import AnswerTokenizer
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.model.devices import resolve_device, resolve_dtype
 from longbel_cli.model.tokenizing import PromptTokenizer, _Remembered
-from longbel_cli.prompting.formats import (
-    PROMPT_FORMATS,
-    DocumentPrompts,
-    Mark,
-    MemoryLine,
-    Prompt,
-    prompt_format,
-)
+from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts, Prompt, prompt_format
+from longbel_cli.prompting.segments import Mark, MemoryLine
 from longbel_cli.types import Document, Mention, Passage, Span
 from tests.support.tiny import EOS, LLAMA_3, MARKS, save_model_folder, tiny_tokenizer
 

@@ -8,13 +8,8 @@ from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
 from kb_builder.text import clean
-from longbel_cli.prompting.formats import (
-    PROMPT_FORMATS,
-    DocumentPrompts,
-    Mark,
-    MemoryLine,
-    prompt_format,
-)
+from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts, prompt_format
+from longbel_cli.prompting.segments import Mark, MemoryLine
 from longbel_cli.types import Document, Mention, Passage, Span, in_document_order
 from tests.support.prompt_cases import CASE, MARKS, context_of, document, render, rendered
 

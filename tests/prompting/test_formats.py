@@ -5,13 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kb_builder.errors import LongbelError
-from longbel_cli.prompting.formats import (
-    PROMPT_FORMATS,
-    DocumentPrompts,
-    Mark,
-    MemoryLine,
-    prompt_format,
-)
+from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts, prompt_format
+from longbel_cli.prompting.segments import Mark, MemoryLine
 from longbel_cli.types import Mention
 from tests.support.prompt_cases import CASE, document, render, rendered
 

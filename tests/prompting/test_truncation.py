@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longbel_cli.prompting.formats import DocumentPrompts, MemoryLine, Prompt, prompt_format
+from longbel_cli.prompting.formats import DocumentPrompts, Prompt, prompt_format
+from longbel_cli.prompting.segments import MemoryLine
 from longbel_cli.prompting.truncation import is_long, shortened
 from longbel_cli.types import Document, Mention, Passage, Span
 

@@ -10,7 +10,8 @@ from longbel_cli.explaining.aggregation import document_sentences, plain_sentenc
 from longbel_cli.explaining.case import Case
 from longbel_cli.explaining.explanation import MemoryEntry
 from longbel_cli.model.checkpoint import Checkpoint
-from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts, MemoryLine
+from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts
+from longbel_cli.prompting.segments import MemoryLine
 from longbel_cli.types import Candidate, Document, Mention, Passage, Prediction, Span
 
 TEXT = (

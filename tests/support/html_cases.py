@@ -11,7 +11,7 @@ from longbel_cli.explaining.aggregation import (
 )
 from longbel_cli.explaining.case import Case
 from longbel_cli.explaining.explanation import Explanation
-from longbel_cli.prompting.formats import MemoryLine
+from longbel_cli.prompting.segments import MemoryLine
 from longbel_cli.types import Span
 from tests.support.explain_cases import make_case, mention_of
 

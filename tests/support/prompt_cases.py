@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from longbel_cli.prompting.formats import (
-    PROMPT_FORMATS,
-    DocumentPrompts,
-    MemoryLine,
-    Prompt,
-    prompt_format,
-)
+from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts, Prompt, prompt_format
+from longbel_cli.prompting.segments import MemoryLine
 from longbel_cli.prompting.sentences import splitter
 from longbel_cli.types import Document, Mention, Passage, Span, in_document_order
 

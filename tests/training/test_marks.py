@@ -13,7 +13,7 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 from kb_builder.errors import LongbelError
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.model.tokenizing import size_of
-from longbel_cli.prompting.formats import Mark
+from longbel_cli.prompting.segments import Mark
 from longbel_cli.training.base.marks import with_marks
 from longbel_cli.training.train import train
 from tests.support.tiny import EOS, save_model_folder, tiny_tokenizer

@@ -18,15 +18,8 @@ from longbel_cli.linking.options import BaselineOptions
 from longbel_cli.linking.prompted import PromptedLinker, PromptingOptions
 from longbel_cli.model.decoders import MAX_NEW_TOKENS
 from longbel_cli.model.folder import GENERATION, read_object
-from longbel_cli.prompting.formats import (
-    CLOSE,
-    GROUP_CLOSE,
-    GROUP_OPEN,
-    OPEN,
-    Mark,
-    Prompt,
-    prompt_format,
-)
+from longbel_cli.prompting.formats import Prompt, prompt_format
+from longbel_cli.prompting.segments import CLOSE, GROUP_CLOSE, GROUP_OPEN, OPEN, Mark
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -13,14 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longbel_cli.model.checkpoint import Checkpoint
-from longbel_cli.prompting.formats import (
-    GROUP_CLOSE,
-    DocumentPrompts,
-    MemoryLine,
-    Prompt,
-    PromptFormat,
-    SentenceSplitter,
-)
+from longbel_cli.prompting.formats import DocumentPrompts, Prompt, PromptFormat, SentenceSplitter
+from longbel_cli.prompting.segments import GROUP_CLOSE, MemoryLine
 from longbel_cli.prompting.truncation import is_long, shortened
 from longbel_cli.types import Document, Mention, Span
 
