@@ -16,6 +16,7 @@ import typer
 from kb_builder.errors import LongbelError
 from longbel_cli.commands.help import Command, Group
 from longbel_cli.commands.notes import notes_on_stderr
+from longbel_cli.commands.privacy import files_of_text
 
 FIRST_RUN = "From a terminology to scored predictions"
 LONG_RUNS = "Long runs"
@@ -24,18 +25,20 @@ MODELS = "Models"
 
 class Entry(NamedTuple):
     """A command: its name on the command line, the module in longbel_cli.commands, the function in
-    it (a `Typer` that is called `app` is a group of commands), and its heading in the list."""
+    it (a `Typer` that is called `app` is a group of commands), its heading in the list, and whether
+    what it writes may hold text of documents."""
 
     name: str
     module: str
     function: str
     heading: str
+    holds_text: bool = True
 
 
 # In the order of a first run.
 COMMANDS = (
-    Entry("build-kb", "build_kb", "build_kb", FIRST_RUN),
-    Entry("kb", "kb", "app", FIRST_RUN),
+    Entry("build-kb", "build_kb", "build_kb", FIRST_RUN, holds_text=False),
+    Entry("kb", "kb", "app", FIRST_RUN, holds_text=False),
     Entry("check", "check", "check", FIRST_RUN),
     Entry("link", "link", "link", FIRST_RUN),
     Entry("score", "score", "score", FIRST_RUN),
@@ -96,6 +99,8 @@ def _global_options(
     ] = False,
 ) -> None:
     context.with_resource(notes_on_stderr())
+    if any(entry.holds_text for entry in COMMANDS if entry.name == context.invoked_subcommand):
+        context.with_resource(files_of_text())
 
 
 def _add(entry: Entry) -> None:

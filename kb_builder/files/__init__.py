@@ -2,6 +2,7 @@
 
 from kb_builder.files.hashes import blocks_of, new_sha256, sha256_of, sha256_of_file
 from kb_builder.files.overwriting import refuse_inputs
+from kb_builder.files.permissions import owner_only, share_like
 from kb_builder.files.whole import (
     DISK,
     Disk,
@@ -27,10 +28,12 @@ __all__ = [
     "flush_folder",
     "is_draft",
     "new_sha256",
+    "owner_only",
     "put_in_place",
     "refuse_inputs",
     "sha256_of",
     "sha256_of_file",
+    "share_like",
     "sweep",
     "whole_file",
     "whole_folder",

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from kb_builder.files.permissions import share_like_folder
+
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +56,16 @@ def lock(path: Path) -> int:
 
 def _opened(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return _opened_again(path)
+    share_like_folder(handle, path.parent)
+    return handle
+
+
+def _opened_again(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR)
     except PermissionError:
         if not path.exists():
             raise

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kb_builder.errors import LongbelError
-from kb_builder.files import drafted, whole_file
+from kb_builder.files import drafted, share_like, whole_file
 from kb_builder.store.tables import read_mapped, read_stored, write_mapped
 from kb_builder.trie.trie import Trie
 
@@ -45,6 +45,12 @@ def save_trie(trie: Trie, folder: Path, digest: str, signature: str) -> None:
     for suffix, write in writers.items():
         with whole_file(folder / f"{digest}.{suffix}") as draft:
             write(draft)
+            share_like(draft, _described_by(folder))
+
+
+def _described_by(folder: Path) -> Path:
+    """The file whose readers are to read the tries of a folder: the knowledge base's own."""
+    return folder.parent / "kb.json"
 
 
 def load_trie(folder: Path, digest: str, signature: str) -> Trie | None:

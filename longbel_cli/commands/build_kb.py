@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from longbel_cli.commands import options as shared
 from longbel_cli.commands.notes import set_quiet
 from longbel_cli.commands.options import DIAGNOSTICS, OUTPUT, argument, flag, option
+from longbel_cli.commands.privacy import files_of_text
 from longbel_cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -238,7 +240,9 @@ def build_kb(
             plan_table({"source": options.source_name, "out": str(out), **options.deciding()})
         )
     set_quiet(quiet)
-    with Progress("build-kb") as progress:
+    # Names of a corpus are words of its documents.
+    private = files_of_text() if names_from else nullcontext()
+    with private, Progress("build-kb") as progress:
         report = build(options, progress.stage)
     if not quiet:
         print_parts(*build_summary(report))

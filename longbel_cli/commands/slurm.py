@@ -65,6 +65,7 @@ def slurm(
 
     Jobs stop before their time is over, and are requeued until the run is done.
     """
+    from longbel_cli.commands.privacy import is_shared
     from longbel_cli.runs.slurm import SlurmJob, sbatch_script
 
     job = SlurmJob(
@@ -78,6 +79,7 @@ def slurm(
         partition=partition,
         account=account,
         setup=setup,
+        shared=is_shared(),
     )
     typer.echo(sbatch_script(job), nl=False)
     folder = Path(job.out).parent

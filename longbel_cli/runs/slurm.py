@@ -20,6 +20,11 @@ export TOKENIZERS_PARALLELISM=false
 export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"
 """
 
+_OWNER_ONLY = (
+    "# Predictions hold text of the documents: they are for their owner alone.\numask 077\n"
+)
+_SHARED = "# Who may read the predictions is for the umask to say.\nexport LONGBEL_SHARED=1\n"
+
 _REQUEUE = """\
 status=0
 srun {command} || status=$?
@@ -37,7 +42,8 @@ exit "$status"
 class SlurmJob:
     """What the script asks Slurm for. `tasks` is the size of the array, `processes` the number of
     processes in each of its jobs, each with `cpus` cores and `gpus` GPUs. `setup` is shell text
-    that makes the `longbel` command available."""
+    that makes the `longbel` command available. `shared`: the umask decides who may read the
+    results, else their owner alone."""
 
     link_arguments: Sequence[str]
     tasks: int = 1
@@ -49,6 +55,7 @@ class SlurmJob:
     partition: str | None = None
     account: str | None = None
     setup: str | None = None
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if min(self.tasks, self.processes, self.cpus) < 1 or self.gpus < 0:
@@ -81,6 +88,12 @@ class SlurmJob:
 def _file(out: str) -> str:
     if out == "-":
         raise LongbelError("--out - cannot be gone on with; name a file", exit_code=2)
+    if not out.isprintable() or '"' in out:
+        raise LongbelError(
+            f"--out {out!r} cannot stand in an #SBATCH line",
+            "Name a file without control characters and quotation marks.",
+            exit_code=2,
+        )
     return out
 
 
@@ -94,6 +107,7 @@ def sbatch_script(job: SlurmJob) -> str:
             "# When all shards are done, join them:\n"
             f"#   sbatch --dependency=afterany:JOBID --wrap={shlex.quote(merge)}\n"
         )
+    parts.append(_SHARED if job.shared else _OWNER_ONLY)
     if job.setup:
         parts.append(job.setup.rstrip("\n") + "\n")
     parts += [_ENVIRONMENT, _REQUEUE.format(command=command)]

@@ -31,6 +31,30 @@ def test_an_array_with_all_that_requeueing_needs() -> None:
     )
 
 
+def test_what_the_job_writes_is_its_owner_s_alone_unless_it_is_shared() -> None:
+    assert "\numask 077\n" in sbatch_script(SlurmJob(LINK))
+    script = sbatch_script(SlurmJob(LINK, shared=True))
+    assert "umask" not in script.replace("the umask to say", "")
+    assert "\nexport LONGBEL_SHARED=1\n" in script
+
+
+HOSTILE = ["$(touch owned)", "`touch owned`", "; touch owned", "a\ntouch owned", "'; touch owned #"]
+
+
+@pytest.mark.parametrize("argument", HOSTILE)
+def test_an_argument_is_never_run_as_a_command(tmp_path: Path, argument: str) -> None:
+    script = sbatch_script(SlurmJob([argument, "--out", "preds.jsonl", "--kb", argument]))
+    tool = tmp_path / "srun"
+    tool.write_text("#!/bin/bash\nprintf '%s\\0' \"$@\" > arguments\n")
+    tool.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    )
+    assert done.returncode == 0 and not (tmp_path / "owned").exists()
+    given = (tmp_path / "arguments").read_text().split("\0")
+    assert given[2:7] == [argument, "--out", "preds.jsonl", "--kb", argument]
+
+
 def test_one_job_needs_no_array_and_no_merge() -> None:
     script = sbatch_script(SlurmJob(LINK, gpus=0))
     assert "--array" not in script
@@ -48,6 +72,9 @@ def test_one_job_needs_no_array_and_no_merge() -> None:
         {"partition": "gpu --nodes=9"},
         {"link_arguments": ["c.jsonl"]},
         {"link_arguments": ["c.jsonl", "--out", "-"]},
+        {"link_arguments": ["c.jsonl", "--out", "a\n#SBATCH --wrap=evil"]},
+        {"link_arguments": ["c.jsonl", "--out=a\rb"]},
+        {"link_arguments": ["c.jsonl", "--out", 'a" --uid=0 "b']},
         {"link_arguments": [*LINK, "--shard", "1/2"]},
         {"link_arguments": [*LINK, "--shard=auto"]},
     ],
