@@ -58,6 +58,10 @@ def _opened(path: Path) -> int:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
+        return _opened_again(path)  # or it is gone since: FileNotFoundError
+    except PermissionError:
+        if not path.exists():
+            raise
         return _opened_again(path)
     share_like_folder(handle, path.parent)
     return handle
@@ -66,10 +70,8 @@ def _opened(path: Path) -> int:
 def _opened_again(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR)
-    except PermissionError:
-        if not path.exists():
-            raise
-        return os.open(path, os.O_RDONLY)  # another user's: a lock is held without writing
+    except PermissionError:  # another user's: a lock is held without writing
+        return os.open(path, os.O_RDONLY)
 
 
 def _wait_for(handle: int, path: Path) -> None:
