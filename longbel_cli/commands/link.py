@@ -147,11 +147,23 @@ def link(
         bool, flag("--restart", "Start over, and keep the earlier run aside.", RUNS)
     ] = False,
     window: Annotated[
-        int, option("--window", "Documents that are committed together.", RUNS, metavar="N")
-    ] = 64,
+        str,
+        option(
+            "--window",
+            "Documents that are committed together; auto: as suits the device.",
+            RUNS,
+            metavar="N",
+        ),
+    ] = "auto",
     window_mentions: Annotated[
-        int, option("--window-mentions", "Mentions after which a window closes.", RUNS, metavar="N")
-    ] = 1000,
+        str,
+        option(
+            "--window-mentions",
+            "Mentions after which a window closes; auto: as suits the device.",
+            RUNS,
+            metavar="N",
+        ),
+    ] = "auto",
     dry_run: Annotated[
         bool, flag("--dry-run", "Print what would be done, and write nothing.", DIAGNOSTICS)
     ] = False,
@@ -191,7 +203,9 @@ def link(
     check_flags(linker, shared.given(context))
     seconds = None if time_limit is None else parse_duration(time_limit)
     job = JobOptions(
-        out=out, shard=shard_of(shard), window_documents=window, window_mentions=window_mentions,
+        out=out, shard=shard_of(shard),
+        window_documents=shared.number_or_auto("--window", window),
+        window_mentions=shared.number_or_auto("--window-mentions", window_mentions),
         restart=restart, overwrite=overwrite, min_score=min_score, prompts=prompts, stats=stats,
         saliency=saliency, threads=threads,
     )  # fmt: skip

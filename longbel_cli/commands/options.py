@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kb_builder.errors import LongbelError
 from longbel_cli.commands.choices import checked, completed
 from longbel_cli.commands.help import GENERAL
 
@@ -36,6 +37,15 @@ def given(context: typer.Context) -> list[str]:
 def listed(text: str | None) -> tuple[str, ...]:
     """The parts of a list by commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+
+
+def number_or_auto(flag: str, text: str) -> int | None:
+    """The value of a flag that takes a positive number, or `auto`: None."""
+    if text == "auto":
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise LongbelError(f"{flag} {text}: neither a positive number nor auto", exit_code=2)
+    return int(text)
 
 
 def option(

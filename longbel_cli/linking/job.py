@@ -30,7 +30,16 @@ from longbel_cli.linking.reading import CorpusReader
 from longbel_cli.linking.statistics import Outcome, statistics, write_statistics
 from longbel_cli.progress import Progress, ignore
 from longbel_cli.runs.layout import Layout
-from longbel_cli.runs.run import Auto, Bounds, Run, RunConfiguration, Shard, StopSignals, open_run
+from longbel_cli.runs.run import (
+    Auto,
+    Bounds,
+    Run,
+    RunConfiguration,
+    Shard,
+    Stopped,
+    StopSignals,
+    open_run,
+)
 from longbel_cli.runs.windows import Start, Window, windows
 from longbel_cli.types import Prediction, mark_review
 
@@ -42,12 +51,13 @@ Commit = Callable[[Window, list[str], dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class JobOptions:
-    """Everything about a job but how to link and what to read."""
+    """Everything about a job but how to link and what to read. None for the bounds of a window: as
+    suits the linker and its device."""
 
     out: Path
     shard: Shard = field(default_factory=Shard)
-    window_documents: int = 64
-    window_mentions: int = 1000
+    window_documents: int | None = None
+    window_mentions: int | None = None
     restart: bool = False
     overwrite: bool = False
     min_score: float | None = None
@@ -96,9 +106,17 @@ class JobOptions:
         paths = (self.prompts, self.own_prompts, self.stats, self.own_stats, self.saliency)
         return frozenset(path.resolve() for path in paths if path is not None)
 
-    def bounds(self, limit: int | None) -> Bounds:
-        """Where windows are cut in a corpus read to `limit` documents."""
-        return Bounds(self.window_documents, self.window_mentions, limit)
+    def window_bounds(self, linker: EntityLinker) -> tuple[int | Auto, int | Auto]:
+        """After how many documents, and mentions, a window closes."""
+        return (
+            self.window_documents or Auto(lambda: linker.window_size()[0]),
+            self.window_mentions or Auto(lambda: linker.window_size()[1]),
+        )
+
+    def bounds(self, linker: EntityLinker, limit: int | None) -> Bounds:
+        """Where windows are cut in a corpus read to `limit` documents (may load the model)."""
+        documents, mentions = linker.window_size()
+        return Bounds(self.window_documents or documents, self.window_mentions or mentions, limit)
 
     @property
     def own_prompts(self) -> Path | None:
@@ -155,8 +173,10 @@ class LinkJob:
         if self._reader.surveyed is not None:
             free["documents"] = self._reader.surveyed.documents
             free["mentions"] = self._reader.surveyed.mentions
-        bounds = self._options.bounds(reader.limit)
-        return RunConfiguration(results, self._reader.files, free, bounds, command)
+        documents, mentions = self._options.window_bounds(linker)
+        return RunConfiguration(
+            results, self._reader.files, free, documents, mentions, reader.limit, command
+        )
 
     def run(self, command: Sequence[str], stop: StopSignals) -> Outcome:
         """Link what is left of the corpus; raises Stopped when `stop` says so."""
@@ -223,26 +243,33 @@ def link_windows(
     with ExitStack() as stack:
         prompts = _prompt_file(options.own_prompts, go_on, stack)
         progress = stack.enter_context(Progress("link", "mention", mentions))
+        at_work = 0
 
         def on_step(finished: int) -> None:
+            nonlocal at_work
+            at_work += finished
             progress.advance(finished)
             check()
 
-        for window in windows:
-            check()
-            if engine is None:
-                engine = make_engine(None if prompts is None else prompts.add)
-                started = time.perf_counter()
-            predictions = engine.link_window(window.documents, on_step)
-            if pages is not None:  # before the commit: what is not committed is made again
-                pages(window.documents, predictions)
-            lines = [prediction_line(prediction, options.min_score) for prediction in predictions]
-            commit(window, lines, _note(engine))
-            if prompts is not None:
-                prompts.write()
-            outcome.windows += 1
-            outcome.mentions += window.mentions
-            outcome.shortened += len(engine.shortened)
+        try:
+            for window in windows:
+                check()
+                at_work = 0
+                if engine is None:
+                    engine = make_engine(None if prompts is None else prompts.add)
+                    started = time.perf_counter()
+                predictions = engine.link_window(window.documents, on_step)
+                if pages is not None:  # before the commit: what is not committed is made again
+                    pages(window.documents, predictions)
+                lines = [prediction_line(each, options.min_score) for each in predictions]
+                commit(window, lines, _note(engine))
+                if prompts is not None:
+                    prompts.write()
+                outcome.windows += 1
+                outcome.mentions += window.mentions
+                outcome.shortened += len(engine.shortened)
+        except Stopped as stopped:
+            raise stopped.losing(at_work, go_on or outcome.windows > 0) from None
         if engine is not None:
             outcome.seconds = time.perf_counter() - started
             outcome.stats = statistics(engine.decoder_stats, outcome)
@@ -317,7 +344,7 @@ def link_to_stream(
     survey = reader.survey()
     linker.pin_threads(options.threads or default_threads())
     outcome = link_windows(
-        windows(reader.source(), options.bounds(reader.options.limit), Start()),
+        windows(reader.source(), options.bounds(linker, reader.options.limit), Start()),
         lambda on_prompt: linker.engine(on_prompt=on_prompt),
         commit,
         options,

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+# Documents and mentions of a window.
+GPU_WINDOW, CPU_WINDOW = (512, 8000), (8, 128)
+
+
 class PromptingOptions(Protocol):
     """How to prompt: None for the language is the checkpoint's, for the budget what memory
     allows."""
@@ -120,6 +124,11 @@ class PromptedLinker(ABC, Generic[Model, Options]):
         """The device that the model turns out to be on (loads it)."""
         return {"device_type": self.model.device.type}
 
+    def window_size(self) -> tuple[int, int]:
+        """On a GPU as many documents as keep it at work to the end; elsewhere few, so that a slow
+        machine does not lose an hour that was never committed (loads the model)."""
+        return GPU_WINDOW if self.model.device.type == "cuda" else CPU_WINDOW
+
     def pin_threads(self, threads: int) -> None:
         """Sums depend on how they are split over threads, so a run keeps their number."""
         pin_threads(threads)
@@ -157,6 +166,7 @@ class PromptedLinker(ABC, Generic[Model, Options]):
             prompt_tokens=tuple(self._prompt_tokens(document) for document in documents),
             max_tokens=self.max_prompt_tokens,
             batch_tokens=batch,
+            max_active=self.decoder(self.options.beams).max_active,
         )
 
     def _bytes_per_token(self) -> int:

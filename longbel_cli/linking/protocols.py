@@ -48,12 +48,14 @@ class WindowEngine(Protocol):
 @dataclass(frozen=True)
 class Needs:
     """What linking takes. Of linkers with prompts: the prompt tokens of each mention, document by
-    document, the most that one may have, and those in flight together."""
+    document, the most that one may have, those in flight together, and the most documents that
+    are (None: as many as the tokens allow)."""
 
     memory_bytes: int = 0
     prompt_tokens: tuple[tuple[int, ...], ...] | None = None
     max_tokens: int | None = None
     batch_tokens: int | None = None
+    max_active: int | None = None
 
 
 class EntityLinker(Protocol):
@@ -72,6 +74,9 @@ class EntityLinker(Protocol):
 
     def found(self) -> dict[str, Any]:
         """What the `Auto` ones that depend on the device come to in this process."""
+
+    def window_size(self) -> tuple[int, int]:
+        """After how many documents, or mentions, a window is best closed; may load the model."""
 
     def pin_threads(self, threads: int) -> None:
         """Compute on that many threads from now on, where sums depend on how they are split."""

@@ -17,7 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from longbel_cli.runs.windows import Bounds
 from longbel_cli.version import package_version
 
 FORMAT = 1
@@ -37,24 +36,27 @@ class RunConfiguration:
 
     `results` holds what can change predictions (JSON values, or `Auto`): a run goes on only with
     the same. `free` is recorded when the run begins and may differ later (`Auto` too: a count of
-    `documents` and `mentions` there gives `longbel status` the time left). Versions and window
-    bounds are part of the results without being named here. `inputs` are the files read (see
+    `documents` and `mentions` there gives `longbel status` the time left). `window_documents` and
+    `window_mentions` close a window, `limit` documents the run; they and the versions are part of
+    the results without being named there. `inputs` are the files read (see
     `corpus_source.input_files`). `command` is the command line.
     """
 
     results: Mapping[str, Any]
     inputs: Sequence[Path] = ()
     free: Mapping[str, Any] = field(default_factory=dict)
-    bounds: Bounds = field(default_factory=Bounds)
+    window_documents: int | Auto = 64
+    window_mentions: int | Auto = 1000
+    limit: int | None = None
     command: Sequence[str] = ()
 
     def compared(self) -> dict[str, Any]:
         """The settings that must agree, flat; `Auto` values unresolved."""
         return {
             **self.results,
-            "window_documents": self.bounds.documents,
-            "window_mentions": self.bounds.mentions,
-            "limit": self.bounds.limit,
+            "window_documents": self.window_documents,
+            "window_mentions": self.window_mentions,
+            "limit": self.limit,
             **{f"{package} version": _version(package) for package in VERSIONS},
         }
 

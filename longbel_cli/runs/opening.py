@@ -58,8 +58,7 @@ class Opening:
         return difference(kept.settings, asked) + [f"input: {change}" for change in changes]
 
     def _run(self, settings: Mapping[str, Any], **parts: Any) -> Run:
-        bounds = self.configuration.bounds
-        return Run(self.layout, self.shard, bounds, settings, self.files, **parts)
+        return Run(self.layout, self.shard, settings, self.files, **parts)
 
     def clear_the_way(self, restart: bool, overwrite: bool) -> bool:
         """Refuse, or remove, what is in the way; whether something was moved aside."""

@@ -29,7 +29,6 @@ class Run:
         self,
         layout: Layout,
         shard: Shard,
-        bounds: Bounds,
         settings: Mapping[str, Any],
         files: Files,
         finished: Finished | None = None,
@@ -43,7 +42,6 @@ class Run:
         self.shard = shard
         self.settings = dict(settings)
         self.finished = finished
-        self._bounds = bounds
         self._files = files
         self._stream = stream
         self._claim = claim
@@ -62,6 +60,11 @@ class Run:
     def records(self) -> Sequence[WindowRecord]:
         """The windows that this shard's stream holds."""
         return self._stream.records if self._stream else ()
+
+    @property
+    def _bounds(self) -> Bounds:
+        kept = self.settings
+        return Bounds(kept["window_documents"], kept["window_mentions"], kept["limit"])
 
     @property
     def last_note(self) -> dict[str, Any]:

@@ -34,6 +34,19 @@ class Stopped(LongbelError):  # noqa: N818 - not an error
         hint = "The same command goes on where it stopped."
         super().__init__(f"stopped: {reason}", hint, exit_code)
 
+    def losing(self, mentions: int, committed: bool) -> Stopped:
+        """The same, told what of the window at work is lost: so many mentions that were linked, all
+        there is where nothing was `committed` before."""
+        if mentions:
+            noun = "mention" if mentions == 1 else "mentions"
+            self.message += f"; {mentions} {noun} of the window at work were linked and are lost"
+        if not committed:
+            self.hint = (
+                "No window was committed: the same command begins anew. A smaller --window, with "
+                "--restart, commits sooner."
+            )
+        return self
+
 
 class StopSignals:
     """Catches SIGTERM, SIGUSR1 and SIGINT and watches the clock while its block runs.

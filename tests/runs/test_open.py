@@ -18,7 +18,6 @@ from longbel_cli.runs.lock import setup_lock
 from longbel_cli.runs.opening import Opening
 from longbel_cli.runs.run import (
     Auto,
-    Bounds,
     Files,
     Run,
     RunConfiguration,
@@ -99,7 +98,7 @@ def test_other_window_bounds_are_another_configuration(folder: Path, corpus: Pat
     out = folder / "out.jsonl"
     whole_run(out, corpus)
     with pytest.raises(LongbelError, match="window_documents: 3 in the run, 4 now"):
-        open_run(out, RunConfiguration({"model": "abc", "beams": 5}, [corpus], bounds=Bounds(4)))
+        open_run(out, RunConfiguration({"model": "abc", "beams": 5}, [corpus], window_documents=4))
 
 
 def test_an_automatic_setting_is_resolved_once(folder: Path, corpus: Path) -> None:

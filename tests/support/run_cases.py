@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from longbel_cli.runs.run import (
-    Bounds,
     Run,
     RunConfiguration,
     open_run,
@@ -21,7 +20,11 @@ from tests.support.run_driver import (
 
 def configuration(corpus: Path, **results: object) -> RunConfiguration:
     return RunConfiguration(
-        {"model": "abc", "beams": 5, **results}, [corpus], bounds=Bounds(3, 100), command=["link"]
+        {"model": "abc", "beams": 5, **results},
+        [corpus],
+        window_documents=3,
+        window_mentions=100,
+        command=["link"],
     )
 
 

@@ -31,7 +31,6 @@ from kb_builder.errors import LongbelError
 from longbel_cli.runs.configuration import provenance
 from longbel_cli.runs.run import (
     Auto,
-    Bounds,
     Files,
     Run,
     RunConfiguration,
@@ -234,7 +233,9 @@ def main(argv: Sequence[str]) -> int:
         results={"beams": arguments.beams, "budget": Auto(lambda: os.getpid())},
         inputs=[arguments.corpus],
         free={"mentions": Auto(lambda: count_mentions(arguments.corpus))},
-        bounds=Bounds(arguments.window, arguments.window_mentions, arguments.limit),
+        window_documents=arguments.window,
+        window_mentions=arguments.window_mentions,
+        limit=arguments.limit,
     )
     try:
         with (

@@ -26,6 +26,7 @@ from longbel_cli.types import Candidate, Document, Mention, Prediction
 
 # Distinct mentions ranked together; also how often a run may be stopped inside a window.
 _BATCH = 64
+_WINDOW = (64, 1000)  # documents, mentions
 # Scores this close may be equal as predictions show them.
 ROUNDING = 1e-6
 
@@ -90,6 +91,10 @@ class Ranker(ABC):
         if on_prompt is not None:
             raise LongbelError(f"the linker {self.name} writes no prompts", exit_code=2)
         return RankingEngine(self, beams or self.beams)
+
+    def window_size(self) -> tuple[int, int]:
+        """A look-up takes seconds for them."""
+        return _WINDOW
 
     def needs(self, documents: Sequence[Document]) -> Needs:
         """Builds the index of the groups that the documents have."""
