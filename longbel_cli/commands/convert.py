@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from longbel_cli.commands import options as shared
-from longbel_cli.commands.options import OUTPUT, option
+from longbel_cli.commands.options import OUTPUT, flag, option
 
 if TYPE_CHECKING:
     from longbel_cli.corpora.records import Problem
@@ -47,19 +47,33 @@ def convert(
             metavar="NAME",
         ),
     ] = "UMLS",
+    replace_gold: Annotated[
+        bool,
+        flag(
+            "--replace-gold",
+            "Put predictions in the place of the corpus's own codes (BigBio), "
+            "which stay without this.",
+            OUTPUT,
+        ),
+    ] = False,
 ) -> None:
     """Write a corpus with its predicted concepts.
 
-    BRAT from BRAT keeps every byte and adds N lines. Exit code 5: part of the corpus could not be
-    read and was left out.
+    BRAT from BRAT keeps every byte and adds N lines. BigBio keeps the corpus's own codes, with the
+    predictions beside them as `predicted`. Exit code 5: part of the corpus could not be read and
+    was left out.
     """
     from kb_builder.files import refuse_inputs
     from longbel_cli.corpora import Corpus
     from longbel_cli.corpora.converting import convert as write_converted
-    from longbel_cli.corpora.formats import writers
+    from longbel_cli.corpora.formats import CORPUS_FORMATS, writers
     from longbel_cli.corpora.prediction_index import PredictionIndex
     from longbel_cli.corpora.writing import warn
+    from longbel_cli.linking.checks import refuse_beside
 
+    if not CORPUS_FORMATS[to].replaces_gold:
+        hint = "Leave it out: it is for formats that keep the corpus's own codes otherwise."
+        refuse_beside(f"--to {to}", {"--replace-gold": replace_gold}, hint)
     left_out: list[Problem] = []
 
     def leave_out(problem: Problem) -> None:
@@ -74,6 +88,7 @@ def convert(
         writers()[to],
         out,
         database,
+        replace_gold,
     )
     log.info(
         f"{out}: {report.documents} documents, {report.answered} of {report.mentions} mentions "

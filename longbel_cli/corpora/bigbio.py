@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kb_builder.codes import codes_of, gold_codes, looks_like_code
+from kb_builder.codes import codes_of, database_of, gold_codes, looks_like_code
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.check import settle
 from longbel_cli.corpora.json_items import identifier, json_items
@@ -253,22 +253,27 @@ def _said(value: Any) -> Any:
 
 
 class Writer:
-    """`corpus.jsonl`: one document a line, `normalized` being the answers and nothing else.
+    """`corpus.jsonl`: one document a line. Codes of the corpus's own stay in `normalized`, with the
+    answers beside them as `predicted`; where there are none, or with `replace_gold`, `normalized`
+    is the answers.
 
     A document that came from BigBio keeps its other keys, and the entities that were left out,
     which have no answer.
     """
 
-    def __init__(self, folder: Path, database: str) -> None:
+    def __init__(self, folder: Path, database: str, replace_gold: bool = False) -> None:
         self._handle = (folder / "corpus.jsonl").open("x", encoding="utf-8", newline="\n")
-        self._database = database
+        self._database, self._replace_gold = database, replace_gold
+
+    def keeps_gold(self, read: Read) -> bool:
+        return not self._replace_gold
 
     def write(self, read: Read, answers: Answers) -> None:
         raw = read.item.raw
         value = dict(raw) if isinstance(raw, dict) else _as_bigbio(read.document)
         waiting = {mention.id: mention for mention in read.document.mentions}
         value["entities"] = [
-            {**entity, "normalized": self._normalized(answers, _taken(entity, waiting))}
+            self._answered(entity, _taken(entity, waiting), answers)
             if isinstance(entity, dict)
             else entity
             for entity in value["entities"] or []
@@ -279,13 +284,21 @@ class Writer:
     def close(self) -> None:
         self._handle.close()
 
-    def _normalized(self, answers: Answers, mention_id: str | None) -> list[dict[str, str]]:
-        found = answers.get(mention_id, ()) if mention_id is not None else ()
-        return [{"db_name": self._database, "db_id": code} for code, _ in found]
+    def _answered(
+        self, entity: dict[str, Any], mention: Mention | None, answers: Answers
+    ) -> dict[str, Any]:
+        """The entity with its answers; one that became no mention has none."""
+        given = () if mention is None else answers.get(mention.id, ())
+        codes = [{"db_name": self._database, "db_id": code} for code, _ in given]
+        if self._replace_gold:
+            return {**entity, "normalized": codes}
+        if mention is None or mention.gold is not None:
+            return {**entity, "predicted": codes} if codes else entity
+        return {**entity, "normalized": codes or entity.get("normalized") or []}
 
 
-def _taken(entity: dict[str, Any], waiting: dict[str, Mention]) -> str | None:
-    """The id of the mention that an entity became, taken out of `waiting`; else None.
+def _taken(entity: dict[str, Any], waiting: dict[str, Mention]) -> Mention | None:
+    """The mention that an entity became, taken out of `waiting`; else None.
 
     Where several entities have one id, the first that became a mention is it; the others were
     left out.
@@ -295,7 +308,7 @@ def _taken(entity: dict[str, Any], waiting: dict[str, Mention]) -> str | None:
     for made in draft.mentions:
         mention = waiting.get(made.id)
         if mention is not None and _stated(made) == _stated(mention):
-            return waiting.pop(made.id).id
+            return waiting.pop(made.id)
     return None
 
 
@@ -323,6 +336,11 @@ def _as_bigbio(document: Document) -> dict[str, Any]:
                 "type": mention.entity_type,
                 "text": [document.text[start:end] for start, end in mention.spans],
                 "offsets": [list(span) for span in mention.spans],
+                # The database of a code is known where the code needs it.
+                "normalized": [
+                    {"db_name": database_of(code) or "", "db_id": code}
+                    for code in mention.gold or ()
+                ],
             }
             for mention in document.mentions
         ],

@@ -89,9 +89,12 @@ class Writer:
     A document that came from BRAT keeps both files byte for byte; N lines are added at the end.
     """
 
-    def __init__(self, folder: Path, database: str) -> None:
+    def __init__(self, folder: Path, database: str, replace_gold: bool = False) -> None:
         self._folder = folder
         self._database = database
+
+    def keeps_gold(self, read: Read) -> bool:
+        return isinstance(read.item.raw, Pair)
 
     def write(self, read: Read, answers: Answers) -> None:
         if isinstance(read.item.raw, Pair):

@@ -2,34 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora.prediction_index import PredictionIndex
 from longbel_cli.corpora.records import Problem, Read
-from longbel_cli.corpora.writing import Answer, Writer, answers_of, new_folder, warn, warn_of
+from longbel_cli.corpora.writing import (
+    Answer,
+    Answers,
+    Writer,
+    answers_of,
+    new_folder,
+    warn,
+    warn_of,
+)
+from longbel_cli.types import Mention
+
+log = logging.getLogger(__name__)
+
+_LISTED_FILES = 10
 
 
 @dataclass
 class ConvertReport:
-    """What was written, and how many predictions found no mention."""
+    """What was written, how many predictions found no mention, and of how many mentions the own
+    codes are not written, by file."""
 
     documents: int = 0
     mentions: int = 0
     answered: int = 0
     unjoined: int = 0
+    gold_dropped: Counter[str] = field(default_factory=Counter)
+
+    def add(self, read: Read, answers: Answers, keeps_gold: bool) -> None:
+        """Count one document."""
+        self.documents += 1
+        self.mentions += len(read.document.mentions)
+        self.answered += len(answers)
+        if not keeps_gold:
+            dropped = sum(_lost(mention, answers) for mention in read.document.mentions)
+            self.gold_dropped.update({read.document.source: dropped} if dropped else {})
+
+
+def _lost(mention: Mention, answers: Answers) -> bool:
+    """Whether a mention has a code of its own that is none of its answers."""
+    return not {*(mention.gold or ())} <= {code for code, _ in answers.get(mention.id, ())}
 
 
 def convert(
     predictions: PredictionIndex,
     corpus: Iterable[Read],
-    make_writer: Callable[[Path, str], Writer],
+    make_writer: type[Writer],
     out: Path,
     database: str,
+    replace_gold: bool = False,
 ) -> ConvertReport:
-    """Write the corpus with the predictions as its codes into the new folder `out`.
+    """Write the corpus with the predictions into the new folder `out`.
 
     A prediction joins the mention of its document and mention id if the offsets agree; each other
     one is logged. Raises LongbelError, writing nothing, where none joins.
@@ -37,18 +69,17 @@ def convert(
     report = ConvertReport()
     waiting = set(predictions.document_ids)
     with new_folder(out) as folder:
-        writer = make_writer(folder, database)
+        writer = make_writer(folder, database, replace_gold)
         try:
             for read in corpus:
                 waiting.discard(read.document.id)
                 answers = _joined(predictions, read, report)
                 writer.write(read, answers)
-                report.documents += 1
-                report.mentions += len(read.document.mentions)
-                report.answered += len(answers)
+                report.add(read, answers, writer.keeps_gold(read))
         finally:
             writer.close()
         _count_lost(predictions, waiting, report)
+        _tell_dropped(report.gold_dropped)
         if predictions.lines and report.unjoined == predictions.lines:
             raise LongbelError(
                 f"{predictions.path}: none of its {predictions.lines} predictions belongs to a "
@@ -78,6 +109,17 @@ def _joined(
         report.unjoined += 1
         warn_of(read, None, reason)
     return {mention_id: found for mention_id, found in answers.items() if found}
+
+
+def _tell_dropped(dropped: Counter[str]) -> None:
+    for path, count in dropped.most_common(_LISTED_FILES):
+        reason = f"the corpus's own codes of {count} mentions are not written"
+        warn(Problem.of_file(path, reason))
+    if len(dropped) > _LISTED_FILES:
+        log.warning(
+            "warning: and so in %d more files; the own codes of %d mentions are not written",
+            len(dropped) - _LISTED_FILES, dropped.total(),
+        )  # fmt: skip
 
 
 def _count_lost(predictions: PredictionIndex, waiting: set[str], report: ConvertReport) -> None:

@@ -19,8 +19,7 @@ AUTO = "auto"
 
 Reader = Callable[[CorpusFile, Position], Iterator[Item]]
 """Takes a file and where to start, and yields its documents in order."""
-MakeWriter = Callable[[Path, str], Writer]
-"""Takes a folder and a database name."""
+MakeWriter = type[Writer]
 
 
 def _never(head: bytes) -> bool:
@@ -36,6 +35,7 @@ class CorpusFormat:
     else the first one. Where the name says nothing, `sniff` alone decides: for files that were
     named themselves, and with `any_name` for those that a folder holds. `pairs`: a document is a
     text with a file of annotations beside it, which cannot come from standard input.
+    `replaces_gold`: its writer keeps the corpus's own codes unless it is told to replace them.
     """
 
     name: str
@@ -46,6 +46,7 @@ class CorpusFormat:
     any_name: bool = False
     pairs: bool = False
     writer: MakeWriter | None = None
+    replaces_gold: bool = False
 
     def has_name(self, path: Path) -> bool:
         """Whether the file's name is one of this format."""
@@ -62,6 +63,7 @@ CORPUS_FORMATS: dict[str, CorpusFormat] = {
             suffixes=(".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".arrow"),
             sniff=bigbio.sniff,
             writer=bigbio.Writer,
+            replaces_gold=True,
         ),
         CorpusFormat(
             "brat",

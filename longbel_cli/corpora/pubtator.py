@@ -195,8 +195,11 @@ class Writer:
     keeps its relation lines.
     """
 
-    def __init__(self, folder: Path, database: str) -> None:
+    def __init__(self, folder: Path, database: str, replace_gold: bool = False) -> None:
         self._handle = (folder / "corpus.pubtator").open("xb")
+
+    def keeps_gold(self, read: Read) -> bool:
+        return False
 
     def write(self, read: Read, answers: Answers) -> None:
         document = read.document

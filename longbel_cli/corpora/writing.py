@@ -32,10 +32,15 @@ Answers = Mapping[str, tuple[Answer, ...]]
 
 
 class Writer(Protocol):
-    """Writes documents with answers by mention id; made with a folder, a database name (the
-    prefix of the codes). What the format cannot hold is logged."""
+    """Writes documents with answers by mention id; made with a folder and a database name (the
+    prefix of the codes). `replace_gold`: answers take the place of the corpus's own codes, in a
+    format that could keep both. What the format cannot hold is logged."""
 
-    def __init__(self, folder: Path, database: str) -> None: ...
+    def __init__(self, folder: Path, database: str, replace_gold: bool = False) -> None: ...
+
+    def keeps_gold(self, read: Read) -> bool:
+        """Whether the corpus's own codes stay in what is written of a document."""
+        ...
 
     def write(self, read: Read, answers: Answers) -> None: ...
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,70 @@ def test_convert_to_bigbio_reads_back_as_gold(
     assert longbel("convert", preds, corpus, "--to", "bigbio", "--out", out).code == 0
     (document,) = read_corpus([out])
     assert [mention.gold for mention in document.mentions] == [("C1", "C2"), None]
+
+
+GOLD = b"N1\tReference T1 UMLS:C9\tx\nN2\tReference T2 UMLS:NIL\tx\n"
+
+
+@pytest.mark.parametrize(
+    ("to", "flags", "gold", "dropped"),
+    [
+        ("bigbio", [], [("C9",), ("NO_CODE",)], 0),
+        ("bigbio", ["--replace-gold"], [("C1",), None], 2),
+        ("brat", [], [("C1", "C9"), ("NO_CODE",)], 0),
+        ("pubtator", [], [("C1",), None], 2),
+    ],
+)
+def test_convert_keeps_the_gold_or_says_what_it_drops(
+    longbel: Longbel, to: str, flags: list[str], gold: Any, dropped: int, corpus: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    annotations = corpus / "a/x.ann"
+    annotations.write_bytes(annotations.read_bytes() + GOLD)
+    preds, out = tmp_path / "preds.jsonl", tmp_path / "out"
+    preds.write_text(predicted("a/x", "T1", 0, 5, "C1"))
+    done = longbel("convert", preds, corpus, "--to", to, "--out", out, *flags)
+    assert done.code == 0
+    (document,) = read_corpus([out])
+    assert [mention.gold for mention in document.mentions] == gold
+    told = f"{annotations}: the corpus's own codes of 2 mentions are not written"
+    assert (told in done.err) == bool(dropped)
+
+
+def test_convert_replaces_gold_where_a_format_could_keep_it(
+    longbel: Longbel, corpus: Path, tmp_path: Path
+) -> None:
+    preds, out = tmp_path / "preds.jsonl", tmp_path / "out"
+    preds.write_text(predicted("a/x", "T1", 0, 5, "C1"))
+    done = longbel("convert", preds, corpus, "--to", "pubtator", "--out", out, "--replace-gold")
+    assert done.code == 2
+    assert "--replace-gold does not go with --to pubtator" in done.err
+
+
+def test_convert_puts_predictions_beside_the_gold_of_bigbio(
+    longbel: Longbel, corpus: Path, tmp_path: Path
+) -> None:
+    annotations = corpus / "a/x.ann"
+    annotations.write_bytes(annotations.read_bytes() + GOLD)
+    preds, out = tmp_path / "preds.jsonl", tmp_path / "out"
+    preds.write_text(predicted("a/x", "T1", 0, 5, "C1"))
+    assert longbel("convert", preds, corpus, "--to", "bigbio", "--out", out).code == 0
+    first, second = json.loads((out / "corpus.jsonl").read_text())["entities"]
+    assert first["normalized"] == [{"db_name": "", "db_id": "C9"}]
+    assert first["predicted"] == [{"db_name": "UMLS", "db_id": "C1"}]
+    assert "predicted" not in second
+
+
+def test_files_whose_gold_is_dropped_are_named_up_to_ten(longbel: Longbel, tmp_path: Path) -> None:
+    ann = b"T1\tDISO 0 5\tFever\nN1\tReference T1 UMLS:C9\tx\n"
+    files = {f"{n:02}.{end}": data for n in range(12) for end, data in
+             (("txt", TEXT.encode()), ("ann", ann))}  # fmt: skip
+    corpus = stored(files, tmp_path / "corpus")
+    preds, out = tmp_path / "preds.jsonl", tmp_path / "out"
+    preds.write_text(predicted("00", "T1", 0, 5, "C9"))
+    done = longbel("convert", preds, corpus, "--to", "pubtator", "--out", out)
+    assert done.err.count("own codes of 1 mentions are not written") == 10
+    assert "and so in 1 more files; the own codes of 11 mentions are not written" in done.err
 
 
 def test_convert_reads_predictions_as_score_does(

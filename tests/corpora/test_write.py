@@ -178,7 +178,10 @@ def test_bigbio_to_brat_by_hand(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert "mention 7_T2: blanks in its type" in warning
 
 
-def test_bigbio_keeps_its_other_keys_and_replaces_its_codes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("replace_gold", [True, False])
+def test_bigbio_keeps_its_other_keys_and_its_codes_unless_they_are_replaced(
+    tmp_path: Path, replace_gold: bool
+) -> None:
     value = page(
         {**entity(normalized=code("OLD")), "db_match": "x"},
         entity("T2", 10, 15, "cough", normalized=code("OLD")),
@@ -189,17 +192,16 @@ def test_bigbio_keeps_its_other_keys_and_replaces_its_codes(tmp_path: Path) -> N
     source = stored({"c.jsonl": lines(value)}, tmp_path / "corpus")
     out = tmp_path / "out"
     out.mkdir()
-    writer = writers()["bigbio"](out, "OPENKB")
+    writer = writers()["bigbio"](out, "OPENKB", replace_gold)
     for read in Corpus([source]).read_whole(ignore):
         writer.write(read, {"T1": (Answer("C1", "a"), Answer("C2", "b"))})
     writer.close()
     expected = json.loads(json.dumps(value))
-    expected["entities"][0]["normalized"] = [
-        {"db_name": "OPENKB", "db_id": "C1"},
-        {"db_name": "OPENKB", "db_id": "C2"},
-    ]
-    expected["entities"][1]["normalized"] = []
-    expected["entities"][2]["normalized"] = []
+    answers = [{"db_name": "OPENKB", "db_id": "C1"}, {"db_name": "OPENKB", "db_id": "C2"}]
+    expected["entities"][0]["normalized" if replace_gold else "predicted"] = answers
+    if replace_gold:
+        expected["entities"][1]["normalized"] = []
+        expected["entities"][2]["normalized"] = []
     assert json.loads((out / "corpus.jsonl").read_text()) == expected
 
 
@@ -240,7 +242,7 @@ def test_of_bigbio_entities_with_one_id_only_the_kept_one_is_answered(
     source = stored({"c.jsonl": lines(page(*entities))}, tmp_path / "corpus")
     out = tmp_path / "out"
     out.mkdir()
-    writer = writers()["bigbio"](out, "UMLS")
+    writer = writers()["bigbio"](out, "UMLS", replace_gold=True)
     for read in Corpus([source]).read_whole(ignore):
         (mention,) = read.document.mentions
         writer.write(read, {mention.id: (Answer("C1", "a"),)})
