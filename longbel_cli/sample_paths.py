@@ -7,6 +7,9 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+SAMPLE = "sample"
+"""What `--model` calls the bundled model; a folder of that name is `./sample`."""
+
 _PLACES = (
     Path(__file__).parent / "sample",
     Path(__file__).parents[1] / "sample_data",
@@ -16,6 +19,11 @@ _PLACES = (
 def sample(part: str) -> Path:
     """The path of `kb`, `model`, `corpus` or `release` of the sample."""
     return next((place / part for place in _PLACES if (place / part).exists()), _PLACES[-1] / part)
+
+
+def model_path(model: str) -> str:
+    """The folder or hub id of a model; of `sample`, the bundled one's folder."""
+    return str(sample("model")) if model == SAMPLE else model
 
 
 def kb_or_sample(kb: Path | None) -> Path:

@@ -107,7 +107,7 @@ def _kb(default: str | None = None, envvar: str | None = "LONGBEL_KB") -> Any:
 
 
 def _model(default: str | None = None, envvar: str | None = "LONGBEL_MODEL") -> Any:
-    text = "Model folder, or id of a model on the Hugging Face Hub."
+    text = "Model folder, id of a model on the Hugging Face Hub, or sample (the bundled one)."
     return option("--model", text, MODEL, metavar="MODEL", envvar=envvar, default=default)
 
 

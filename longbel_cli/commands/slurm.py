@@ -40,8 +40,15 @@ def slurm(
     ] = "20:00:00",
     cpus: Annotated[int, option("--cpus", "Cores of each process.", JOB, metavar="N")] = 8,
     gpus: Annotated[
-        int, option("--gpus", "GPUs of each process; 0 for none.", JOB, metavar="N")
-    ] = 1,
+        int | None,
+        option(
+            "--gpus",
+            "GPUs of each process; 0 for none.",
+            JOB,
+            metavar="N",
+            default="1, or 0 if the linker uses none",
+        ),
+    ] = None,
     memory: Annotated[
         str | None, option("--mem", "Memory of a job, such as 64G.", JOB, metavar="SIZE")
     ] = None,
@@ -66,8 +73,11 @@ def slurm(
     Jobs stop before their time is over, and are requeued until the run is done.
     """
     from longbel_cli.commands.privacy import is_shared
-    from longbel_cli.runs.slurm import SlurmJob, sbatch_script
+    from longbel_cli.linking.linkers import MODEL_LINKER, uses_gpu
+    from longbel_cli.runs.slurm import SlurmJob, sbatch_script, value_of
 
+    if gpus is None:
+        gpus = int(uses_gpu(value_of("--linker", link_arguments) or MODEL_LINKER))
     job = SlurmJob(
         link_arguments=link_arguments,
         tasks=tasks,

@@ -21,6 +21,7 @@ from longbel_cli.runs.facts import fusion_record_path
 from longbel_cli.runs.files import read_json
 from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.layout import Layout
+from longbel_cli.sample_paths import model_path
 from longbel_cli.types import Document, Prediction
 
 
@@ -170,7 +171,7 @@ class LinkedRun:
                 exit_code=2,
             )
         kb = sources.kb or free.get("kb_path")
-        linker = Linker.open(model, None if kb is None else Path(kb), options)
+        linker = Linker.open(model_path(model), None if kb is None else Path(kb), options)
         corpus = Corpus(paths, sources.format or settings.get("format", "auto"))
         run = cls(linker, corpus, settings)
         run._refuse_others(layout)

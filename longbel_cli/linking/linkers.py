@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kb_builder.errors import LongbelError
+from kb_builder.errors import LongbelError, check_choice
 from longbel_cli.linking.baselines import BASELINES, Baseline, open_baseline
 from longbel_cli.linking.options import MODEL_LINKER, BaselineOptions, LinkOptions
-from longbel_cli.sample_paths import kb_or_sample, sample
+from longbel_cli.sample_paths import SAMPLE, kb_or_sample, model_path, sample
 
 if TYPE_CHECKING:
     from longbel_cli.linking.linker import Linker
@@ -44,6 +44,12 @@ _MODEL = ModelLinker(
 def linkers() -> dict[str, ModelLinker | Baseline]:
     """All that `--linker` names."""
     return {MODEL_LINKER: _MODEL, **BASELINES}
+
+
+def uses_gpu(linker: str) -> bool:
+    """Whether a linker can compute on a GPU; LongbelError (usage) where there is no such linker."""
+    check_choice("--linker", linker, linkers())
+    return "device" in linkers()[linker].flags
 
 
 def check_flags(linker: str, given: Iterable[str]) -> None:
@@ -88,10 +94,12 @@ def open_other(name: str, kb: Path | None, options: BaselineOptions) -> EntityLi
 def _model_and_kb(model: str | None, kb: Path | None) -> tuple[str, Path | None]:
     """The model and KB to use; a checkpoint that brings its own names needs no KB."""
     if model is None:
+        _refuse_foreign(kb)
         what = "no --model" if kb is not None else "no --model and no --kb"
         both = "model" if kb is not None else "model and knowledge base"
         log.info("%s: using the bundled sample %s", what, both)
         return str(sample("model")), kb or sample("kb")
+    model = model_path(model)
     if kb is None:
         from longbel_cli.model.folder import model_folder
 
@@ -99,3 +107,20 @@ def _model_and_kb(model: str | None, kb: Path | None) -> tuple[str, Path | None]
         if not (folder / "text_to_code.json").exists():
             return model, kb_or_sample(None)
     return model, kb
+
+
+def _refuse_foreign(kb: Path | None) -> None:
+    """The sample's model knows the sample's names alone: elsewhere it is used where it is named."""
+    from kb_builder.store.knowledge_base import KnowledgeBase
+
+    if kb is None:
+        return
+    own = KnowledgeBase.open(sample("kb"))
+    if KnowledgeBase.open(kb).signature != own.signature:
+        raise LongbelError(
+            f"no --model: the bundled sample model was trained for the sample's knowledge base, "
+            f"and {kb} is another",
+            f"Give --model, or --linker tfidf, which needs none; --model {SAMPLE} asks for the "
+            "bundled one all the same.",
+            exit_code=2,
+        )

@@ -73,16 +73,25 @@ class SlurmJob:
     @property
     def out(self) -> str:
         """What link's `--out` is given."""
-        for number, argument in enumerate(self.link_arguments):
-            if argument == "--out" and number + 1 < len(self.link_arguments):
-                return _file(self.link_arguments[number + 1])
-            if argument.startswith("--out="):
-                return _file(argument.removeprefix("--out="))
+        out = value_of("--out", self.link_arguments)
+        if out is not None:
+            return _file(out)
         raise LongbelError(
             "the arguments of link lack --out",
             "Give them after --, as in: longbel slurm --tasks 8 -- corpus.jsonl --out preds.jsonl",
             exit_code=2,
         )
+
+
+def value_of(flag: str, arguments: Sequence[str]) -> str | None:
+    """What the arguments give a flag, last where it stands twice; None without it."""
+    value = None
+    for argument, following in zip(arguments, (*arguments[1:], None), strict=True):
+        if argument == flag:
+            value = following
+        elif argument.startswith(f"{flag}="):
+            value = argument.removeprefix(f"{flag}=")
+    return value
 
 
 def _file(out: str) -> str:

@@ -111,6 +111,30 @@ def test_the_command(longbel: Longbel) -> None:
     assert done.err == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "gpus"),
+    [
+        ([], 1),
+        (["--linker", "longbel"], 1),
+        (["--linker", "dense"], 1),
+        (["--linker", "exact"], 0),
+        (["--linker=tfidf"], 0),
+    ],
+)
+def test_the_command_asks_for_a_gpu_where_the_linker_uses_one(
+    longbel: Longbel, arguments: list[str], gpus: int
+) -> None:
+    done = longbel("slurm", "--", *LINK, *arguments)
+    assert done.out == sbatch_script(SlurmJob([*LINK, *arguments], gpus=gpus))
+    done = longbel("slurm", "--gpus", 2, "--", *LINK, *arguments)
+    assert "#SBATCH --gpus-per-task=2" in done.out
+
+
+def test_the_command_refuses_a_linker_that_does_not_exist(longbel: Longbel) -> None:
+    done = longbel("slurm", "--", *LINK, "--linker", "exakt")
+    assert done.code == 2 and "exact" in done.err
+
+
 def test_the_command_says_that_the_folder_of_the_logs_must_be_there(
     longbel: Longbel, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kb_builder.errors import LongbelError
+from longbel_cli.sample_paths import sample
 from tests.support.command_line import Longbel, json_lines, write_json_lines
 from tests.support.link_cases import DOCUMENTS, ODD, ORDER, identities, misplaced
 from tests.support.paths import ROOT
@@ -250,3 +251,35 @@ def test_beams_of_nothing_are_refused_from_python_too(model_folder: Path, kb_fol
 
     with pytest.raises(LongbelError, match="--beams 0"):
         list(Linker.load(model_folder, kb_folder).link([], beams=0))
+
+
+def test_the_sample_model_is_used_with_another_kb_only_where_it_is_named(
+    longbel: Longbel,
+    corpus: Path,
+    kb_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("LONGBEL_MODEL")
+    monkeypatch.delenv("LONGBEL_KB")
+    kb, out = shutil.copytree(kb_folder, tmp_path / "kb"), tmp_path / "p.jsonl"
+    common = ("link", corpus, "--out", out, "--limit", 1, "--beams", 2, "--kb")
+    done = longbel(*common, kb)
+    assert done.code == 2
+    assert "no --model" in done.err and "--model sample" in done.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.jsonl", "kb"]
+    assert longbel(*common, kb, "--model", "sample").code == 0
+    record = json.loads((tmp_path / "p.jsonl.run" / "run.json").read_text())
+    assert record["free"]["model_path"] == str(sample("model"))
+    mention = ":".join(identities(json_lines(out))[0])
+    done = longbel("explain", out, "--model", "sample", "--mention", mention, "--json")
+    assert done.code == 0 and json.loads(done.out)["mention_id"] in mention
+
+
+def test_a_copy_of_the_sample_kb_goes_with_the_sample_model(
+    longbel: Longbel, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LONGBEL_MODEL")
+    kb = shutil.copytree(sample("kb"), tmp_path / "kb")
+    done = longbel("link", corpus, "--out", "-", "--limit", 1, "--dry-run", "--kb", kb)
+    assert done.code == 0 and "no --model: using the bundled sample model" in done.err
