@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         f"{_DECODE} --model small --corpus {{data}}/corpora/bc5cdr/dev.openkb.jsonl.gz "
         "--documents 8 --formats short,hybrid_long,long,echoed",
     ),
+    "roofline": ("roofline",),
     "gpu": ("gpu_speed --work {work}/gpu",),
     "scoring": ("score_speed",),
     "explaining": ("explain_cost --device cpu --tokens 500",),
