@@ -31,7 +31,8 @@ class Case:
 
     `names` holds, for each candidate of `prediction`, the name or names it consists of.
     `window` is the stretch of the document that the prompt showed (None: all of it).
-    `sentences` are document offsets, ascending, and lie within passages.
+    `sentences` are document offsets, ascending, and lie within passages. `gold_name` is what the
+    knowledge base calls the gold, None where it does not hold it.
     """
 
     prompts: DocumentPrompts
@@ -41,6 +42,7 @@ class Case:
     names: tuple[tuple[str, ...], ...]
     window: Span | None = None
     sentences: tuple[Span, ...] = ()
+    gold_name: str | None = None
 
     @property
     def document(self) -> Document:

@@ -102,6 +102,7 @@ class Explainer:
                 for method in self._options.methods
                 for rank in wanted
             ),
+            case.gold_name,
         )
 
     def _attribution(self, case: Case, method: str, rank: int) -> Attribution:

@@ -110,13 +110,17 @@ def _weight_json(weight: Weight) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A mention with its candidates, the memory that its prompt held, and its attributions."""
+    """A mention with its candidates, the memory that its prompt held, and its attributions.
+
+    `gold_name` is what the knowledge base calls the gold, None where it does not hold it.
+    """
 
     document: Document
     mention: Mention
     prediction: Prediction
     memory: tuple[MemoryEntry, ...]
     attributions: tuple[Attribution, ...]
+    gold_name: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The numbers of an explanation; holds document text."""

@@ -107,6 +107,7 @@ def _mention_data(explanation: Explanation, document: _DocumentWords) -> dict[st
         "group": prediction.semantic_group,
         "spans": offsets.of(explanation.mention.spans),
         "gold": prediction.gold_concept_code,
+        "gold_name": explanation.gold_name,
         "candidates": [
             [rank, code, name, None if math.isnan(score) else score]
             for rank, code, name, score, _ in prediction.candidates

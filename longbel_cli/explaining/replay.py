@@ -67,7 +67,21 @@ class Reconstruction:
                 prompts, mention, memory_of[mention.id], self._linker.checkpoint.encode, self._limit
             )
             names = tuple(self._names(candidate, prediction) for candidate in prediction.candidates)
-            yield Case(prompts, mention, memory, prediction, names, window, sentences)
+            gold_name = self._gold_name(prediction)
+            yield Case(prompts, mention, memory, prediction, names, window, sentences, gold_name)
+
+    def _gold_name(self, prediction: Prediction) -> str | None:
+        """The names of the gold's concepts, None where one is not in the knowledge base."""
+        gold = prediction.gold_concept_code
+        names = [] if gold is None else list(map(self._name_of_code, gold.split("+")))
+        return None if None in names or not names else " + ".join(filter(None, names))
+
+    def _name_of_code(self, code: str) -> str | None:
+        """The preferred name of a concept, else its first one; None where it has none."""
+        base = self._linker.knowledge_base
+        concept, rows = base.concept(code), base.names_of_concept(code)
+        preferred = None if concept is None else concept["preferred_name"]
+        return preferred or (base.name(rows[0]) if len(rows) else None)
 
     def _names(self, candidate: Candidate, prediction: Prediction) -> tuple[str, ...]:
         base, group = self._linker.knowledge_base, prediction.semantic_group

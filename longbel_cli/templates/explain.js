@@ -197,7 +197,9 @@
     if (mention.gold !== null && !mention.candidates.some(([, code]) => code === mention.gold)) {
       const row = make("tr"), cell = make("td");
       cell.colSpan = 3;
-      cell.append("Gold, not among these: ", written("code", "", mention.gold));
+      const name = mention.gold_name;
+      cell.append("Gold, not among these: ", ...(name === null ? [] : [written("bdi", "", name), " "]),
+        written("code", "", mention.gold), name === null ? " (not in the knowledge base)" : "");
       row.append(cell);
       $("candidates").append(row);
     }

@@ -157,6 +157,10 @@ def test_a_page_with_every_method(linked, tmp_path):
     assert result.exit_code == 0, result.output
     assert f"2 of 2 mentions explained: {page}" in result.stderr
     data = embedded(page.read_text("utf-8"))
+    names = {code: name for group in NAMES.values() for name, code in group.items()}
+    assert [mention["gold_name"] for mention in data["mentions"]] == [
+        names[mention["gold"]] for mention in data["mentions"]
+    ]
     assert [mention["id"] for mention in data["mentions"]] == ["T1", "T3"]
     assert [one["method"] for one in data["mentions"][1]["maps"]] == [
         "gradient", "integrated", "ablation",

@@ -59,6 +59,24 @@ def test_a_document_is_drawn_as_it_reads(browser, tmp_path):
     assert browser.complaints() == []
 
 
+@pytest.mark.parametrize(
+    ("gold", "name", "shown"),
+    [
+        ("C1", "Acute renal failure", ""),
+        ("C7", "Ileus", "Gold, not among these: Ileus C7"),
+        ("C7", None, "Gold, not among these: C7 (not in the knowledge base)"),
+        (None, None, ""),
+    ],
+)
+def test_a_gold_that_is_no_candidate_is_named(browser, tmp_path, gold, name, shown):
+    made = explanation_of(make_case())
+    prediction = replace(made.prediction, gold_concept_code=gold)
+    browser.open(write([replace(made, prediction=prediction, gold_name=name)], tmp_path))
+    rows = "[...document.querySelectorAll('#candidates td[colspan]')].map(e => e.textContent)"
+    assert browser.value(rows) == ([shown] if shown else [])
+    assert browser.complaints() == []
+
+
 def test_keys_switch_mention_method_and_view(browser, tmp_path):
     browser.open(write(several(), tmp_path))
     assert browser.value(CHECKED) == ["gradient"]
