@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from kb_builder.errors import LongbelError
+from kb_builder.text import visible_line
 from longbel_cli.commands.help import Command, Group
 from longbel_cli.commands.notes import notes_on_stderr
 from longbel_cli.commands.privacy import files_of_text
@@ -128,9 +129,7 @@ def main() -> None:
         app()
     except LongbelError as error:
         label = "" if error.exit_code in STOPPED else "error: "
-        print(f"longbel: {label}{error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"  {error.hint}", file=sys.stderr)
+        print(f"longbel: {label}" + "\n  ".join(error.lines()), file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -138,7 +137,7 @@ def main() -> None:
         if os.environ.get("LONGBEL_DEBUG"):
             raise
         if isinstance(error, OSError) and error.errno is not None:  # the system's own words
-            file = "" if error.filename is None else f"{error.filename}: "
+            file = "" if error.filename is None else visible_line(f"{error.filename}: ")
             print(f"longbel: error: {file}{error.strerror}", file=sys.stderr)
             sys.exit(3)
         # The message of a foreign exception may quote its input: name its type and place alone.

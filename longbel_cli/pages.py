@@ -12,6 +12,7 @@ from typing import Any
 
 from kb_builder.errors import LongbelError
 from kb_builder.files import sha256_of, write_whole
+from kb_builder.text import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
 _START = b"<!doctype html"
@@ -25,12 +26,18 @@ def rendered(name: str, **values: Any) -> str:
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_without_controls,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     # A script cannot read the NaN that Python would write.
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
     return environment.get_template(name).render(**values)
+
+
+def _without_controls(value: Any) -> Any:
+    """Text with its controls spelled out; markup of the templates' own as it is."""
+    return visible(value) if type(value) is str else value
 
 
 def rendered_page(name: str, **values: Any) -> str:

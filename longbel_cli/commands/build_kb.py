@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kb_builder.text import visible_line
 from longbel_cli.commands import options as shared
 from longbel_cli.commands.notes import set_quiet
 from longbel_cli.commands.options import DIAGNOSTICS, OUTPUT, argument, flag, option
@@ -265,7 +266,7 @@ def _warn(report: BuildReport) -> None:
         if count:
             typer.echo(f"longbel: warning: {count} {words}", err=True)
     for row in report.quarantined[:_SHOWN]:
-        typer.echo(f"  {row.file}:{row.line}: {row.reason}", err=True)
+        typer.echo(visible_line(f"  {row.file}:{row.line}: {row.reason}"), err=True)
     if len(report.quarantined) > _SHOWN:
         typer.echo("  more in quarantine.jsonl", err=True)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kb_builder.text import visible_json, visible_line
 from longbel_cli.commands import options as shared
 from longbel_cli.commands.options import option
 
@@ -87,13 +88,14 @@ def check(
 
 
 def _print_problem(problem: Problem, kind: str = "left out") -> None:
-    print(f"{kind}: {problem.message}", file=sys.stderr)
+    print(visible_line(f"{kind}: {problem.message}"), file=sys.stderr)
 
 
 def _print_json(found: Survey) -> None:
     import json
 
-    typer.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2, allow_nan=False))
+    text = json.dumps(found.to_json(), ensure_ascii=False, indent=2, allow_nan=False)
+    typer.echo(visible_json(text))
 
 
 def _print_table(found: Survey) -> None:
@@ -116,6 +118,7 @@ def _print_table(found: Survey) -> None:
     rows += [(f"format {name}", count) for name, count in found.formats.most_common()]
     rows += [(f"type {name}", count) for name, count in found.types.most_common()]
     rows += [(f"group {name}", count) for name, count in found.groups.most_common()]
+    rows = [(visible_line(name), count) for name, count in rows]
     width = max(len(name) for name, _ in rows)
     for name, count in rows:
         typer.echo(f"{name:<{width}}  {count:>9,}")

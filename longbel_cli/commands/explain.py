@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from kb_builder.errors import LongbelError
+from kb_builder.text import visible_json
 from longbel_cli.commands import options as shared
 from longbel_cli.commands.notes import set_quiet
 from longbel_cli.commands.options import INPUT, OUTPUT, flag, option
@@ -208,7 +209,7 @@ def _print(explanation: Any, ansi: bool, json_: bool) -> None:
 
 
 def _dumps(numbers: Any) -> str:
-    return json.dumps(numbers, ensure_ascii=False, allow_nan=False)
+    return visible_json(json.dumps(numbers, ensure_ascii=False, allow_nan=False))
 
 
 def _write(made: list[Any], out: Path) -> None:

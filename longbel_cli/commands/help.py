@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from kb_builder.text import visible_line
 from longbel_cli.commands.choices import filled
 
 GENERAL = "General"
@@ -61,6 +63,14 @@ class Group(_Page, TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
 
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with _visible_refusals():
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _visible_refusals():
+            return super().invoke(ctx)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[Row]] = {}
         for name in self.list_commands(ctx):
@@ -69,6 +79,17 @@ class Group(_Page, TyperGroup):
             groups.setdefault(panel, []).append((name, command.get_short_help_str(200)))
         _write_groups(groups, formatter)
         super().format_options(ctx, formatter)
+
+
+@contextmanager
+def _visible_refusals() -> Iterator[None]:
+    """A refused command line may quote file names that a pattern of the shell matched."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(getattr(error, "message", None), str):
+            error.message = visible_line(error.message)  # type: ignore[attr-defined]  # click's
+        raise
 
 
 def _write_groups(groups: dict[str, list[Row]], formatter: Any) -> None:

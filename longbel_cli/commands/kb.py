@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kb_builder.text import visible_json
 from longbel_cli.commands import options as shared
 from longbel_cli.commands.help import Command, Group
 from longbel_cli.commands.options import INPUT, OUTPUT, argument, option
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from longbel_cli.commands.kb_tables import Table
 
 EXAMPLE = """
 longbel kb info kb/
@@ -83,7 +84,7 @@ def search(
 
     found = look_up(KnowledgeBase.open(kb), text, group, limit)
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        typer.echo(visible_json(json.dumps(found, indent=1, ensure_ascii=False)))
         return
     tables: list[Table | str] = []
     for concept in found["concepts"]:
@@ -136,6 +137,6 @@ def diff(
         fates = comparison.fates(counts)
         found["codes"] = [{"code": code, **counts[code], **fate} for code, fate in fates.items()]
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        typer.echo(visible_json(json.dumps(found, indent=1, ensure_ascii=False)))
         return
     print_parts(*difference_parts(found, limit))

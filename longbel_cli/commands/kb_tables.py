@@ -7,12 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
+
+from kb_builder.text import visible_line
 
 if TYPE_CHECKING:
     from kb_builder.build import BuildReport
 
 _LISTED = 5
+
+
+class Table(RichTable):
+    """A table of what a terminology says: no control in it takes effect."""
+
+    def __init__(self, *headers: str, title: str | None = None, **settings: Any) -> None:
+        shown = None if title is None else visible_line(title)
+        super().__init__(*map(visible_line, headers), title=shown, **settings)
+
+    def add_row(self, *cells: Any, **settings: Any) -> None:
+        super().add_row(*map(visible_line, cells), **settings)
+
 
 # Key in kb.json's counts, and how the summary words it; those a source lacks are left out.
 _COUNTS = (
@@ -60,7 +74,8 @@ def print_parts(*parts: Table | str) -> None:
     """Tables, and lines that are not broken, on stdout."""
     console = Console(highlight=False, markup=False)
     for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str))
+        line = visible_line(part) if isinstance(part, str) else part
+        console.print(line, soft_wrap=isinstance(part, str))
 
 
 def counts_table(counts: dict[str, int], beside: dict[str, int] | None = None) -> Table:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kb_builder.text import visible_line
 from longbel_cli.commands import options as shared
 from longbel_cli.commands.notes import set_quiet
 from longbel_cli.commands.options import (
@@ -268,7 +269,7 @@ def _print_plans(
     for one in linkers:
         if len(linkers) > 1:
             print(f"{one.settings()['context_format']}:")
-        print("\n".join(plan_lines(plan(one, reader, options))))
+        print("\n".join(map(visible_line, plan_lines(plan(one, reader, options)))))
 
 
 def _pages(linker: EntityLinker, folder: Path) -> PageWriter:

@@ -9,9 +9,19 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kb_builder.text import visible, visible_line
 from longbel_cli.progress import write_line
 
 PACKAGES = ("kb_builder", "longbel_cli")
+
+
+class _OneLine(logging.Formatter):
+    """A note is a line, whatever ids and file names it has; other libraries' may be several."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        own = record.name.partition(".")[0] in PACKAGES
+        return visible_line(text) if own else visible(text)
 
 
 class _Lines(logging.Handler):
@@ -29,7 +39,7 @@ def notes_on_stderr() -> Iterator[None]:
     Of other libraries only warnings are written.
     """
     handler, loggers = _Lines(), [logging.getLogger(name) for name in (None, *PACKAGES)]
-    handler.setFormatter(logging.Formatter("longbel: %(message)s"))
+    handler.setFormatter(_OneLine("longbel: %(message)s"))
     levels = [logger.level for logger in loggers]
     loggers[0].addHandler(handler)
     set_quiet(False)

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from kb_builder.text import visible_json
 from longbel_cli.commands import options as shared
 from longbel_cli.commands.notes import set_quiet
-from longbel_cli.commands.options import INPUT, OUTPUT, argument, option
+from longbel_cli.commands.options import INPUT, OUTPUT, argument, flag, option
 
 METRICS = "Metrics"
 
@@ -68,6 +69,14 @@ def score(
         str,
         option("--table", "Form of the tables: {tables}.", OUTPUT, metavar="FORM", choice="tables"),
     ] = "rich",
+    for_spreadsheet: Annotated[
+        bool,
+        flag(
+            "--for-spreadsheet",
+            "With --table csv: an apostrophe before cells that a spreadsheet would compute.",
+            OUTPUT,
+        ),
+    ] = False,
     report: Annotated[
         Path | None,
         option(
@@ -119,6 +128,7 @@ def score(
     """
     import json
 
+    from kb_builder.errors import LongbelError
     from kb_builder.files import refuse_inputs
     from longbel_cli.pages import check_page_path
     from longbel_cli.scoring.background import base_for
@@ -129,6 +139,8 @@ def score(
     from longbel_cli.scoring.tables import evaluation_text
 
     set_quiet(quiet)
+    if for_spreadsheet and table != "csv":
+        raise LongbelError("--for-spreadsheet is for --table csv", "Add that.", exit_code=2)
     request = ScoreRequest(
         predictions=predictions,
         others=tuple(paired or ()),
@@ -152,10 +164,10 @@ def score(
     if report is not None:
         write_report(evaluation, report)
     if as_json:
-        found = evaluation.to_json()
-        typer.echo(json.dumps(found, ensure_ascii=False, indent=2, allow_nan=False))
+        text = json.dumps(evaluation.to_json(), ensure_ascii=False, indent=2, allow_nan=False)
+        typer.echo(visible_json(text))
     else:
-        typer.echo(evaluation_text(evaluation, shown, table), nl=False)
+        typer.echo(evaluation_text(evaluation, shown, table, for_spreadsheet), nl=False)
 
 
 def _ks(text: str) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from kb_builder.text import visible_line
 from longbel_cli.commands import options as shared
 
 EXAMPLE = """
@@ -21,7 +22,10 @@ def status(
     """
     import json
 
-    from longbel_cli.runs.status import read_status, status_text
+    from longbel_cli.runs.status import read_status, status_lines
 
     found = read_status(out)
-    typer.echo(json.dumps(found.to_json(), allow_nan=False) if as_json else status_text(found))
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), allow_nan=False))
+    else:
+        typer.echo("\n".join(map(visible_line, status_lines(found))))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kb_builder.files import sha256_of
+from kb_builder.text import visible
 from longbel_cli.explaining.explanation import Attribution, Explanation, Weight
 from longbel_cli.explaining.shading import (
     Shading,
@@ -21,7 +22,6 @@ from longbel_cli.explaining.shading import (
     memory_rows,
     pieces,
     score_text,
-    visible,
 )
 from longbel_cli.pages import rendered, rendered_page
 from longbel_cli.types import Document, Span

@@ -200,9 +200,10 @@ class LinkedRun:
             changes = Inputs.load(layout.inputs).changes(input_files(self.corpus))
             if changes:
                 raise LongbelError(
-                    "the corpus is not what was linked:\n  " + "\n  ".join(changes),
+                    "the corpus is not what was linked:",
                     "Give the corpus as it was with --corpus.",
                     exit_code=4,
+                    details=changes,
                 )
 
     def documents(self, ids: set[str]) -> Iterator[Document]:

@@ -6,32 +6,14 @@ Knows neither HTML nor terminals.
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from kb_builder.text import visible_line
 from longbel_cli.explaining.explanation import Attribution, Explanation, Weight
-
-
-def visible(text: str) -> str:
-    """`text` with controls and bidirectional overrides spelled out, so that none takes effect."""
-    return "".join(_spelled(char) if _is_control(char) else char for char in text)
-
-
-def _is_control(char: str) -> bool:
-    if char in "\n\t":
-        return False
-    return unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") or char in _BIDI_CONTROLS
-
-
-_BIDI_CONTROLS = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
-
-
-def _spelled(char: str) -> str:
-    return f"<U+{ord(char):04X}>"
 
 
 def score_text(score: float) -> str:
@@ -112,8 +94,8 @@ def memory_rows(explanation: Explanation, attribution: Attribution) -> list[tupl
     shading = Shading(attribution, attribution.memory)
     return [
         (
-            visible(entry.line.mention),
-            visible(" <+> ".join(entry.line.names)),
+            visible_line(entry.line.mention),
+            visible_line(" <+> ".join(entry.line.names)),
             shading.value_text(weight),
             f"{shading.of(weight):.0%}",
         )

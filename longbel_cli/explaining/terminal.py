@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from kb_builder.text import visible, visible_line
 from longbel_cli.explaining.explanation import Attribution, Explanation
 from longbel_cli.explaining.shading import (
     Shading,
@@ -16,7 +17,6 @@ from longbel_cli.explaining.shading import (
     memory_rows,
     pieces,
     score_text,
-    visible,
 )
 
 # Backgrounds from faint to strong: yellow to brown for support, blues for opposition.
@@ -30,13 +30,13 @@ def ansi(explanation: Explanation, colour: bool = True) -> str:
     """The same for a terminal, one attribution under the other."""
     prediction = explanation.prediction
     lines = [
-        f"{visible(explanation.document.id)}:{visible(prediction.mention_id)}  "
-        f"[{visible(prediction.mention)}] ({visible(prediction.semantic_group)})",
+        f"{visible_line(explanation.document.id)}:{visible_line(prediction.mention_id)}  "
+        f"[{visible_line(prediction.mention)}] ({visible_line(prediction.semantic_group)})",
     ]
     for candidate in prediction.candidates:
         lines.append(
             f"  {candidate.rank}  {score_text(candidate.score)}  "
-            f"{visible(candidate.concept_code)}  {visible(candidate.concept_name)}"
+            f"{visible_line(candidate.concept_code)}  {visible_line(candidate.concept_name)}"
         )
     for attribution in explanation.attributions:
         lines += ["", *_ansi_attribution(explanation, attribution, colour)]
@@ -72,7 +72,7 @@ def _ansi_attribution(
 
 
 def _excerpt(text: str) -> str:
-    text = visible(" ".join(text.split()))
+    text = visible_line(" ".join(text.split()))
     return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
 
 

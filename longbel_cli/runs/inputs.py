@@ -146,10 +146,11 @@ class Inputs:
     def refuse(changes: Sequence[str]) -> None:
         if changes:
             raise LongbelError(
-                "the input has changed since the run began:\n  " + "\n  ".join(changes),
+                "the input has changed since the run began:",
                 "What is committed stays. Put the input back and run the same command again, "
                 "or start over with --restart.",
                 exit_code=4,
+                details=changes,
             )
 
 

@@ -71,11 +71,11 @@ class Opening:
         differences = self._differences(kept)
         if differences and not overwrite:
             raise LongbelError(
-                f"{self.layout.out}: a run of another configuration is there:\n  "
-                + "\n  ".join(differences),
+                f"{self.layout.out}: a run of another configuration is there:",
                 "Run it as it was begun, choose another --out, or use --restart "
                 "(keeps the old run aside) or --overwrite.",
                 exit_code=4,
+                details=differences,
             )
         if differences:
             self._refuse_living()
@@ -236,10 +236,10 @@ class Opening:
         differences = self._differences(kept)
         if differences:
             raise LongbelError(
-                f"{self.layout.out}: another shard has just begun this run otherwise:\n  "
-                + "\n  ".join(differences),
+                f"{self.layout.out}: another shard has just begun this run otherwise:",
                 "Start all shards with the same options and input.",
                 exit_code=4,
+                details=differences,
             )
         return kept
 

@@ -166,10 +166,10 @@ class Run:
         lines = difference(kept, actual)
         if lines:
             raise LongbelError(
-                f"{self.layout.out}: this process cannot go on with the run as it was begun:\n  "
-                + "\n  ".join(lines),
+                f"{self.layout.out}: this process cannot go on with the run as it was begun:",
                 "Go on on the same kind of machine, or start over with --restart.",
                 exit_code=4,
+                details=lines,
             )
 
     def finish(self) -> Finished | None:

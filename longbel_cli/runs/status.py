@@ -166,7 +166,7 @@ def _moment(unix_time: float) -> str:
     return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="seconds")
 
 
-def status_text(status: RunStatus) -> str:
+def status_lines(status: RunStatus) -> list[str]:
     """The lines that `longbel status` prints."""
     counts = (
         ("windows", status.windows, status.windows_total),
@@ -192,4 +192,4 @@ def status_text(status: RunStatus) -> str:
             f"  shard {shard.shard}: {shard.windows:,} windows, started {shard.attempts} times, "
             f"{state}" + (f" ({shard.writer})" if shard.alive else "")
         )
-    return "\n".join(lines)
+    return lines

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from kb_builder.text import no_formula, visible, visible_line
 from longbel_cli.scoring.bootstrap import Interval
 from longbel_cli.scoring.calibration import Calibration, Triage
 from longbel_cli.scoring.comparison import Difference
@@ -26,6 +27,11 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     n_left: int = 1
+
+    def changed(self, change: Callable[[str], str]) -> Table:
+        """The table with all its texts changed."""
+        rows = tuple(tuple(map(change, row)) for row in self.rows)
+        return Table(change(self.title), tuple(map(change, self.columns)), rows, self.n_left)
 
 
 # Tables ---------------------------------------------------------------------------------------
@@ -351,12 +357,21 @@ WRITERS: dict[str, Callable[[Sequence[Table], Sequence[str]], str]] = {
 }
 
 
-def evaluation_text(evaluation: Evaluation, partitions: Sequence[str], form: str) -> str:
-    """All tables of an evaluation, as a form of WRITERS draws them."""
+def evaluation_text(
+    evaluation: Evaluation, partitions: Sequence[str], form: str, for_spreadsheet: bool = False
+) -> str:
+    """All tables of an evaluation, as a form of WRITERS draws them.
+
+    In tables for people no control character takes effect. CSV keeps every cell as it is, but
+    `for_spreadsheet` keeps formulas from being computed.
+    """
     first = evaluation.first.score
+    signature = visible_line(evaluation.signature)
     if form == "csv":  # for programs: one long table
-        return WRITERS[form]([long_table(first)], [evaluation.signature])
+        table = long_table(first)
+        return WRITERS[form]([table.changed(no_formula) if for_spreadsheet else table], [signature])
     footer = [counts_line(first), confidence_line(evaluation), evaluation.signature]
     line = coverage_line(evaluation) if form in ("rich", "markdown") else None
     head = "" if line is None else f"{line}\n\n"
-    return head + WRITERS[form](score_tables(evaluation, partitions), footer)
+    tables = [table.changed(visible_line) for table in score_tables(evaluation, partitions)]
+    return visible(head) + WRITERS[form](tables, [visible_line(line) for line in footer])

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 
+from kb_builder.text import visible
 from longbel_cli.explaining.aggregation import (
     document_sentences,
     plain_sentences,
@@ -28,7 +29,6 @@ from longbel_cli.explaining.html import (
     strength_levels,
 )
 from longbel_cli.explaining.notebook import display_saliency_map
-from longbel_cli.explaining.shading import visible
 from longbel_cli.explaining.terminal import ansi
 from longbel_cli.pages import TEMPLATES, write_page
 from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts

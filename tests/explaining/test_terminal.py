@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from longbel_cli.explaining.shading import visible
+from kb_builder.text import visible
 from longbel_cli.explaining.terminal import ansi
 from tests.support.explain_cases import make_case, mention_of
 from tests.support.html_cases import HOSTILE, explanation_of, hostile_case

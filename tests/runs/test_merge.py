@@ -15,7 +15,7 @@ from longbel_cli.runs.ledger import ByteRange, Stream, WindowRecord
 from longbel_cli.runs.publish import publish
 from longbel_cli.runs.run import merge_run
 from longbel_cli.runs.shards import Shard
-from longbel_cli.runs.status import read_status, status_text
+from longbel_cli.runs.status import read_status, status_lines
 from tests.support.command_line import Longbel
 from tests.support.drafts import dead_draft, own_draft
 from tests.support.run_driver import Driver, RecordedFiles, Reference
@@ -107,7 +107,7 @@ def test_a_damaged_window_is_refused_and_linked_anew(
 def test_changed_input_is_refused(out: Path, reference: Reference) -> None:
     text = reference.corpus.read_text()
     reference.corpus.write_text(text.replace("d3", "e3"))
-    assert "content is not that" in refusal(out).message
+    assert "content is not that" in str(refusal(out))
     reference.corpus.write_text(text)
     merge_run(out)
     assert reference.is_at(out)
@@ -145,15 +145,15 @@ def test_status_from_begin_to_end(folder: Path, driver: Driver, reference: Refer
     assert (done.state, done.windows, done.mentions) == ("finished", 6, half.mentions_total)
     assert (done.quarantined, done.quarantined_documents) == (3, 3)
     assert [shard.windows for shard in done.shards] == [3, 3]
-    assert status_text(done).startswith(f"{out}: finished\n")
+    assert status_lines(done)[0] == f"{out}: finished"
     for content in (out.read_bytes() + b"x", b""):
         out.write_bytes(content)
         changed = read_status(out)
         assert (changed.state, changed.windows, changed.mentions) == ("changed", 6, done.mentions)
-        assert "finished, but the file was changed since\n" in status_text(changed)
+        assert status_lines(changed)[0].endswith("finished, but the file was changed since")
     out.unlink()
     assert (read_status(out).state, read_status(out).windows) == ("gone", 6)
-    assert "finished, but the file is gone\n" in status_text(read_status(out))
+    assert status_lines(read_status(out))[0].endswith("finished, but the file is gone")
 
 
 def test_status_of_a_living_run(folder: Path, driver: Driver, reference: Reference) -> None:
@@ -168,7 +168,7 @@ def test_status_of_a_living_run(folder: Path, driver: Driver, reference: Referen
     assert found.state == "running"
     assert found.mentions_per_second is not None
     assert found.seconds_left is not None
-    assert f"process {pid} on " in status_text(found)
+    assert f"process {pid} on " in "\n".join(status_lines(found))
     assert driver.wait() == 0
 
 

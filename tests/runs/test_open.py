@@ -85,13 +85,13 @@ def test_another_configuration_is_refused_field_by_field(
     with pytest.raises(LongbelError) as raised:
         open_run(out, configuration(corpus, beams=4, model="xyz"))
     assert raised.value.exit_code == 4
-    assert "beams: 5 in the run, 4 now" in raised.value.message
-    assert 'model: "abc" in the run, "xyz" now' in raised.value.message
+    assert "beams: 5 in the run, 4 now" in str(raised.value)
+    assert 'model: "abc" in the run, "xyz" now' in str(raised.value)
     other = write_corpus(folder / "other.jsonl", 11)
     with pytest.raises(LongbelError) as raised:
         open_run(out, configuration(other))
     assert raised.value.exit_code == 4
-    assert "input: " in raised.value.message and "bytes when the run began" in raised.value.message
+    assert "input: " in str(raised.value) and "bytes when the run began" in str(raised.value)
 
 
 def test_other_window_bounds_are_another_configuration(folder: Path, corpus: Path) -> None:
