@@ -26,7 +26,14 @@ from longbel_cli.corpora.records import (
     unreadable,
 )
 from longbel_cli.corpora.unknown import any_case
-from longbel_cli.corpora.writing import Answers, one_line, safe_path, warn_of, write_new
+from longbel_cli.corpora.writing import (
+    Answers,
+    one_line,
+    safe_path,
+    unbroken,
+    warn_of,
+    write_new,
+)
 from longbel_cli.types import Document, Mention, Passage, Span
 
 
@@ -91,7 +98,7 @@ class Writer:
 
     def __init__(self, folder: Path, database: str, replace_gold: bool = False) -> None:
         self._folder = folder
-        self._database = database
+        self._database = _word(database).replace(":", "_")
 
     def keeps_gold(self, read: Read) -> bool:
         return isinstance(read.item.raw, Pair)
@@ -110,7 +117,7 @@ class Writer:
             numbers = _named_by_number(read.document)
             lines = self._mention_lines(read, numbers)
         write_new(self._folder, path.with_name(f"{path.name}.txt"), text)
-        lines = _with_references(lines, read.document, numbers, answers, self._database)
+        lines = _with_references(lines, read, numbers, answers, self._database)
         write_new(self._folder, path.with_name(f"{path.name}.ann"), lines)
 
     def close(self) -> None:
@@ -119,7 +126,7 @@ class Writer:
     def _mention_lines(self, read: Read, numbers: dict[str, str]) -> bytes:
         made = []
         for mention in read.document.mentions:
-            entity_type = re.sub(r"\s", "_", mention.entity_type)
+            entity_type = _word(mention.entity_type)
             if entity_type != mention.entity_type:
                 warn_of(read, mention, "blanks in its type became `_`")
             fragments = _fragments(mention, read.document.text)
@@ -132,9 +139,9 @@ class Writer:
 def _fragments(mention: Mention, text: str) -> list[Span]:
     """The spans without the line ends and tabs in them, which a T line cannot hold."""
     parts = [
-        Span(span.start + found.start(), span.start + found.end())
+        Span(span.start + start, span.start + end)
         for span in mention.spans
-        for found in re.finditer(r"[^\t\r\n]+", text[span.start : span.end])
+        for start, end in unbroken(text[span.start : span.end])
     ]
     return [part for part in parts if text[part.start : part.end].strip()] or list(mention.spans)
 
@@ -151,20 +158,27 @@ def _named_by_number(document: Document) -> dict[str, str]:
 
 
 def _with_references(
-    lines: bytes, document: Document, numbers: dict[str, str], answers: Answers, database: str
+    lines: bytes, read: Read, numbers: dict[str, str], answers: Answers, database: str
 ) -> bytes:
     """The lines of an .ann file with an N line for each answer after them."""
     number = max(map(int, re.findall(rb"(?:^|[\r\n])N([0-9]{1,18})\t", lines)), default=0)
     end = _line_end(lines)
     added = []
-    for mention in document.mentions:
+    for mention in read.document.mentions:
         for code, name in answers.get(mention.id, ()):
             number += 1
-            target = numbers[mention.id]
-            added.append(f"N{number}\tReference {target} {database}:{code}\t{one_line(name)}{end}")
+            if _word(code) != code:
+                warn_of(read, mention, "blanks in its code became `_`")
+            reference = f"Reference {numbers[mention.id]} {database}:{_word(code)}"
+            added.append(f"N{number}\t{reference}\t{one_line(name)}{end}")
     if added and lines and not lines.endswith((b"\n", b"\r")):
         added.insert(0, end)
     return lines + "".join(added).encode("utf-8")
+
+
+def _word(text: str) -> str:
+    """The text with blanks as `_`: brat parts a line's fields at blanks."""
+    return re.sub(r"\s", "_", text)
 
 
 def _line_end(lines: bytes) -> str:

@@ -25,7 +25,7 @@ from longbel_cli.corpora.records import (
     unreadable,
 )
 from longbel_cli.corpora.stored import Line
-from longbel_cli.corpora.writing import Answers, one_line, warn_of
+from longbel_cli.corpora.writing import BREAK, Answers, one_line, warn_of
 from longbel_cli.types import Document, Mention, Passage, Span
 
 _TEXT = re.compile(rb"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
@@ -190,9 +190,9 @@ def _holds_other_codes(fields: list[str], gold: tuple[str, ...] | None) -> bool:
 class Writer:
     """`corpus.pubtator`: the first passage as title, what follows as abstract, offsets kept.
 
-    A single passage is parted at its first line end. Line ends become blanks; a mention of several
-    fragments is written from its first character to its last. A document that came from PubTator
-    keeps its relation lines.
+    A single passage is parted at its first line end that is no mention's edge. Line ends become
+    blanks; a mention of several fragments is written from its first character to its last. A
+    document that came from PubTator keeps its relation lines.
     """
 
     def __init__(self, folder: Path, database: str, replace_gold: bool = False) -> None:
@@ -203,7 +203,7 @@ class Writer:
 
     def write(self, read: Read, answers: Answers) -> None:
         document = read.document
-        document_id = re.sub(r"[|\t\r\n]", "_", document.id)
+        document_id = re.sub(f"[|{BREAK}]", "_", document.id)
         if document_id != document.id:
             warn_of(read, None, "bars, tabs or line ends in its id became `_`")
         title, abstract = _title_and_abstract(document)
@@ -243,6 +243,8 @@ def _title_and_abstract(document: Document) -> tuple[str, str]:
         if document.passages[1].start == end:
             return text, ""  # no character between them: parting would shift the offsets
     else:
-        found = re.search(r"[\r\n]", text)
-        end = len(text) if found is None else found.start()
+        # The character between the parts is in neither: no mention may begin or end with it.
+        edges = {offset for m in document.mentions for offset in (m.start, m.end - 1)}
+        ends = (found.start() for found in re.finditer(r"[\r\n]", text))
+        end = next((offset for offset in ends if offset not in edges), len(text))
     return text[:end], text[end + 1 :]

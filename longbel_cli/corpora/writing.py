@@ -59,9 +59,18 @@ def answers_of(prediction: Prediction) -> tuple[Answer, ...]:
     return tuple(Answer(code, best.concept_name) for code in codes)
 
 
+# Tabs, and all that ends a line where others split text into lines (Unicode's, as `splitlines`).
+BREAK = r"\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029"
+
+
 def one_line(text: str) -> str:
     """The text with tabs and line ends as blanks, one for one."""
-    return re.sub(r"[\t\r\n]", " ", text)
+    return re.sub(f"[{BREAK}]", " ", text)
+
+
+def unbroken(text: str) -> Iterator[tuple[int, int]]:
+    """The stretches of a text without tabs and line ends."""
+    return (found.span() for found in re.finditer(f"[^{BREAK}]+", text))
 
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f%\\:*?"<>|]')

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bioc import pubtator
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -67,32 +68,60 @@ def content(documents: list[Document]) -> dict[str, Any]:
     }
 
 
+BREAK = r"\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029"
+
+
 def parted(spans: Sequence[Span], text: str) -> list[Span]:
     """Spans without the tabs and line ends in them: BRAT has fragments there."""
     parts = [
         Span(start + found.start(), start + found.end())
         for start, end in spans
-        for found in re.finditer(r"[^\t\r\n]+", text[start:end])
+        for found in re.finditer(f"[^{BREAK}]+", text[start:end])
     ]
     return [part for part in parts if text[slice(*part)].strip()] or list(spans)
 
 
 def assert_brat(folder: Path) -> None:
-    """The rules that brat publishes for T lines, and that its server holds to: three columns, spans
-    in the text, no line end in a fragment, and the fragments' texts joined by a blank."""
+    """The rules that brat publishes and its server holds to. Lines end as Unicode's do. T lines:
+    three columns, spans in the text, the fragments' texts joined by a blank. N lines: kind, target
+    and reference without blanks, the database before the first colon."""
     for path in folder.rglob("*.ann"):
         text = path.with_suffix(".txt").read_bytes().decode()
-        for line in path.read_bytes().decode().split("\n"):
-            if not line.startswith("T"):
+        ids = []
+        for line in path.read_bytes().decode().splitlines():
+            id_, middle, stated = line.split("\t")
+            ids.append(id_)
+            if id_.startswith("N"):
+                found = re.fullmatch(r"(\S+) (\S+) (\S+?):(\S+)", middle)
+                assert found is not None and found[2] in ids
                 continue
-            _, middle, stated = line.split("\t")
+            assert id_.startswith("T")
             kind, _, offsets = middle.partition(" ")
             assert re.fullmatch(r"\S+", kind)
             spans = [tuple(map(int, pair.split(" "))) for pair in offsets.split(";")]
             assert all(0 <= start < end <= len(text) for start, end in spans)
-            pieces = [text[start:end] for start, end in spans]
-            assert not any("\n" in piece for piece in pieces)
-            assert stated == " ".join(pieces)
+            assert stated == " ".join(text[start:end] for start, end in spans)
+        assert len(ids) == len(set(ids))
+
+
+def assert_pubtator(folder: Path) -> None:
+    """What the bioc package reads of PubTator is what we read, but for blanks at its lines' ends:
+    it strips them."""
+    with (folder / "corpus.pubtator").open(encoding="utf-8") as handle:
+        theirs = {document.pmid: document for document in pubtator.load(handle)}
+    ours = {document.id.strip(): document for document in read_corpus([folder])}
+    assert {id_ for id_, document in ours.items() if document.text.strip()} == theirs.keys()
+    for id_, their in theirs.items():
+        passages = [passage.text for passage in ours[id_].passages]
+        assert [their.title.rstrip(), (their.abstract or "").rstrip()] == [
+            text.rstrip() for text in passages
+        ]
+        assert [
+            (note.start, note.end, note.text, note.type, note.id) for note in their.annotations
+        ] == [
+            (m.start, m.end, m.text, m.entity_type, "|".join(m.gold or ("-1",)))
+            for m in ours[id_].mentions
+        ]  # fmt: skip
 
 
 def test_a_line_end_or_tab_in_a_mention_parts_it(tmp_path: Path) -> None:
@@ -215,6 +244,20 @@ def test_what_json_cannot_say_is_null_in_bigbio(tmp_path: Path) -> None:
     writer.close()
     written = json.loads((tmp_path / "corpus.jsonl").read_text())
     assert written["scores"] == [None, {"a": None}, 0.5]
+
+
+def test_brat_has_no_blanks_in_a_reference(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = stored({"c.jsonl": lines(page(entity()))}, tmp_path / "corpus")
+    writer = writers()["brat"](tmp_path, "SNOMED CT: a")
+    for read in Corpus([source]).read_whole(ignore):
+        writer.write(read, {"T1": (Answer("C 1:2", "Fever\u2028x"),)})
+    writer.close()
+    reference = "N1\tReference T1 SNOMED_CT__a:C_1:2\tFever x\n"
+    assert (tmp_path / "d.ann").read_text() == f"T1\tDISO 0 5\tFever\n{reference}"
+    assert_brat(tmp_path)
+    assert "mention T1: blanks in its code" in caplog.text
 
 
 FRAGMENTS = {"text": ["Fever", "cough"], "offsets": [[0, 5], [10, 15]]}
@@ -374,6 +417,7 @@ def test_bigbio_to_brat_to_bigbio(tmp_path_factory: pytest.TempPathFactory, valu
     back = rewritten(brat, "bigbio", folder / "back")
     assert content(list(read_corpus([brat]))) == content(first)
     assert content(list(read_corpus([back]))) == content(first)
+    assert_pubtator(rewritten(source, "pubtator", folder / "pubtator"))
 
 
 @pytest.mark.parametrize(
