@@ -23,6 +23,7 @@ from kb_builder.sources.rrf import BadRow
 
 BAD_SHARE = 0.001
 BAD_ROWS = 10
+_CONVERT = "Convert it, for instance with iconv -f windows-1252 -t utf-8."
 _KEPT_IN_REPORT = 1_000
 
 
@@ -218,7 +219,11 @@ class BadRows:
         places = "; ".join(f"{row.file}:{row.line}: {row.reason}" for row in first)
         if count == n_rows:
             rows = "the only row is" if count == 1 else f"all {count} rows are"
-            raise LongbelError(f"{rows} unreadable: {places}", hint="Check the file's columns.")
+            encoded = any("UTF-8" in row.reason for row in first)
+            raise LongbelError(
+                f"{rows} unreadable: {places}",
+                hint=_CONVERT if encoded else "Check the file's columns.",
+            )
         raise LongbelError(
             f"{count} of {n_rows} rows cannot be read: {places}",
             hint="Check the file; --max-bad-rows N goes on with up to N of them left out.",

@@ -265,9 +265,7 @@ def link_windows(
                 commit(window, lines, _note(engine))
                 if prompts is not None:
                     prompts.write()
-                outcome.windows += 1
-                outcome.mentions += window.mentions
-                outcome.shortened += len(engine.shortened)
+                outcome.add(window, len(engine.shortened))
         except Stopped as stopped:
             raise stopped.losing(at_work, go_on or outcome.windows > 0) from None
         if engine is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.files import write_whole
+from longbel_cli.runs.windows import Window
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +25,21 @@ class Outcome:
     already: bool = False
     finished: bool = False
     windows: int = 0
+    documents: int = 0
+    without_mentions: int = 0
     mentions: int = 0
     quarantined: int = 0
     shortened: int = 0
     seconds: float = 0.0
     stats: dict[str, Any] | None = None
+
+    def add(self, window: Window, shortened: int) -> None:
+        """Count a window that was committed, and how many of its documents were shortened."""
+        self.windows += 1
+        self.documents += len(window.documents)
+        self.without_mentions += sum(not document.mentions for document in window.documents)
+        self.mentions += window.mentions
+        self.shortened += shortened
 
     def log(self, out: Path) -> None:
         """Log how the job that writes `out` ended: speed, what was truncated or quarantined."""
@@ -39,6 +50,8 @@ class Outcome:
         elif self.mentions:
             rate = self.mentions / max(self.seconds, 1e-9)
             log.info("%d mentions in %.1f s (%.2f/s)", self.mentions, self.seconds, rate)
+        if self.without_mentions:
+            log.info("%d of %d documents have no mentions", self.without_mentions, self.documents)
         if self.shortened:
             log.info(
                 "%d documents were longer than the context: their prompts were truncated "

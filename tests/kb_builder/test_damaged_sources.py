@@ -75,7 +75,9 @@ def test_all_rows_unreadable(tmp_path: Path) -> None:
 def test_the_only_row_unreadable(tmp_path: Path) -> None:
     path = tmp_path / "names.tsv"
     path.write_bytes("code\tname\tgroup\nC1\tfi\u00e8vre\tDISO\n".encode("latin-1"))
-    assert "the only row is unreadable: names.tsv:2: not UTF-8" in refusal(path, tmp_path / "kb")
+    said = refusal(path, tmp_path / "kb")
+    assert "the only row is unreadable: names.tsv:2: not UTF-8" in said
+    assert "iconv" in said and "columns" not in said
 
 
 def test_codes_of_tables_are_spelled_in_one_way(tmp_path: Path) -> None:

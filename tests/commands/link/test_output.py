@@ -24,6 +24,7 @@ def test_what_is_written(longbel: Longbel, corpus: Path, tmp_path: Path) -> None
     out = tmp_path / "preds.jsonl"
     done = longbel("link", corpus, "--out", out)
     assert done.code == 0 and done.out == ""
+    assert "longbel: 1 of 4 documents have no mentions" in done.err.splitlines()
     lines = json_lines(out)
     assert identities(lines) == ORDER
     groups = [line["semantic_group"] for line in lines]
