@@ -35,7 +35,7 @@ ROOMS = (
     ("kb_builder.semantics", "kb_builder.codes"),
     ("kb_builder.files",),
     ("kb_builder.errors",),
-    ("kb_builder.text",),
+    ("kb_builder.text", "kb_builder.headers"),
 )
 MOST_ROOMS, MOST_FLOORS = 28, 12  # 26 are used; two stand on the plan: detecting, reviewing
 FLOOR = {room: floor for floor, rooms in enumerate(reversed(ROOMS), start=1) for room in rooms}

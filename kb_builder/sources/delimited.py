@@ -1,7 +1,8 @@
 """Rows of TSV, CSV and Parquet files as batches of text columns with their line numbers.
 
-TSV is split on tabs and line feeds alone; CSV follows RFC 4180, so that a quoted value may hold
-line ends. Knows nothing of what the columns mean.
+The header says what parts fields. Tabs: rows are split on tabs and line feeds alone. Commas,
+semicolons, bars: rows follow RFC 4180, so that a quoted value may hold line ends. Knows nothing of
+what the columns mean.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +20,14 @@ import pyarrow.parquet as pq
 
 from kb_builder.errors import LongbelError
 from kb_builder.files import blocks_of, new_sha256
+from kb_builder.headers import delimiter_of
 from kb_builder.sources.archives import stored
 from kb_builder.sources.rrf import NOT_UTF8, BadRow, Block, Rows, as_text, split_tabbed, whole_rows
 from kb_builder.sources.selection import BadRows
 
+_PARQUET = ".parquet"
+# What parts the fields of a table of such a name, unless its header says otherwise.
+_SUFFIXES = {".tsv": "\t", ".txt": "\t", ".tsv.gz": "\t", ".csv": ",", ".csv.gz": ","}
 _BOM = b"\xef\xbb\xbf"
 # What of a header is wanted: the places of columns by what they are called here.
 Places = Callable[[list[str]], dict[str, int]]
@@ -52,16 +57,22 @@ class Table:
 
     def batches(self) -> Iterator[Batch]:
         """All readable rows in turn."""
-        return _READERS[suffix_of(self.path) or ""](self)
+        suffix = suffix_of(self.path) or ""
+        if suffix == _PARQUET:
+            yield from self._parquet()
+            return
+        stream = _Stream(self._blocks())
+        delimiter = delimiter_of(stream.peek_line().decode("utf-8", "replace"), _SUFFIXES[suffix])
+        yield from self._tsv(stream) if delimiter == "\t" else self._csv(stream, delimiter)
 
     def _blocks(self) -> Iterator[bytes]:
         """Unpacked, without a byte order mark."""
         for index, block in enumerate(stored(self.path).blocks(self._digest.update)):
             yield block.removeprefix(_BOM) if index == 0 else block
 
-    def _tsv(self) -> Iterator[Batch]:
+    def _tsv(self, stream: _Stream) -> Iterator[Batch]:
         places = None
-        for header, rows, bad, n_lines in tabbed_rows(self._blocks(), self.path.name):
+        for header, rows, bad, n_lines in tabbed_rows(stream.blocks(), self.path.name):
             places = places or self._places(header)
             self.n_rows += n_lines
             yield self._batch(places, rows, bad)
@@ -74,12 +85,11 @@ class Table:
         self._bad.add_all(self.path.name, sorted(bad + unreadable))
         return Batch(lines, texts)
 
-    def _csv(self) -> Iterator[Batch]:
-        stream = _Stream(self._blocks())
+    def _csv(self, stream: _Stream, delimiter: str) -> Iterator[Batch]:
         try:
-            names = _header(stream.peek_line())
+            names = _header(stream.peek_line(), delimiter)
             skipped: list[pyarrow.csv.InvalidRow] = []
-            reader = _open_csv(stream, names, skipped)
+            reader = _open_csv(stream, names, delimiter, skipped)
             places = self._places(names)
             counter = _Lines(names, skipped)
             for batch in reader:
@@ -182,6 +192,13 @@ class _Stream(io.RawIOBase):
             self._waiting += block
         return self._waiting.split(b"\n", 1)[0]
 
+    def blocks(self) -> Iterator[bytes]:
+        """What was not read, in blocks."""
+        waiting, self._waiting = self._waiting, b""
+        if waiting:
+            yield waiting
+        yield from self._blocks
+
     def readable(self) -> bool:
         return True
 
@@ -193,14 +210,17 @@ class _Stream(io.RawIOBase):
         return len(data)
 
 
-def _header(line: bytes) -> list[str]:
+def _header(line: bytes, delimiter: str) -> list[str]:
     text = line.decode("utf-8")
-    table = pyarrow.csv.read_csv(pa.BufferReader(f"{text}\n".encode()))
+    table = pyarrow.csv.read_csv(
+        pa.BufferReader(f"{text}\n".encode()),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
+    )
     return list(table.column_names)
 
 
 def _open_csv(
-    stream: _Stream, names: list[str], skipped: list[pyarrow.csv.InvalidRow]
+    stream: _Stream, names: list[str], delimiter: str, skipped: list[pyarrow.csv.InvalidRow]
 ) -> pyarrow.csv.CSVStreamingReader:
     def skip(row: pyarrow.csv.InvalidRow) -> str:
         skipped.append(row)
@@ -209,7 +229,9 @@ def _open_csv(
     return pyarrow.csv.open_csv(
         pa.PythonFile(stream, mode="r"),
         read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=8 << 20),
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
+        ),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types={name: pa.large_binary() for name in names}, strings_can_be_null=False
         ),
@@ -268,14 +290,4 @@ def _line_ends(batch: pa.RecordBatch) -> np.ndarray:
 def suffix_of(path: Path) -> str | None:
     """The suffix by which a table's kind is known, None where it is none."""
     name = path.name.lower()
-    return next((suffix for suffix in _READERS if name.endswith(suffix)), None)
-
-
-_READERS: dict[str, Callable[[Any], Iterator[Batch]]] = {
-    ".tsv": Table._tsv,
-    ".txt": Table._tsv,
-    ".tsv.gz": Table._tsv,
-    ".csv": Table._csv,
-    ".csv.gz": Table._csv,
-    ".parquet": Table._parquet,
-}
+    return next((suffix for suffix in (*_SUFFIXES, _PARQUET) if name.endswith(suffix)), None)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kb_builder.errors import LongbelError
+from kb_builder.headers import shown_columns
 from kb_builder.rules.columns import sorted_texts
 from kb_builder.rules.normalise import tidy_column
 from kb_builder.semantics import group_code_of
@@ -259,14 +260,15 @@ def _places(path: Path, selection: Selection, header: list[str]) -> dict[str, in
         if found is not None:
             places[column] = found
         elif told is not None or needed:
-            raise _no_column(path, column, (told,) if told is not None else names)
+            raise _no_column(path, column, (told,) if told is not None else names, header)
     return places
 
 
-def _no_column(path: Path, column: str, names: tuple[str, ...]) -> LongbelError:
+def _no_column(path: Path, column: str, names: tuple[str, ...], header: list[str]) -> LongbelError:
     group = " or --group DISO" if column == "group" else ""
     return LongbelError(
-        f"{path}:1: no column for the {column} ({' or '.join(names)})",
+        f"{path}:1: no column for the {column} ({' or '.join(names)}) among its columns: "
+        f"{shown_columns(header)}",
         hint="The first line names the columns; code, name and group are needed. "
         f"Say what they are called: --columns {column}=…{group}.",
     )

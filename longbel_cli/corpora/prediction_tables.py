@@ -3,6 +3,7 @@ candidate. A shared task's table has its answers under `code` or `prediction`, a
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 from kb_builder.codes import DamagedCodeError, joined_code, refuse_damaged
 from kb_builder.errors import LongbelError
+from kb_builder.headers import delimiter_of, shown_columns
 from longbel_cli.corpora.prediction_file import (
     PredictionFile,
     damaged,
@@ -66,7 +68,7 @@ def read_table(path: Path, lines: Sequence[Line]) -> PredictionFile:
         if len(fields) != len(header):
             raise LongbelError(
                 f"{path}:{number}: {len(fields)} fields where the header has {len(header)}",
-                "Fields are separated by tabs; a field cannot hold a tab or a line break.",
+                "A field cannot hold a line break, nor what parts fields unless it is quoted.",
             )
         row = _row(fields, columns, f"{path}:{number}")
         mention: tuple[object, ...]
@@ -119,13 +121,18 @@ def _free_prefix(ids: set[str]) -> str:
 
 
 def _fields(path: Path, lines: Sequence[Line]) -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of each line; quotes are ordinary characters."""
+    """Line number and fields of each line. Where tabs part them, quotes are ordinary characters."""
+    delimiter = ""
     for _, number, data in lines:
         try:
             text = data.removesuffix(b"\r").decode()
         except UnicodeDecodeError as error:
             raise LongbelError(f"{path}:{number}: not UTF-8 (byte {error.start + 1})") from error
-        yield number, [_unquoted(field) for field in text.split("\t")]
+        delimiter = delimiter or delimiter_of(text, "\t")
+        if delimiter == "\t":
+            yield number, [_unquoted(field) for field in text.split("\t")]
+        else:
+            yield number, next(csv.reader([text], delimiter=delimiter), [])
 
 
 def _unquoted(field: str) -> str:
@@ -149,16 +156,10 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
         raise LongbelError(
             f"{path}:1: neither JSON lines nor a prediction table: no column "
             f"{' or '.join((*COLUMNS['predicted'], 'code'))} among its {len(header)} columns "
-            f"({_shown(header)})",
-            "A table starts with a header line and is separated by tabs.",
+            f"({shown_columns(header)})",
+            "A table starts with a header line; tabs, commas, semicolons or bars part its fields.",
         )
     return columns
-
-
-def _shown(header: list[str]) -> str:
-    """The column names that a message lists, or that there is no header: a line of text is none."""
-    names = [name for name in header[:20] if re.fullmatch(r"[\w .#-]{1,40}", name)]
-    return ", ".join(names) or "none of them a name"
 
 
 def _row(fields: list[str], columns: dict[str, int], place: str) -> _Row:

@@ -35,6 +35,29 @@ def test_usual_headers_are_known_and_a_group_may_be_given(tmp_path: Path) -> Non
     }
 
 
+@pytest.mark.parametrize("delimiter", ["\t", ",", ";", "|"])
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.txt", "t.csv.gz"])
+def test_the_header_says_what_parts_fields(tmp_path: Path, name: str, delimiter: str) -> None:
+    others = "".join(sorted({*",;|"} - {delimiter}))
+    rows = [["code", "name", "group"], ["J45", f"Asthma{others} bronchial", "DISO"]]
+    data = "".join(delimiter.join(row) + "\n" for row in rows).encode()
+    path = written(tmp_path, name, gzip.compress(data) if name.endswith(".gz") else data)
+    build(path, tmp_path / "kb")
+    assert short_names(tmp_path / "kb") == {"DISO": {f"Asthma{others} bronchial": "J45"}}
+
+
+def test_what_parts_fields_may_stand_in_a_quoted_value(tmp_path: Path) -> None:
+    text = '"code";"name";"group";"a, b, c, d"\nJ45;"Asthma; bronchial";DISO;x\n'
+    build(written(tmp_path, "t.csv", text), tmp_path / "kb")
+    assert short_names(tmp_path / "kb") == {"DISO": {"Asthma; bronchial": "J45"}}
+
+
+def test_the_columns_that_were_there_are_listed(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.csv", "kode;tekst;A patient of 40, seen twice: well\n1;2;3\n")
+    with pytest.raises(LongbelError, match=r"no column for the code .* columns: kode, tekst\n"):
+        build(path, tmp_path / "kb")
+
+
 def test_columns_are_called_as_one_says(tmp_path: Path) -> None:
     text = "Kode\tTekst\tKapittel\tname\nJ45\tAstma\tLunge\tx\n"
     columns = columns_of("code=KODE, name=Tekst,group=Kapittel")

@@ -132,6 +132,15 @@ def test_tables_of_shared_tasks_are_predictions(tmp_path: Path, table: str) -> N
     assert found.first.score.overall["recall@1"].value == 1.0
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "|"])
+def test_the_header_of_a_table_says_what_parts_its_fields(tmp_path: Path, delimiter: str) -> None:
+    path = tmp_path / "run.csv"
+    rows = [["document_id", "spans", "rank", "prediction"], ["d", '"0-5"', "1", "C0015967"]]
+    path.write_text("".join(delimiter.join(row) + "\n" for row in rows))
+    (read,) = read_predictions(path).predictions
+    assert (read.spans, read.candidates[0].concept_code) == (((0, 5),), "C0015967")
+
+
 def test_fragments_of_a_table_in_any_order(tmp_path: Path) -> None:
     path = tmp_path / "run.tsv"
     path.write_text("document_id\tspans\trank\tprediction\nd\t19-24,9-14\t1\tC1\n")
