@@ -9,6 +9,7 @@ import importlib
 import io
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -16,6 +17,7 @@ import typer
 from kb_builder.errors import LongbelError
 from kb_builder.text import visible_line
 from longbel_cli.commands.help import Command, Group
+from longbel_cli.commands.leaving import sigterm_tidies_up
 from longbel_cli.commands.notes import notes_on_stderr
 from longbel_cli.commands.privacy import files_of_text
 
@@ -126,25 +128,41 @@ def main() -> None:
         # JSON lines and pages are UTF-8 whatever the locale says.
         sys.stdout.reconfigure(encoding="utf-8", errors=sys.stdout.errors)
     try:
-        app()
+        with sigterm_tidies_up():
+            app()
     except LongbelError as error:
         label = "" if error.exit_code in STOPPED else "error: "
-        print(f"longbel: {label}" + "\n  ".join(error.lines()), file=sys.stderr)
+        _say(f"{label}{error.lines()[0]}", *error.lines()[1:])
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         if os.environ.get("LONGBEL_DEBUG"):
             raise
-        if isinstance(error, OSError) and error.errno is not None:  # the system's own words
-            file = "" if error.filename is None else visible_line(f"{error.filename}: ")
-            print(f"longbel: error: {file}{error.strerror}", file=sys.stderr)
-            sys.exit(3)
-        # The message of a foreign exception may quote its input: name its type and place alone.
-        place = error.__traceback__
-        while place is not None and place.tb_next is not None:
-            place = place.tb_next
-        where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "unknown"
-        print(f"longbel: internal error: {type(error).__name__} at {where}", file=sys.stderr)
-        print("  Set LONGBEL_DEBUG=1 to see the traceback, and report it.", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(_explain(error))
+
+
+def _explain(error: Exception) -> int:
+    """Say what can be said of an exception that no user is meant to see; its exit code."""
+    if isinstance(error, OSError) and error.errno is not None:  # the system's own words
+        file = "" if error.filename is None else visible_line(f"{error.filename}: ")
+        _say(f"error: {file}{error.strerror}")
+        return 3
+    if isinstance(error, MemoryError):
+        _say("error: not enough memory", "Give it more, or let it do less at once.")
+        return 3
+    # The message of a foreign exception may quote its input: name its type and place alone.
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "unknown"
+    _say(
+        f"internal error: {type(error).__name__} at {where}",
+        "Set LONGBEL_DEBUG=1 to see the traceback, and report it.",
+    )
+    return 1
+
+
+def _say(message: str, *more: str) -> None:
+    with suppress(OSError):  # a standard error that takes nothing changes no exit code
+        print(f"longbel: {message}", *(f"  {line}" for line in more), sep="\n", file=sys.stderr)

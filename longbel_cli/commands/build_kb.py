@@ -216,8 +216,6 @@ def build_kb(
     name that was dropped or given to another concept. Exit code 5: built, but for rows that could
     not be read.
     """
-    import signal
-
     from kb_builder.build import BuildOptions
     from kb_builder.build import build_kb as build
     from kb_builder.sources.tables import columns_of
@@ -234,8 +232,6 @@ def build_kb(
         names_from=gold_names(names_from or ()), names_min_documents=names_min_documents,
         overwrite=overwrite, dry_run=dry_run,
     )  # fmt: skip
-    # Ended from outside, a build tidies up as it does when interrupted by hand.
-    signal.signal(signal.SIGTERM, _interrupt)
     if dry_run and not quiet:
         print_parts(
             plan_table({"source": options.source_name, "out": str(out), **options.deciding()})
@@ -250,10 +246,6 @@ def build_kb(
     _warn(report)
     if report.n_unreadable or report.n_untyped:
         raise typer.Exit(shared.QUARANTINED)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _warn(report: BuildReport) -> None:

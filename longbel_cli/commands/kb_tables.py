@@ -73,9 +73,11 @@ _BESIDE = (
 def print_parts(*parts: Table | str) -> None:
     """Tables, and lines that are not broken, on stdout."""
     console = Console(highlight=False, markup=False)
-    for part in parts:
-        line = visible_line(part) if isinstance(part, str) else part
-        console.print(line, soft_wrap=isinstance(part, str))
+    with console.capture() as printed:  # of a closed pipe rich would make an exit code of its own
+        for part in parts:
+            line = visible_line(part) if isinstance(part, str) else part
+            console.print(line, soft_wrap=isinstance(part, str))
+    print(printed.get(), end="")
 
 
 def counts_table(counts: dict[str, int], beside: dict[str, int] | None = None) -> Table:

@@ -17,7 +17,7 @@ from kb_builder.errors import LongbelError
 from longbel_cli.corpora import Corpus, ignore
 from longbel_cli.linking.linker import Linker
 from longbel_cli.linking.options import MODEL_LINKER, LinkOptions
-from longbel_cli.runs.facts import fusion_record_path
+from longbel_cli.runs.facts import read_fusion_record
 from longbel_cli.runs.files import read_json
 from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.layout import Layout
@@ -223,7 +223,7 @@ class LinkedRun:
 
 def _refuse_fused(predictions: Path) -> None:
     """A fused candidate was no model's answer to one prompt."""
-    record = read_json(fusion_record_path(predictions))
+    record = read_fusion_record(predictions)
     if record is not None:
         names = ", ".join(system["name"] for system in record["fusion"]["systems"])
         raise LongbelError(

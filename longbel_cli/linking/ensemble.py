@@ -22,8 +22,7 @@ from longbel_cli.linking.linker import Linker
 from longbel_cli.linking.protocols import EntityLinker, PagesOf
 from longbel_cli.linking.reading import CorpusReader
 from longbel_cli.linking.statistics import Outcome
-from longbel_cli.runs.facts import fusion_record_path
-from longbel_cli.runs.files import read_json
+from longbel_cli.runs.facts import fusion_record_path, read_fusion_record
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.run import StopSignals, set_run_aside
 
@@ -168,6 +167,6 @@ class FusedFile:
 
     def _systems(self) -> list[dict[str, Any]]:
         """What the record beside the file says of the files that were fused."""
-        record = read_json(fusion_record_path(self.path)) or {}
+        record = read_fusion_record(self.path) or {}
         systems: list[dict[str, Any]] = record.get("fusion", {}).get("systems", [])
         return systems

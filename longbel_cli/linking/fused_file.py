@@ -1,7 +1,7 @@
 """Fuses predictions files into one, with a record beside it of what was fused.
 
 `<out>.fusion.json` lists the inputs, their hashes, weights and runs, so that a score of the fused
-file can say what it is a score of.
+file can say what it is a score of, and the hash of the file that it is the record of.
 """
 
 from __future__ import annotations
@@ -14,11 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from kb_builder.files import refuse_inputs, whole_file
+from kb_builder.files import refuse_inputs, sha256_of_file, whole_file, write_whole
 from longbel_cli.corpora.prediction_file import PredictionFile, distinct_names
 from longbel_cli.corpora.predictions import read_predictions
 from longbel_cli.linking.fusion import Fused, FusionOptions, fuse
-from longbel_cli.runs.facts import KEYS, UNKNOWN, RunFacts, fusion_record_path, run_facts
+from longbel_cli.runs.facts import (
+    KEYS,
+    UNKNOWN,
+    RunFacts,
+    fusion_record_path,
+    read_fusion_record,
+    run_facts,
+)
+from longbel_cli.runs.files import to_json
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.run import set_run_aside
 from longbel_cli.types import mark_review
@@ -78,16 +86,29 @@ def fuse_files(
     record = fusion_record(files, options, [run_facts(path) for path in paths])
     fused = fuse([file.predictions for file in files], options)
     try:
-        with whole_file(out) as draft, whole_file(fusion_record_path(out)) as beside:
+        with whole_file(out) as draft:
             count = _write(_marked(fused, min_score), draft)
-            text = json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
-            beside.write_text(text + "\n", encoding="utf-8")
+            record["sha256"] = sha256_of_file(draft)
             if run.exists():  # last: what is refused, or read from the run, leaves it in place
                 set_run_aside(out)
+            _write_record(out, record | _replaced(out))
+        _write_record(out, record)
     except OSError as error:
         raise LongbelError(f"{out}: cannot be written ({error.strerror})") from error
     log.info("fused %d predictions of %d mentions into %s", len(files), count, out)
     return count
+
+
+def _replaced(out: Path) -> dict[str, Any]:
+    """What is kept of the record in force until the file is the new one."""
+    earlier = read_fusion_record(out)
+    if earlier is None:
+        return {}
+    return {"replaced": {key: value for key, value in earlier.items() if key != "replaced"}}
+
+
+def _write_record(out: Path, record: dict[str, Any]) -> None:
+    write_whole(fusion_record_path(out), to_json(record))
 
 
 def _marked(fused: Iterable[Fused], min_score: float | None) -> Iterator[Fused]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from kb_builder.files import sha256_of_file
 from longbel_cli.runs.layout import Layout
 
 UNKNOWN = "unknown"
@@ -49,14 +51,41 @@ def fusion_record_path(predictions: Path) -> Path:
     return Layout(predictions).fusion_record
 
 
+def read_fusion_record(predictions: Path) -> dict[str, Any] | None:
+    """The record of a fused file as it is now; None where there is none.
+
+    A record is written just before its file, and holds the earlier one under `replaced`: whichever
+    file a kill in between leaves, its record is there.
+    """
+    record = _json_object(fusion_record_path(predictions))
+    if record is None or "sha256" not in record:  # of a version that kept no hash
+        return record
+    try:
+        digest = sha256_of_file(predictions)
+    except OSError:
+        return None
+    earlier = record.get("replaced")
+    known = [one for one in (record, earlier) if isinstance(one, dict)]
+    return next((one for one in known if one.get("sha256", digest) == digest), None)
+
+
+def _json_object(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
 def run_facts(predictions: Path) -> RunFacts:
     """Read the facts beside a predictions file; a missing or odd file leaves `unknown`."""
-    for path in (Layout(predictions).configuration, fusion_record_path(predictions)):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+    for record in (
+        _json_object(Layout(predictions).configuration),
+        read_fusion_record(predictions),
+    ):
+        configuration = {} if record is None else record.get("configuration")
+        if not configuration:
             continue
-        configuration = record.get("configuration") if isinstance(record, dict) else None
         if isinstance(configuration, dict):
             known = {field: _known(configuration.get(key)) for field, key in KEYS.items()}
             return RunFacts(**known)

@@ -91,13 +91,13 @@ class StopSignals:
     @property
     def requested(self) -> bool:
         """Whether it is time to stop."""
-        return self._signal is not None or time.time() >= self._deadline
+        return self._signal is not None or time.monotonic() >= self._deadline
 
     def check(self) -> None:
         """Raise `Stopped` if it is time to stop; cheap enough for every decoding step."""
         if self._signal is not None:
             raise Stopped(f"{self._signal.name} received", _exit_code(self._signal))
-        if time.time() >= self._deadline:
+        if time.monotonic() >= self._deadline:
             raise Stopped(self._deadline_reason, STOPPED)
 
     def _install(self) -> None:
@@ -147,15 +147,17 @@ def _exit_code(number: signal.Signals) -> int:
 def _deadline(
     time_limit: float | None, margin: float, environment: Mapping[str, str]
 ) -> tuple[float, str]:
+    """The moment to stop at, on a clock that nobody sets, and why."""
     deadlines = [(float("inf"), "")]
-    now = time.time()
+    now = time.monotonic()
     if time_limit is not None:
         spare = min(margin, time_limit / 10)
         deadlines.append((now + time_limit - spare, "the time limit is near"))
     end = environment.get("SLURM_JOB_END_TIME", "")
     if end.isdigit():
-        spare = min(margin, max(0.0, int(end) - now) / 10)
-        deadlines.append((int(end) - spare, "the end of the Slurm job is near"))
+        left = int(end) - time.time()
+        spare = min(margin, max(0.0, left) / 10)
+        deadlines.append((now + left - spare, "the end of the Slurm job is near"))
     return min(deadlines)
 
 

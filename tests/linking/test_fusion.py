@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import DISK, sha256_of_file
 from longbel_cli.corpora.predictions import read_predictions
 from longbel_cli.linking.fused_file import fuse_files
 from longbel_cli.linking.fusion import Fused, FusionOptions, Source, fuse, fuse_mention
-from longbel_cli.runs.facts import run_facts
+from longbel_cli.runs.facts import read_fusion_record, run_facts
 from longbel_cli.types import Candidate
 from tests.support.score_cases import prediction, write_predictions
 
@@ -341,3 +342,33 @@ def test_a_fusion_goes_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(LongbelError) as refused:
         fuse_files([tmp_path / "a", tmp_path / "b"], Path("-"))
     assert refused.value.exit_code == 2 and not list(tmp_path.iterdir())
+
+
+def test_a_record_is_of_its_file_at_every_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended between the record and the file, the record of what is there is still found."""
+    paths = [
+        write_predictions(tmp_path / f"{name}.jsonl", prediction("a:0", name)) for name in "abc"
+    ]
+    out = tmp_path / "fused.jsonl"
+    fuse_files(paths[:2], out)
+    first = read_fusion_record(out)
+    assert first is not None and first["sha256"] == sha256_of_file(out)
+
+    def killed(source: Path, target: Path) -> None:
+        if target == out:
+            raise KeyboardInterrupt
+        source.replace(target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DISK, "replace", killed)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                fuse_files(paths, out, overwrite=True)
+            assert read_fusion_record(out) == first
+    fuse_files(paths, out, overwrite=True)
+    last = read_fusion_record(out)
+    assert last is not None and "replaced" not in last and len(last["fusion"]["systems"]) == 3
+    out.write_text("another file\n")
+    assert read_fusion_record(out) is None

@@ -80,12 +80,14 @@ def test_an_interrupt_after_another_signal_waits_for_a_question() -> None:
 def test_the_deadline_keeps_a_margin(
     limit: float | None, end: int | None, left: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = int(time.time())
+    now, since_boot = int(time.time()), 5000.0
     monkeypatch.setattr(time, "time", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: since_boot)
     environment = {} if end is None else {"SLURM_JOB_END_TIME": str(now + end)}
     stop = StopSignals(limit, environment=environment)
+    monkeypatch.setattr(time, "time", lambda: now + 1e6)  # somebody sets the clock
     for later, requested in ((left - 1, False), (left, left < 1e9)):
-        monkeypatch.setattr(time, "time", lambda later=later: now + later)
+        monkeypatch.setattr(time, "monotonic", lambda later=later: since_boot + later)
         assert stop.requested is requested
 
 
