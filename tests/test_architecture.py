@@ -22,7 +22,12 @@ PRINTERS = (
     "longbel_cli/runs/signals.py",  # the last word of a process that does not stop in time
     "longbel_cli/explaining/notebook.py",  # shows an explanation to whoever calls it from Python
 )
-EXITERS = ("longbel_cli/commands/", "longbel_cli/app.py", "longbel_cli/runs/signals.py")
+EXITERS = (
+    "longbel_cli/__main__.py",
+    "longbel_cli/app.py",
+    "longbel_cli/commands/",
+    "longbel_cli/runs/signals.py",
+)
 HEAVY = ("torch", "transformers", "accelerate")
 NOT_IN_KB_BUILDER = (*HEAVY, "typer", "rich", "tqdm", "longbel_cli")
 # May import torch when they are imported themselves: nothing light imports them at its top.
