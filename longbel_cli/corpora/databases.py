@@ -17,7 +17,7 @@ from longbel_cli.corpora.records import STDIN, CorpusFile, Item, UnreadableError
 _SPELLINGS = tuple(
     re.compile(spelling, re.IGNORECASE)
     for spelling in (
-        rb"snomed|sct_?id",
+        rb"snomed|\bsct",
         rb"\bo?mim\b",
         rb"ncbi[ _-]?gene|entrez|gene[ _-]?id",
         rb"ncbi[ _-]?tax|taxonomy|tax[ _-]?id",
