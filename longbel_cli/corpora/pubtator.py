@@ -7,6 +7,7 @@ kept by the writer and not interpreted.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,13 +20,14 @@ from longbel_cli.corpora.records import (
     Draft,
     Item,
     Position,
+    Problem,
     Read,
     Remark,
     UnreadableError,
     unreadable,
 )
 from longbel_cli.corpora.stored import Line
-from longbel_cli.corpora.writing import BREAK, Answers, one_line, warn_of
+from longbel_cli.corpora.writing import BREAK, Answers, one_line, warn, warn_of
 from longbel_cli.types import Document, Mention, Passage, Span
 
 _TEXT = re.compile(rb"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
@@ -196,7 +198,9 @@ class Writer:
     """
 
     def __init__(self, folder: Path, database: str, replace_gold: bool = False) -> None:
-        self._handle = (folder / "corpus.pubtator").open("xb")
+        self._path = folder / "corpus.pubtator"
+        self._handle = self._path.open("xb")
+        self._changed: Counter[str] = Counter()
 
     def keeps_gold(self, read: Read) -> bool:
         return False
@@ -208,6 +212,11 @@ class Writer:
             warn_of(read, None, "bars, tabs or line ends in its id became `_`")
         title, abstract = _title_and_abstract(document)
         text = one_line(document.text)
+        self._changed["line ends or tabs in the text became blanks"] += (title, abstract) != (
+            one_line(title),
+            one_line(abstract),
+        )
+        self._changed["passages after the second joined the abstract"] += len(document.passages) > 2
         self._write(f"{document_id}|t|{one_line(title)}")
         self._write(f"{document_id}|a|{one_line(abstract)}")
         for mention in document.mentions:
@@ -233,6 +242,10 @@ class Writer:
 
     def close(self) -> None:
         self._handle.close()
+        for change, count in self._changed.items():
+            if count:
+                reason = f"of {count} documents, {change}"
+                warn(Problem.of_file(self._path.name, reason))
 
 
 def _title_and_abstract(document: Document) -> tuple[str, str]:
