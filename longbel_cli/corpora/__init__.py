@@ -34,6 +34,7 @@ from longbel_cli.corpora.databases import databases_stay
 from longbel_cli.corpora.formats import CORPUS_FORMATS
 from longbel_cli.corpora.listing import corpus_files
 from longbel_cli.corpora.records import (
+    STDIN,
     CorpusFile,
     Draft,
     Item,
@@ -46,6 +47,7 @@ from longbel_cli.corpora.records import (
     log_remark,
 )
 from longbel_cli.corpora.seen import SeenIds
+from longbel_cli.corpora.unknown import described
 from longbel_cli.progress import ignore
 from longbel_cli.types import Document
 
@@ -166,7 +168,9 @@ class Corpus:
                 f"{names}: no document can be read ({problems} left out)",
                 "`longbel check` lists each one with its reason.",
             )
-        raise LongbelError(f"{names}: the corpus holds no document")
+        files = [Path(file.path) for file in self.files if file.path != STDIN]
+        what, advice = described(files) if files else ("", None)
+        raise LongbelError(f"{names}: the corpus holds no document: {what}".rstrip(": "), advice)
 
 
 def _raiser(error: UnreadableError) -> Callable[[], Draft]:

@@ -308,6 +308,14 @@ def test_a_folder_without_a_corpus_says_what_it_holds(
     assert "--format" not in (caught.value.hint or "")
 
 
+def test_a_corpus_without_a_document_says_what_its_files_are(tmp_path: Path) -> None:
+    cas = b'<?xml version="1.0"?><xmi:XMI xmlns:xmi="http://www.omg.org/XMI"/>'
+    folder = stored({"a.xml": cas}, tmp_path / "corpus")
+    with pytest.raises(LongbelError, match=r"there is 1 of .xml; a.xml is a UIMA CAS") as caught:
+        list(read_corpus([folder]))
+    assert "BioC" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize("named", ["x.TXT", "x.ANN", "."])
 def test_suffixes_in_capitals(tmp_path: Path, named: str) -> None:
     folder = stored({"x.TXT": b"Fever", "x.ANN": FEVER.encode()}, tmp_path / "corpus")
