@@ -170,7 +170,9 @@ class Corpus:
             )
         files = [Path(file.path) for file in self.files if file.path != STDIN]
         what, advice = described(files) if files else ("", None)
-        raise LongbelError(f"{names}: the corpus holds no document: {what}".rstrip(": "), advice)
+        raise LongbelError(
+            f"{names}: the corpus holds no document: {what}".rstrip(": "), advice or ""
+        )
 
 
 def _raiser(error: UnreadableError) -> Callable[[], Draft]:

@@ -93,6 +93,22 @@ def bigbio_parquet(golds: Sequence[str]) -> Files:
     return {"c.parquet": parquet(_page(golds, _whole))}
 
 
+def bigbio_saved(golds: Sequence[str]) -> Files:
+    """As `datasets` saves a dataset: a folder for each split, with facts beside its data."""
+    import pyarrow as pa
+
+    table, sink = pa.Table.from_pylist([_page(golds, _whole)]), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    state = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}], "_split": "train"}
+    return {
+        "dataset_dict.json": json.dumps({"splits": ["train"]}).encode(),
+        "train/state.json": json.dumps(state).encode(),
+        "train/dataset_info.json": json.dumps({"features": {}}).encode(),
+        "train/data-00000-of-00001.arrow": sink.getvalue().to_pybytes(),
+    }
+
+
 def pubtator(golds: Sequence[str]) -> Files:
     rows = "".join(
         f"d\t{6 * index}\t{6 * index + 5}\tFever\tDISO\t{gold}\n"
@@ -134,6 +150,7 @@ GOLD_FORMS = {
         ("bigbio", bigbio),
         ("bigbio", bigbio_databases),
         ("bigbio", bigbio_parquet),
+        ("bigbio", bigbio_saved),
         ("pubtator", pubtator),
         ("bioc", bioc_xml),
         ("bioc", bioc_json),
