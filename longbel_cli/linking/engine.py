@@ -205,7 +205,7 @@ class LinkingEngine:
             if mentions:
                 tokens = len(self._encode(prompts.render(mentions[-1], [])))
             if form.memory != "none":
-                tokens += sum(len(one.text) // 3 + _NAME_TOKENS for one in mentions[:-1])
+                tokens += sum(len(mention.text) // 3 + _NAME_TOKENS for mention in mentions[:-1])
             yield _Flight(document, prompts, mentions, min(tokens, limit))
 
     @property

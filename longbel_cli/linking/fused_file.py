@@ -112,10 +112,10 @@ def _write_record(out: Path, record: dict[str, Any]) -> None:
 
 
 def _marked(fused: Iterable[Fused], min_score: float | None) -> Iterator[Fused]:
-    for one in fused:
+    for mention in fused:
         if min_score is not None:
-            one = replace(one, prediction=mark_review(one.prediction, min_score))
-        yield one
+            mention = replace(mention, prediction=mark_review(mention.prediction, min_score))
+        yield mention
 
 
 def _write(all_fused: Iterable[Fused], path: Path) -> int:

@@ -122,25 +122,28 @@ def fuse_mention(predictions: Sequence[Prediction | None], options: FusionOption
     present = [prediction for prediction in predictions if prediction is not None]
     if not present:
         raise ValueError("no system has the mention")
-    found: dict[str, list[tuple[int, Source, Candidate]]] = {}
+    by_code: dict[str, list[tuple[int, Source, Candidate]]] = {}
     for position, prediction in enumerate(predictions):
         for code, rank, candidate in _ranked(prediction):
             source = Source(options.names[position], rank, candidate.score)
-            found.setdefault(code, []).append((position, source, candidate))
+            by_code.setdefault(code, []).append((position, source, candidate))
     scores = {
         # fsum rounds once, so that the same ranks in another order are a tie.
         code: math.fsum(
-            options.weights[position] / (options.k + source.rank) for position, source, _ in places
+            options.weights[position] / (options.k + source.rank) for position, source, _ in entries
         )
-        for code, places in found.items()
+        for code, entries in by_code.items()
     }
-    ordered = sorted(found, key=lambda code: (-scores[code], _ties(found[code], predictions), code))
+    ordered = sorted(
+        by_code, key=lambda code: (-scores[code], _ties(by_code[code], predictions), code)
+    )
     candidates = tuple(
-        _best(found[code])._replace(rank=rank, concept_code=code, score=scores[code])
+        _best(by_code[code])._replace(rank=rank, concept_code=code, score=scores[code])
         for rank, code in enumerate(ordered[: options.limit], start=1)
     )
     sources = tuple(
-        tuple(source for _, source, _ in found[candidate.concept_code]) for candidate in candidates
+        tuple(source for _, source, _ in by_code[candidate.concept_code])
+        for candidate in candidates
     )
     fused = replace(
         present[0], candidates=candidates, gold_concept_code=_one_gold(present), review=None
@@ -157,7 +160,7 @@ def _ranked(prediction: Prediction | None) -> Iterator[tuple[str, int, Candidate
         for candidate in prediction.candidates
         if (code := joined_code(candidate.concept_code))  # no code: no candidate
     ]
-    coded.sort(key=lambda found: (_descending(found[1].score), found[1].rank))
+    coded.sort(key=lambda pair: (_descending(pair[1].score), pair[1].rank))
     seen: set[str] = set()
     for rank, (code, candidate) in enumerate(coded, start=1):
         if code not in seen:
@@ -170,16 +173,16 @@ def _descending(score: float) -> float:
 
 
 def _ties(
-    places: Sequence[tuple[int, Source, Candidate]], predictions: Sequence[Prediction | None]
+    entries: Sequence[tuple[int, Source, Candidate]], predictions: Sequence[Prediction | None]
 ) -> tuple[float, ...]:
     scores = [math.inf] * len(predictions)
-    for position, source, _ in places:
+    for position, source, _ in entries:
         scores[position] = _descending(source.score)
     return tuple(scores)
 
 
-def _best(places: Sequence[tuple[int, Source, Candidate]]) -> Candidate:
-    return min(places, key=lambda place: (place[1].rank, place[0]))[2]
+def _best(entries: Sequence[tuple[int, Source, Candidate]]) -> Candidate:
+    return min(entries, key=lambda entry: (entry[1].rank, entry[0]))[2]
 
 
 def _one_gold(present: Sequence[Prediction]) -> str | None:

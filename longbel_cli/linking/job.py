@@ -284,7 +284,7 @@ def _note(engine: WindowEngine) -> dict[str, Any]:
     if engine.token_budget is not None:
         note["max_batch_tokens"] = engine.token_budget
     if engine.shortened:
-        note["shortened"] = {name: asdict(found) for name, found in engine.shortened.items()}
+        note["shortened"] = {name: asdict(lost) for name, lost in engine.shortened.items()}
     return note
 
 

@@ -148,17 +148,17 @@ class Linker(PromptedLinker[Checkpoint, LinkOptions]):
         """
         from longbel_cli.corpora.resolve import TypeResolver, resolve_types
 
-        number = self.options.beams if beams is None else replace(self.options, beams=beams).beams
-        if number not in self._engines:
-            self._engines[number] = self.engine(number)
+        width = self.options.beams if beams is None else replace(self.options, beams=beams).beams
+        if width not in self._engines:
+            self._engines[width] = self.engine(width)
         resolver = TypeResolver(self.knowledge_base.groups)
         window: list[Document] = []
         for document in resolve_types(documents, resolver):
             window.append(document)
             if len(window) == _WINDOW:
-                yield from self._engines[number].link_window(window)
+                yield from self._engines[width].link_window(window)
                 window = []
-        yield from self._engines[number].link_window(window)
+        yield from self._engines[width].link_window(window)
 
 
 def open_knowledge_base(kb: str | Path | None, checkpoint: Checkpoint) -> KnowledgeBase:

@@ -78,10 +78,10 @@ def open_model(
     if ensemble and options.context_format is not None:
         raise LongbelError("--ensemble does not go with --context-format", exit_code=2)
     opened = Linker.open(*_model_and_kb(model, kb), options)
-    found = linkers_in_formats(opened, ensemble) if ensemble else [opened]
-    for linker in found:
+    opened_linkers = linkers_in_formats(opened, ensemble) if ensemble else [opened]
+    for linker in opened_linkers:
         _ = linker.split
-    return found
+    return opened_linkers
 
 
 def open_other(name: str, kb: Path | None, options: BaselineOptions) -> EntityLinker:

@@ -70,8 +70,8 @@ def transformers_configuration(folder: Path, content: dict[str, Any]) -> PreTrai
             "A newer transformers may know it. Code that lies beside weights is never run.",
         )
     try:
-        found = _as_transformers_reads(content)
-        text = found.get_text_config()
+        configuration = _as_transformers_reads(content)
+        text = configuration.get_text_config()
         sizes = {name: getattr(text, name, None) for name in _SIZES}
         empty = [name for name, size in sizes.items() if size is not None and int(size) < 1]
     except Exception as error:
@@ -82,7 +82,7 @@ def transformers_configuration(folder: Path, content: dict[str, Any]) -> PreTrai
         ) from error
     if empty:
         raise LongbelError(f"{file}: {empty[0]} is {sizes[empty[0]]}", "Copy the file anew.")
-    return found
+    return configuration
 
 
 def _as_transformers_reads(content: dict[str, Any]) -> PreTrainedConfig:
@@ -91,8 +91,8 @@ def _as_transformers_reads(content: dict[str, Any]) -> PreTrainedConfig:
 
     with tempfile.TemporaryDirectory(prefix="longbel-") as folder:
         (Path(folder) / CONFIGURATION).write_text(json.dumps(content), encoding="utf-8")
-        found: PreTrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True)
-    return found
+        configuration: PreTrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True)
+    return configuration
 
 
 def max_positions(configuration: PreTrainedConfig) -> int:

@@ -47,9 +47,9 @@ def resolve_device(device: str) -> str:
         raise LongbelError(
             f"the device {device!r} is not available here", "Use --device auto or cpu.", 2
         ) from error
-    place = torch.device(device)
-    if kind is not None and place.type == kind.type and place.index is not None:
-        torch.accelerator.set_device_index(place.index)
+    chosen = torch.device(device)
+    if kind is not None and chosen.type == kind.type and chosen.index is not None:
+        torch.accelerator.set_device_index(chosen.index)
     return device
 
 
@@ -77,9 +77,9 @@ def resolve_dtype(dtype: str, device: str) -> str:
     return "float32"
 
 
-def device_type(device: str, found: Callable[[], dict[str, Any]]) -> Any:
+def device_type(device: str, resolved: Callable[[], dict[str, Any]]) -> Any:
     """The kind of device as asked for; `auto` is what `found` says, once a run begins."""
-    return Auto(lambda: found()["device_type"]) if device == "auto" else device.split(":")[0]
+    return Auto(lambda: resolved()["device_type"]) if device == "auto" else device.split(":")[0]
 
 
 def pin_threads(threads: int) -> None:

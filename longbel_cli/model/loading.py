@@ -68,10 +68,10 @@ def load_causal(
             f"({configuration.model_type})",
             "Give the folder of a causal model (`longbel train` makes one).",
         )
-    place = resolve_device(device)
-    number_type = getattr(torch, resolve_dtype(dtype, place))
+    resolved = resolve_device(device)
+    number_type = getattr(torch, resolve_dtype(dtype, resolved))
     model = load_weights(
-        "AutoModelForCausalLM", folder, configuration, dtype=number_type, device_map={"": place}
+        "AutoModelForCausalLM", folder, configuration, dtype=number_type, device_map={"": resolved}
     )
     embeddings: Any = model.get_input_embeddings()
     if len(embeddings.weight) < n_tokens:
@@ -154,9 +154,13 @@ def _not_loaded(folder: Path, configuration: PreTrainedConfig, error: Exception)
 def quantization_of(configuration: PreTrainedConfig) -> str | None:
     """The name of the quantization that a configuration tells of."""
     for part in (configuration, configuration.get_text_config()):
-        told = getattr(part, "quantization_config", None)
-        if told is not None:
-            method = told.get("quant_method") if isinstance(told, dict) else told.quant_method
+        settings = getattr(part, "quantization_config", None)
+        if settings is not None:
+            method = (
+                settings.get("quant_method")
+                if isinstance(settings, dict)
+                else settings.quant_method
+            )
             return str(getattr(method, "value", method))
     return None
 

@@ -127,10 +127,10 @@ def _generated(
 def _agrees(model: PreTrainedModel, ids: Sequence[int], n_prompt: int, score: float) -> bool:
     """Whether an answer has the score that the model's own forward gives it."""
     logits, allowed = _right(model, ids)
-    told = _summed(logits, ids, n_prompt)
+    expected = _summed(logits, ids, n_prompt)
     # In 16 bits each token has its own rounding; in float32 that of all is far below.
     tokens = 1 if model.dtype == torch.float32 else 2 * (len(ids) - n_prompt)
-    return abs(told - score) <= allowed * tokens
+    return abs(expected - score) <= allowed * tokens
 
 
 def _summed(logits: Tensor, ids: Sequence[int], n_prompt: int) -> float:

@@ -115,24 +115,24 @@ def _difference(
     decoder: PackedDecoder, model: PreTrainedModel, ids: Sequence[int], right: _Right
 ) -> float:
     """How far the decoder's logits are from what is right; LongbelError where it is too far."""
-    with windows_told() as told, masks_asked_for(ATTENTION, len(ids) - _BRANCH) as masks:
+    with windows_told() as windows, masks_asked_for(ATTENTION, len(ids) - _BRANCH) as masks:
         packed = decoder.logits(ids, _BRANCH).float()
     typed = getattr(model.config.get_text_config(), "layer_types", None) is not None
-    if windows_differ(masks, told, max_positions(model.config), in_vain=typed):
+    if windows_differ(masks, windows, max_positions(model.config), in_vain=typed):
         raise LongbelError("a sliding window is in its mask alone", HINT)
     distances = _distances(packed, right.logits)
     # Medians: where experts are chosen by a hair, rounding alone moves a token far.
-    found = float(distances.max() if model.dtype == torch.float32 else distances.median())
-    if not found <= right.allowed:
+    difference = float(distances.max() if model.dtype == torch.float32 else distances.median())
+    if not difference <= right.allowed:
         raise LongbelError(
-            f"the packed decoder's logits are {found:.2g} away from the model's own, where "
+            f"the packed decoder's logits are {difference:.2g} away from the model's own, where "
             f"{right.allowed:.2g} would be rounding",
             HINT,
         )
     if model.device.type == "cuda":  # memory is measured as if the check had not been
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(model.device)
-    return found
+    return difference
 
 
 def _length(model: PreTrainedModel) -> int:
@@ -167,8 +167,8 @@ def _spread(logits: Tensor) -> float:
     return max(float(torch.nan_to_num(logits, posinf=0, neginf=0).std()), 1.0)
 
 
-def _distances(one: Tensor, other: Tensor) -> Tensor:
+def _distances(left: Tensor, right: Tensor) -> Tensor:
     """(n): the largest difference at each token; infinity where one side alone is not finite.
     What neither can tell is no difference: linking ends there."""
-    found = torch.where(one.isfinite() | other.isfinite(), (one - other).abs(), 0.0)
-    return torch.where(found.isnan(), torch.inf, found).amax(-1)
+    distances = torch.where(left.isfinite() | right.isfinite(), (left - right).abs(), 0.0)
+    return torch.where(distances.isnan(), torch.inf, distances).amax(-1)

@@ -116,23 +116,23 @@ class PromptTokenizer:
             elif len(piece) < _LONG or not self._splits_at_blanks:
                 ids.extend(self._ids_of(piece, index == 0))
             else:
-                for number, sentence in enumerate(_SENTENCE_ENDS.split(piece)):
-                    ids.extend(self._ids_of(sentence, index + number == 0))
+                for rank, sentence in enumerate(_SENTENCE_ENDS.split(piece)):
+                    ids.extend(self._ids_of(sentence, index + rank == 0))
         return ids
 
     def token_places(self, prompt: Prompt) -> list[Span]:
         """The characters of `prompt.text` that each id of `encode` stands for; an empty span for
         the tokenizer's own leading tokens."""
-        places = [Span(0, 0)] * len(self.leading_ids)
+        spans = [Span(0, 0)] * len(self.leading_ids)
         position = 0
         for index, piece in enumerate(prompt.pieces):
             if isinstance(piece, Mark):
-                places.append(Span(position, position + len(piece)))
+                spans.append(Span(position, position + len(piece)))
             else:
-                spans = self._spans_of(piece, index == 0)
-                places += [Span(position + start, position + end) for start, end in spans]
+                inner = self._spans_of(piece, index == 0)
+                spans += [Span(position + start, position + end) for start, end in inner]
             position += len(piece)
-        return places
+        return spans
 
     def encode_answer(self, names: tuple[str, ...]) -> list[int]:
         """Ids of an answer without its end, as the trie holds them."""

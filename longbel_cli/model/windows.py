@@ -38,7 +38,7 @@ def masks_asked_for(attention: str, queries: int) -> Iterator[list[Mask]]:
 
 
 def windows_differ(
-    masks: Sequence[Mask], told: set[int | None], places: int, in_vain: bool
+    masks: Sequence[Mask], reported: set[int | None], length: int, in_vain: bool
 ) -> bool:
     """Whether the masks of a model hide other keys than the windows that its attention was told,
     within so many places. Nothing is known of a model that asks for no mask.
@@ -46,24 +46,24 @@ def windows_differ(
     A mask without a window may be asked for in vain, where all layers have one; with `in_vain`
     so may any, as each layer says which it is for.
     """
-    windows = [window for window in told if window is not None]
-    distances = {0, places - 1, *(1 << power for power in range(places.bit_length()))}
+    windows = [window for window in reported if window is not None]
+    distances = {0, length - 1, *(1 << power for power in range(length.bit_length()))}
     distances |= {window - 1 for window in windows} | set(windows)
     # Seen from several places: chunks end where windows slide on.
     pairs = [
         (query, distance)
-        for query in (places - 1, places - 2, places * 2 // 3)
+        for query in (length - 1, length - 2, length * 2 // 3)
         for distance in sorted(distances)
         if distance <= query
     ]
     asked = {tuple(_sees(mask, *pair) for pair in pairs) for mask in masks}
     applied = {
-        tuple(window is None or distance < window for _, distance in pairs) for window in told
+        tuple(window is None or distance < window for _, distance in pairs) for window in reported
     }
     unused = set() if in_vain else asked - applied - {(True,) * len(pairs)}
     return bool(masks) and not (applied <= asked and not unused)
 
 
 def _sees(mask: Mask, query: int, distance: int) -> bool:
-    places = (torch.tensor(place) for place in (0, 0, query, query - distance))
-    return bool(mask(*places))
+    tensors = (torch.tensor(index) for index in (0, 0, query, query - distance))
+    return bool(mask(*tensors))

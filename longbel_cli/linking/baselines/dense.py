@@ -108,20 +108,20 @@ class DenseRanker(Ranker):
         concepts = self.knowledge_base.row_concepts
         blocks: list[list[list[Hit]]] = [[] for _ in mentions]
         for first, names in self._blocks(rows):
-            for number, cosines in enumerate(self._cosines(vectors, names)):
+            for index, cosines in enumerate(self._cosines(vectors, names)):
                 best = best_names(cosines, concepts[first : first + len(names)], limit)
-                hits = [Hit(round(float(cosines[place]), 6), first + place) for place in best]
-                blocks[number].append(hits)
+                hits = [Hit(round(float(cosines[row]), 6), first + row) for row in best]
+                blocks[index].append(hits)
         return [merged(of_mention, concepts, limit) for of_mention in blocks]
 
     def _cosines(self, mentions: np.ndarray, names: np.ndarray) -> np.ndarray:
         """float64[mentions, names] of products in float32 on the encoder's device."""
         import torch
 
-        one, other = (
+        left, right = (
             torch.from_numpy(vectors).to(self._model.device) for vectors in (mentions, names)
         )
-        return (one @ other.T).cpu().double().numpy()
+        return (left @ right.T).cpu().double().numpy()
 
     def _groups(self, rows: range) -> Iterator[range]:
         """The rows of each group within `rows`, a group's or all."""
@@ -185,17 +185,17 @@ class DenseRanker(Ranker):
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """float32[texts, dimensions]: unit vectors. Texts of like length share a pass."""
-        found = np.empty((len(texts), int(self._model.config.hidden_size)), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda number: (len(texts[number]), number))
+        vectors = np.empty((len(texts), int(self._model.config.hidden_size)), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda index: (len(texts[index]), index))
         for start in range(0, len(order), _TEXTS_PER_PASS):
-            numbers = order[start : start + _TEXTS_PER_PASS]
-            found[numbers] = self._pass([texts[number] for number in numbers])
-        if not np.isfinite(found).all():
+            indices = order[start : start + _TEXTS_PER_PASS]
+            vectors[indices] = self._pass([texts[index] for index in indices])
+        if not np.isfinite(vectors).all():
             raise LongbelError(
                 f"{self._encoder.path}: the vectors of this encoder are not finite",
                 "Its weights hold NaN: copy the model anew.",
             )
-        return found
+        return vectors
 
     def _pass(self, texts: Sequence[str]) -> np.ndarray:
         import torch

@@ -98,7 +98,7 @@ class Ranker(ABC):
 
     def needs(self, documents: Sequence[Document]) -> Needs:
         """Builds the index of the groups that the documents have."""
-        groups = {mention.semantic_group for one in documents for mention in one.mentions}
+        groups = {mention.semantic_group for document in documents for mention in document.mentions}
         searched = [rows_to_search(self.knowledge_base, group) for group in sorted(groups)]
         index = sum(self.prepare(rows) for rows in dict.fromkeys(searched))
         return Needs(memory_bytes=self.weight_bytes() + index)
@@ -158,8 +158,8 @@ class RankingEngine:
         queries = [query for document in documents for query in self._queries(document)]
         counts = Counter(query.key for query in queries)
         candidates: dict[tuple[str, str], tuple[Candidate, ...]] = {}
-        for keys, found in self._ranked(counts):
-            candidates.update(zip(keys, found, strict=True))
+        for keys, ranked in self._ranked(counts):
+            candidates.update(zip(keys, ranked, strict=True))
             finished = sum(counts[key] for key in keys)
             self.decoder_stats.mentions += finished
             on_step(finished)
@@ -183,7 +183,7 @@ class RankingEngine:
             for start in range(0, len(of_group), _BATCH):
                 batch = of_group[start : start + _BATCH]
                 hits = self._ranker.rank([text for _, text in batch], rows, self._beams)
-                yield batch, [self._candidates(found) for found in hits]
+                yield batch, [self._candidates(of_mention) for of_mention in hits]
 
     def _candidates(self, hits: Sequence[Hit]) -> tuple[Candidate, ...]:
         rows = [hit.row for hit in hits]
@@ -255,21 +255,21 @@ def best_names(
         kept *= 4
 
 
-def _best(scores: np.ndarray, number: int, above: float) -> np.ndarray:
+def _best(scores: np.ndarray, limit: int, above: float) -> np.ndarray:
     """Positions of the best `number` scores, best first."""
-    reached = _reached(scores, number) - ROUNDING
+    reached = _reached(scores, limit) - ROUNDING
     chosen = np.flatnonzero(scores >= reached if reached > above else scores > above)
     shown = np.round(scores[chosen], 6)
-    return chosen[np.lexsort((chosen, -shown))][:number]
+    return chosen[np.lexsort((chosen, -shown))][:limit]
 
 
-def _reached(scores: np.ndarray, number: int) -> float:
+def _reached(scores: np.ndarray, limit: int) -> float:
     """A score that at least `number` reach: as many stretches of them have one that does."""
-    stretch = len(scores) // (8 * number)
+    stretch = len(scores) // (8 * limit)
     if stretch < 2:
         return -np.inf
     stretches = scores[: len(scores) // stretch * stretch].reshape(-1, stretch)
-    return float(np.sort(stretches.max(axis=1))[-number])
+    return float(np.sort(stretches.max(axis=1))[-limit])
 
 
 def merged(blocks: Iterable[Sequence[Hit]], concepts: np.ndarray, limit: int) -> list[Hit]:

@@ -38,12 +38,12 @@ class PromptEncoder:
         added = tokenizer.get_added_vocab()
         self._mark_ids = {mark: added[mark] for mark in _MARKS if mark in added}
         around, inside = tokenizer("a").input_ids, self._text("a")
-        places = [
+        starts = [
             start for start in range(len(around)) if around[start : start + len(inside)] == inside
         ]
-        start = places[0] if places else 0
-        self._before = list(around[:start]) if places else []
-        self._after = list(around[start + len(inside) :]) if places else []
+        start = starts[0] if starts else 0
+        self._before = list(around[:start]) if starts else []
+        self._after = list(around[start + len(inside) :]) if starts else []
 
     def __call__(self, prompt: Prompt) -> list[int]:
         ids, text = list(self._before), ""

@@ -42,9 +42,9 @@ class Seq2SeqDecoder(ReferenceDecoder):
         longest = max(len(request.prompt_ids) for request in requests)
         ids = torch.full((len(requests), longest), self._pad_id)
         mask = torch.zeros_like(ids)
-        for number, request in enumerate(requests):
-            ids[number, : len(request.prompt_ids)] = torch.tensor(request.prompt_ids)
-            mask[number, : len(request.prompt_ids)] = 1
+        for index, request in enumerate(requests):
+            ids[index, : len(request.prompt_ids)] = torch.tensor(request.prompt_ids)
+            mask[index, : len(request.prompt_ids)] = 1
         walks = [self._walk(request.semantic_group) for request in requests]
         masked = TrieMask(walks, start, n_beams)
         configuration = pinned_generation(self._options)
@@ -68,13 +68,13 @@ class Seq2SeqDecoder(ReferenceDecoder):
         self.stats.prefill_tokens += ids.numel()
         self.stats.padding_tokens += int((mask == 0).sum())
         self.stats.decode_forwards += len(requests) * len(answers[0])
-        found = [
-            self._beam(walks[place // n_beams], answer, scores[place])
-            for place, answer in enumerate(answers)
+        beams = [
+            self._beam(walks[row // n_beams], answer, scores[row])
+            for row, answer in enumerate(answers)
         ]
         return [
             list(NOT_FINITE)
             if first // n_beams in masked.broken
-            else [beam for beam in found[first : first + n_beams] if beam is not None]
-            for first in range(0, len(found), n_beams)
+            else [beam for beam in beams[first : first + n_beams] if beam is not None]
+            for first in range(0, len(beams), n_beams)
         ]

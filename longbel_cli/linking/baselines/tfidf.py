@@ -61,11 +61,11 @@ class _Block:
         """float64[names]: the cosine of each name with a unit vector over trigram keys."""
         if not len(self.keys):
             return np.zeros(len(self.concepts))
-        places = np.searchsorted(self.keys, keys)
-        places[places == len(self.keys)] = 0
-        known = self.keys[places] == keys
-        places, weights = places[known], weights[known]
-        low, high = self.starts[places], self.starts[places + 1]
+        rows = np.searchsorted(self.keys, keys)
+        rows[rows == len(self.keys)] = 0
+        known = self.keys[rows] == keys
+        rows, weights = rows[known], weights[known]
+        low, high = self.starts[rows], self.starts[rows + 1]
         stretches = [slice(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True)]
         if not stretches:
             return np.zeros(len(self.concepts))
@@ -90,8 +90,8 @@ class TrigramIndex:
         keys = [counts.keys for _, _, counts in counted]
         holding = [counts.sizes for _, _, counts in counted]
         nothing = np.zeros(0, dtype=np.int64)
-        self._keys, place = np.unique(np.concatenate([nothing, *keys]), return_inverse=True)
-        frequency = np.bincount(place, np.concatenate([nothing, *holding]))
+        self._keys, column = np.unique(np.concatenate([nothing, *keys]), return_inverse=True)
+        frequency = np.bincount(column, np.concatenate([nothing, *holding]))
         self._idf = np.log((1 + len(rows)) / (1 + frequency)) + 1
         self._unseen = np.log(1 + len(rows)) + 1
         # Counts go as blocks come: both at once would be the peak of memory.
@@ -131,17 +131,17 @@ class TrigramIndex:
         for block in self._blocks:
             cosines = block.cosines(keys, weights)
             yield [
-                Hit(round(float(cosines[place]), 6), block.first_row + place)
-                for place in best_names(cosines, block.concepts, limit, above=0.0)
+                Hit(round(float(cosines[row]), 6), block.first_row + row)
+                for row in best_names(cosines, block.concepts, limit, above=0.0)
             ]
 
     def _vector(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Trigram keys of a text and its unit vector over them; trigrams of no name count."""
-        found, _ = trigram_keys(*letters_of([text]), LETTER_BITS)
-        keys, count = np.unique(found, return_counts=True)
-        places = np.searchsorted(self._keys, keys)
-        places[places == len(self._keys)] = 0
-        weights = count * np.where(self._keys[places] == keys, self._idf[places], self._unseen)
+        of_text, _ = trigram_keys(*letters_of([text]), LETTER_BITS)
+        keys, count = np.unique(of_text, return_counts=True)
+        rows = np.searchsorted(self._keys, keys)
+        rows[rows == len(self._keys)] = 0
+        weights = count * np.where(self._keys[rows] == keys, self._idf[rows], self._unseen)
         return keys, weights / np.sqrt(np.sum(weights * weights))
 
 

@@ -40,17 +40,17 @@ class NameFrequency:
             counts = count_trigrams(block)
             keys = np.concatenate([self._keys, counts.keys])
             sizes = np.concatenate([self._texts, counts.sizes])
-            self._keys, place = np.unique(keys, return_inverse=True)
-            self._texts = np.bincount(place, sizes, len(self._keys)).astype(np.int64)
+            self._keys, column = np.unique(keys, return_inverse=True)
+            self._texts = np.bincount(column, sizes, len(self._keys)).astype(np.int64)
 
     def __getitem__(self, gram: str) -> int:
         """Of a trigram as written."""
         key = 0
         for letter in gram:
             key = key << LETTER_BITS | ord(letter)
-        place = int(np.searchsorted(self._keys, key))
-        known = place < len(self._keys) and int(self._keys[place]) == key
-        return int(self._texts[place]) if known else 0
+        row = int(np.searchsorted(self._keys, key))
+        known = row < len(self._keys) and int(self._keys[row]) == key
+        return int(self._texts[row]) if known else 0
 
 
 def count_trigrams(names: Sequence[str]) -> TrigramCounts:
@@ -58,24 +58,24 @@ def count_trigrams(names: Sequence[str]) -> TrigramCounts:
     which are small, and the name's. ValueError for more than NAMES_PER_BLOCK names."""
     if len(names) > 1 << _NAME_BITS:
         raise ValueError(f"{len(names)} names in a block")
-    found, owner = letters_of(names)
-    alphabet = np.flatnonzero(np.bincount(found))
+    letters, owner = letters_of(names)
+    alphabet = np.flatnonzero(np.bincount(letters))
     bits = len(alphabet).bit_length()
     if 3 * bits + _NAME_BITS > 64:
         raise LongbelError(
             f"names of {len(alphabet)} different characters stand together",
             "No writing has as many: look at the knowledge base's source.",
         )
-    number = np.zeros(int(alphabet[-1]) + 1, dtype=np.uint64)
-    number[alphabet] = np.arange(len(alphabet))
-    small, of = trigram_keys(number[found], owner, bits)
+    rank_of = np.zeros(int(alphabet[-1]) + 1, dtype=np.uint64)
+    rank_of[alphabet] = np.arange(len(alphabet))
+    small, of = trigram_keys(rank_of[letters], owner, bits)
     pairs, times = np.unique(small << _NAME_BITS | of.astype(np.uint64), return_counts=True)
     small = pairs >> _NAME_BITS
     new = np.ones(len(small), dtype=bool)
     new[1:] = small[1:] != small[:-1]
     mask = (1 << bits) - 1
     first, second, third = (
-        alphabet[(small[new] >> place * bits & mask).astype(np.int64)] for place in (2, 1, 0)
+        alphabet[(small[new] >> position * bits & mask).astype(np.int64)] for position in (2, 1, 0)
     )
     return TrigramCounts(
         keys=first << 2 * LETTER_BITS | second << LETTER_BITS | third,
@@ -88,9 +88,9 @@ def count_trigrams(names: Sequence[str]) -> TrigramCounts:
 def letters_of(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """The characters of all texts (folded, a blank before and after), and which each is of."""
     padded = [f" {clean(text).casefold()} " for text in texts]
-    found = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    letters = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype="<u4")
     owner = np.repeat(np.arange(len(texts)), [len(text) for text in padded])
-    return found.astype(np.int64), owner
+    return letters.astype(np.int64), owner
 
 
 def trigram_keys(

@@ -48,10 +48,10 @@ class Slot:
             self.forget(0)
         arena.used.add(self.row)
 
-    def forget(self, places: int) -> None:
+    def forget(self, length: int) -> None:
         """Zero all beyond so many places: no number of another document stays behind the masks."""
-        self.keys[:, :, places:] = 0
-        self.values[:, :, places:] = 0
+        self.keys[:, :, length:] = 0
+        self.values[:, :, length:] = 0
 
 
 class KeyValueCache:
@@ -66,27 +66,27 @@ class KeyValueCache:
         self._arenas: list[Arena] = []
         self._released: list[Slot] = []
 
-    def slot(self, places: int) -> Slot:
+    def slot(self, tokens: int) -> Slot:
         """A slot for a new document: a released one of just that size, with the prompt that it
         holds, or an empty one."""
-        capacity = self._capacity(places)
+        capacity = self._capacity(tokens)
         return self._released_slot(capacity) or Slot(self._arena(capacity))
 
     def _released_slot(self, capacity: int) -> Slot | None:
-        for number, slot in enumerate(self._released):
+        for index, slot in enumerate(self._released):
             if slot.capacity == capacity:
                 slot.forget(len(slot.ids))
-                return self._released.pop(number)
+                return self._released.pop(index)
         return None
 
-    def reserve(self, slot: Slot, places: int) -> None:
+    def reserve(self, slot: Slot, tokens: int) -> None:
         """Make room for `places` tokens, keeping what is there."""
-        if places <= slot.capacity:
+        if tokens <= slot.capacity:
             return
         arena, row, keys, values, filled = (
             slot.arena, slot.row, slot.keys, slot.values, slot.capacity
         )  # fmt: skip
-        slot._move_to(self._arena(self._capacity(places)))
+        slot._move_to(self._arena(self._capacity(tokens)))
         slot.keys[:, :, :filled] = keys
         slot.values[:, :, :filled] = values
         self._give_back(arena, row)
@@ -111,8 +111,8 @@ class KeyValueCache:
         return self._new_arena(capacity) if arena is None else arena
 
     def _with_free_row(self, capacity: int) -> Arena | None:
-        found = (one for one in self._arenas if one.capacity == capacity and one.free)
-        return next(found, None)
+        fitting = (arena for arena in self._arenas if arena.capacity == capacity and arena.free)
+        return next(fitting, None)
 
     def _new_arena(self, capacity: int) -> Arena:
         """One with fewer rows where the device has no memory for more."""
@@ -138,10 +138,10 @@ class KeyValueCache:
         if len(arena.free) == arena.rows:
             self._arenas.remove(arena)
 
-    def _capacity(self, places: int) -> int:
+    def _capacity(self, tokens: int) -> int:
         """Exact to a step where slots have tensors of their own; else of a few sizes, a half apart
         at most, so that documents of about one length share an arena."""
-        exact = -(-places // _STEP) * _STEP
+        exact = -(-tokens // _STEP) * _STEP
         if not self._arena_tokens:
             return exact
         power = _STEP

@@ -26,11 +26,11 @@ ATTENTION = "longbel_packed"
 class Cache(Protocol):
     """Keys and values of the documents under way, each document's in a slot of its own."""
 
-    def slot(self, places: int) -> Any:
+    def slot(self, tokens: int) -> Any:
         """A slot for a new document, which may hold the beginning of a released one's prompt: its
         `ids` say which."""
 
-    def reserve(self, slot: Any, places: int) -> None:
+    def reserve(self, slot: Any, tokens: int) -> None:
         """Make room for `places` tokens, keeping what is there."""
 
     def release(self, slot: Any) -> None:

@@ -188,7 +188,7 @@ class _Trees:
         line = np.repeat(np.arange(len(trees)), lengths)
         column = np.arange(lengths.sum()) - firsts[line]
         seen = np.zeros((len(trees), width, size), dtype=np.bool_)
-        seen[line, column] = bits([number for tree in trees for number in tree.seen], size)
+        seen[line, column] = bits([mask for tree in trees for mask in tree.seen], size)
         return {
             **self._prompts.arrays("tree"),
             "tree_seen": seen,
@@ -202,7 +202,7 @@ class _Trees:
     def receive(self, arrays: Mapping[str, Tensor]) -> None:
         self._prompts.receive(arrays, "tree")
         seen, tokens = arrays["tree_seen"], arrays["tree_tokens"]
-        places, padded = arrays["tree_places"], arrays["tree_padded"]
+        stored, padded = arrays["tree_places"], arrays["tree_padded"]
         (lines, width, size), groups, heads = seen.shape, self._groups, self._heads
         group = torch.arange(groups, device=seen.device)
         head = torch.arange(heads, device=seen.device)[:, None]
@@ -210,7 +210,7 @@ class _Trees:
         self._queries = (rows * heads + head[:, None]).view(-1)  # (D, H, W, G) of (N, G, H)
         n = len(padded) * groups
         self._sums = (rows + head[:, None] * n).view(lines * heads, width * groups, 1)
-        self._keys = (places[:, None] * heads + head).view(-1)  # (D, H, T) of (places, H)
+        self._keys = (stored[:, None] * heads + head).view(-1)  # (D, H, T) of (places, H)
         line, column = padded[:, None, None] // width, padded[:, None, None] % width
         # (N, H, G) of (D, H, W, G)
         self._padded = (((line * heads + head) * width + column) * groups + group).view(-1)
@@ -234,10 +234,10 @@ class _Trees:
         # The prompt is one more key, whose score is its log-sum-exp and whose value is known.
         weights = torch.cat([scores, sums.view(-1)[self._sums]], -1).softmax(-1)
         own = values.view(-1, size)[self._keys].view(rows, -1, size).float()
-        found = torch.bmm(weights[:, :, :-1], own).view(-1, size)[self._padded]
+        output = torch.bmm(weights[:, :, :-1], own).view(-1, size)[self._padded]
         weight = weights.view(rows * width, -1)[self._padded, -1]
         return torch.addcmul(
-            found.view(-1, heads, groups, size),
+            output.view(-1, heads, groups, size),
             weight.view(-1, heads, groups, 1),
             prompt.view(-1, groups, heads, size).transpose(1, 2).float(),
         ).view(-1, heads * groups, size)

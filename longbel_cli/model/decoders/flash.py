@@ -47,15 +47,15 @@ class CpuFlash:
         output = torch.empty_like(query)
         first = 0
         for n, start, length in of.lengths:
-            rows, place = query[first : first + n], start + length - n
-            own = slice(place, start + length)
-            found, sums = _on_cpu(rows, keys[own], values[own], scale, causal=True)
+            rows, first_new = query[first : first + n], start + length - n
+            own = slice(first_new, start + length)
+            result, sums = _on_cpu(rows, keys[own], values[own], scale, causal=True)
             if length > n:
-                before = slice(start, place)
+                before = slice(start, first_new)
                 other, more = _on_cpu(rows, keys[before], values[before], scale)
-                share = torch.sigmoid(sums - more)[..., None].to(found.dtype)
-                found = torch.lerp(other, found, share)
-            output[first : first + n] = found
+                share = torch.sigmoid(sums - more)[..., None].to(result.dtype)
+                result = torch.lerp(other, result, share)
+            output[first : first + n] = result
             first += n
         return output
 
@@ -66,9 +66,9 @@ class CpuFlash:
         sums = query.new_empty(query.shape[1], query.shape[0], dtype=torch.float32)
         first = 0
         for n, start, length in of.lengths:
-            rows, places = slice(first, first + n), slice(start, start + length)
-            found = _on_cpu(query[rows], keys[places], values[places], scale)
-            output[rows], sums.T[rows] = found
+            rows, own = slice(first, first + n), slice(start, start + length)
+            result = _on_cpu(query[rows], keys[own], values[own], scale)
+            output[rows], sums.T[rows] = result
             first += n
         return output, sums
 
@@ -116,10 +116,10 @@ def largest_difference(
     which some have more keys than queries; log-sum-exps included."""
     generator = torch.Generator().manual_seed(0)
     lengths = [(3, 0, 3), (1, 5, 70), (9, 90, 40), (130, 140, 200)]  # queries, start, keys
-    n, places = sum(queries for queries, _, _ in lengths), 400
+    n, capacity = sum(queries for queries, _, _ in lengths), 400
     query, keys, values = (
         torch.randn(rows, some, size, generator=generator).to(like)
-        for rows, some in ((n, heads), (places, kv_heads), (places, kv_heads))
+        for rows, some in ((n, heads), (capacity, kv_heads), (capacity, kv_heads))
     )
     of = sequences(lengths, like.device)
     causal = flash.causal(query, keys, values, of, size**-0.5)
@@ -127,9 +127,9 @@ def largest_difference(
     differences, first = [torch.zeros((), device=like.device)], 0
     for queries, start, length in lengths:
         rows, own = slice(first, first + queries), slice(start, start + length)
-        for masked, found in ((True, causal), (False, full)):
+        for masked, result in ((True, causal), (False, full)):
             expected, expected_sums = plain(query[rows], keys[own], values[own], masked)
-            differences.append((found[rows] - expected).abs().max())
+            differences.append((result[rows] - expected).abs().max())
             if not masked:
                 differences.append((sums[:, rows] - expected_sums).abs().max())
         first += queries
@@ -153,7 +153,7 @@ def plain(query: Tensor, keys: Tensor, values: Tensor, causal: bool) -> tuple[Te
     """Attention of one document in float32: (n, heads, size), and log-sum-exps (heads, n)."""
     groups = query.shape[1] // keys.shape[1]
     keys, values = (
-        one.float().repeat_interleave(groups, 1).transpose(0, 1) for one in (keys, values)
+        tensor.float().repeat_interleave(groups, 1).transpose(0, 1) for tensor in (keys, values)
     )
     scores = query.float().transpose(0, 1) @ keys.transpose(1, 2) * query.shape[2] ** -0.5
     n, length = scores.shape[1:]

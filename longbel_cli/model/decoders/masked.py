@@ -48,9 +48,9 @@ class _Alone:
         queries (heads, N, size) find to `output` (N, heads, size)."""
         start, n, slot = self._segment.start, self._segment.n, self._segment.slot
         heads, kv_heads, size = len(query), len(key), query.shape[2]
-        packed, places = slice(start, start + n), slice(self._segment.place, self._segment.end)
-        slot.keys[layer, :, places] = key[:, packed]
-        slot.values[layer, :, places] = value[:, packed]
+        packed, columns = slice(start, start + n), slice(self._segment.place, self._segment.end)
+        slot.keys[layer, :, columns] = key[:, packed]
+        slot.values[layer, :, columns] = value[:, packed]
         for block in self._blocks(heads // kv_heads, window, query.dtype):
             rows = slice(start + block.first, start + block.last)
             # Query heads of one key head are folded into the query axis, so that keys and
@@ -120,19 +120,19 @@ class _Together:
         self._width = int(lengths.max())
         self._keys = -(-max(segment.end for segment in segments) // _KEY_STEP) * _KEY_STEP
         starts = np.array([segment.start for segment in segments])
-        places = np.array([segment.place for segment in segments])
-        number = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        token = np.repeat(starts, lengths) + number
+        offsets = np.array([segment.place for segment in segments])
+        rank = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        token = np.repeat(starts, lengths) + rank
         line = np.repeat(lines, lengths)
         padded = np.zeros((self._lines, self._width), dtype=np.int64)
-        padded[line, number] = token
-        columns = (token, np.repeat(rows, lengths), np.repeat(places, lengths) + number, line)
-        moved = torch.from_numpy(np.stack((*columns, number))).to(device)
+        padded[line, rank] = token
+        columns = (token, np.repeat(rows, lengths), np.repeat(offsets, lengths) + rank, line)
+        moved = torch.from_numpy(np.stack((*columns, rank))).to(device)
         self._tokens, self._rows, self._places, self._line, self._number = moved
         self._padded = torch.from_numpy(padded.reshape(-1)).to(device)
         # A line without a segment sees all that it can; nobody reads what comes of it.
         first = np.full(self._lines, self._keys, dtype=np.int64)
-        first[lines] = places
+        first[lines] = offsets
         self._first_place = torch.from_numpy(first).to(device)  # of a line's first query
         self._known: dict[tuple[int, int | None], Tensor] = {}
         self._note(segments, lines)
@@ -179,9 +179,9 @@ class _Together:
         within the window."""
         device = self._first_place.device
         own = (self._first_place[:, None] + torch.arange(self._width, device=device))[:, :, None]
-        places = torch.arange(self._keys, device=device)
-        seen = own >= places
-        return seen if window is None else seen & (own < places + window)
+        columns = torch.arange(self._keys, device=device)
+        seen = own >= columns
+        return seen if window is None else seen & (own < columns + window)
 
 
 class _TreesTogether(_Together):
@@ -204,17 +204,17 @@ class _TreesTogether(_Together):
 
     def _visible(self, window: int | None) -> Tensor:
         lines, width, size = self._seen.shape
-        places = torch.arange(self._keys, device=self._seen.device)
-        in_tree = places - self._prompts[:, None]  # (lines, keys), negative in the prompt
+        columns = torch.arange(self._keys, device=self._seen.device)
+        in_tree = columns - self._prompts[:, None]  # (lines, keys), negative in the prompt
         at = in_tree.clamp(0, size - 1)
         seen = self._seen.gather(2, at[:, None].expand(lines, width, self._keys))
         seen &= (in_tree < size)[:, None]
         seen |= (in_tree < 0)[:, None]
         if window is None:
             return seen
-        positions = torch.where(in_tree < 0, places, self._positions.gather(1, at))
+        positions = torch.where(in_tree < 0, columns, self._positions.gather(1, at))
         new = (self._first_place - self._prompts)[:, None] + torch.arange(
-            width, device=places.device
+            width, device=columns.device
         )
         queries = self._positions.gather(1, new.clamp(0, size - 1))
         return seen & (queries[:, :, None] - positions[:, None] < window)

@@ -80,13 +80,13 @@ def _equal_form(module: nn.Module, weight: Tensor, epsilon: float) -> Norm | Non
     return None
 
 
-def are_equal(found: Tensor, expected: Tensor) -> bool:
+def are_equal(actual: Tensor, expected: Tensor) -> bool:
     """Whether two results are the same, up to float32's rounding of a sum: in half precision the
     last bit of few numbers."""
-    if found.dtype != expected.dtype or found.shape != expected.shape:
+    if actual.dtype != expected.dtype or actual.shape != expected.shape:
         return False
-    if found.dtype == torch.float32:
-        return torch.allclose(found, expected, rtol=1e-6, atol=0.0)
-    bits, other = (tensor.view(torch.int16).int() for tensor in (found, expected))
-    apart = (bits - other).abs() * (found != expected)  # zeros of both signs are equal
+    if actual.dtype == torch.float32:
+        return torch.allclose(actual, expected, rtol=1e-6, atol=0.0)
+    bits, other = (tensor.view(torch.int16).int() for tensor in (actual, expected))
+    apart = (bits - other).abs() * (actual != expected)  # zeros of both signs are equal
     return int(apart.max()) <= 1 and int(apart.sum()) <= _UNEQUAL * apart.numel()

@@ -145,13 +145,13 @@ class PackedDecoder:
     @torch.inference_mode()
     def submit(self, request: Request) -> None:
         spare = _SPARE_PER_BEAM * self._options.n_beams
-        places = len(request.prompt_ids) + spare
+        tokens = len(request.prompt_ids) + spare
         if request.key not in self._slots:
-            self._slots[request.key] = self._cache.slot(max(places, request.longest + spare))
+            self._slots[request.key] = self._cache.slot(max(tokens, request.longest + spare))
             half = self._half_of[request.key] = self._smaller_half()
             self._in_half[half] += 1
         slot = self._slots[request.key]
-        self._cache.reserve(slot, places)
+        self._cache.reserve(slot, tokens)
         search = BeamSearch(self._table(request.semantic_group))
         job = _Job(request, slot, search, self._half_of[request.key])
         self.stats.reused_tokens += job.reused
@@ -184,13 +184,13 @@ class PackedDecoder:
         prompt = Segment(slot, 0, 0, ids[:n], range(n))
         # The other branch is the same tokens backwards; its places come first, one by one.
         both = [token for pair in zip(ids[n:][::-1], ids[n:], strict=True) for token in pair]
-        positions = [n + place // 2 for place in range(2 * n_branch)]
-        alternate = sum(1 << place for place in range(0, 2 * n_branch, 2))
-        seen = [(alternate << place % 2) & ((2 << place) - 1) for place in range(2 * n_branch)]
+        positions = [n + index // 2 for index in range(2 * n_branch)]
+        alternate = sum(1 << index for index in range(0, 2 * n_branch, 2))
+        seen = [(alternate << index % 2) & ((2 << index) - 1) for index in range(2 * n_branch)]
         branches = Segment(slot, 0, n, both, positions, Tree(seen, positions))
         try:
-            told = self._logits_of(prompt, [n - 1])
-            return torch.cat([told, self._logits_of(branches, range(1, 2 * n_branch, 2))])
+            of_prompt = self._logits_of(prompt, [n - 1])
+            return torch.cat([of_prompt, self._logits_of(branches, range(1, 2 * n_branch, 2))])
         finally:
             self._cache.clear()
 
@@ -212,8 +212,8 @@ class PackedDecoder:
                 use_cache=False,
                 logits_to_keep=on_device["scored"],
             )
-        told: torch.Tensor = output.logits[0]
-        return told
+        logits: torch.Tensor = output.logits[0]
+        return logits
 
     def reset(self) -> None:
         self._jobs.clear()
@@ -272,18 +272,18 @@ class PackedDecoder:
         feeds = [
             self._tree(job, look_ahead) if job.prompt_fed else self._prompt(job) for job in jobs
         ]
-        feeds.sort(key=lambda one: self._backend.order(one.job.slot, one.tree is not None))
+        feeds.sort(key=lambda feed: self._backend.order(feed.job.slot, feed.tree is not None))
         segments: list[Segment] = []
         scored: list[int] = []
         start = 0
-        for job, place, ids, positions, tree, stretches in feeds:
+        for job, offset, ids, positions, tree, stretches in feeds:
             row = len(scored)
             for stretch in stretches:
                 scoring.add(job.search, stretch, row)
                 row += stretch.last - stretch.first
             stop = start + len(ids)
             scored.extend(range(stop - (row - len(scored)), stop))
-            segments.append(Segment(job.slot, start, place, ids, positions, tree))
+            segments.append(Segment(job.slot, start, offset, ids, positions, tree))
             start = stop
         return segments, scored
 
@@ -307,32 +307,32 @@ class PackedDecoder:
 
     def _prompt(self, job: _Job) -> _Feed:
         """The next chunk of a prompt; each token sees all before it."""
-        place = job.fed
-        ids = job.request.prompt_ids[place : place + _CHUNK]
+        offset = job.fed
+        ids = job.request.prompt_ids[offset : offset + _CHUNK]
         job.fed += len(ids)
         job.slot.ids += ids
         self.stats.prefill_tokens += len(ids)
         scored = [job.search.prompt_end] if job.prompt_fed else []
-        return _Feed(job, place, ids, range(place, job.fed), None, scored)
+        return _Feed(job, offset, ids, range(offset, job.fed), None, scored)
 
     def _tree(self, job: _Job, look_ahead: bool) -> _Feed:
         """What a search wants fed; each token sees the prompt and its ancestors."""
         stretches = job.search.wanted(look_ahead)
-        old = place = len(job.tree_positions)
+        old = size = len(job.tree_positions)
         ids: list[int] = []
         seen: list[int] = []
-        for one, first, last in stretches:
-            ids += one.tokens[first:last]
-            at = job.fed + one.depth - 1
+        for branch, first, last in stretches:
+            ids += branch.tokens[first:last]
+            at = job.fed + branch.depth - 1
             job.tree_positions.extend(range(at + first, at + last))
-            visible = one.seen if first or one.parent is None else one.parent.seen
+            visible = branch.seen if first or branch.parent is None else branch.parent.seen
             for _ in range(first, last):
-                visible |= 1 << place
+                visible |= 1 << size
                 seen.append(visible)
-                place += 1
-            one.seen = visible
+                size += 1
+            branch.seen = visible
             self.stats.forced_tokens += last - max(first, 1)
-        self._cache.reserve(job.slot, job.fed + place)
+        self._cache.reserve(job.slot, job.fed + size)
         self.stats.tree_tokens += len(ids)
         self.stats.decode_forwards += 1
         tree = Tree(seen, job.tree_positions)
@@ -357,13 +357,13 @@ def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
     for first in range(0, length, _COMPARED):
         if left[first : first + _COMPARED] != right[first : first + _COMPARED]:
             pairs = enumerate(zip(left[first:], right[first:], strict=False), start=first)
-            return next((index for index, (one, other) in pairs if one != other), length)
+            return next((index for index, (token, other) in pairs if token != other), length)
     return length
 
 
-def _joined(numbers: Iterable[Sequence[int]]) -> npt.NDArray[np.int64]:
+def _joined(sequences: Iterable[Sequence[int]]) -> npt.NDArray[np.int64]:
     """(1, N): all of them, one after the other."""
-    return np.fromiter(chain.from_iterable(numbers), np.int64)[None]
+    return np.fromiter(chain.from_iterable(sequences), np.int64)[None]
 
 
 def _check_model(model: PreTrainedModel) -> None:

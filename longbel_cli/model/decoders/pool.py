@@ -33,21 +33,21 @@ class KeyValuePool:
         self._shape, self._like = shape, like
         self.clear()
 
-    def slot(self, places: int) -> Slot:
+    def slot(self, tokens: int) -> Slot:
         """A slot for a new document: a released one of just that size, with the prompt that it
         holds, or an empty one."""
-        capacity = _capacity(places)
-        for number, slot in enumerate(self._released):
+        capacity = _capacity(tokens)
+        for index, slot in enumerate(self._released):
             if slot.capacity == capacity:
-                return self._released.pop(number)
+                return self._released.pop(index)
         return Slot(self._taken(capacity), capacity)
 
-    def reserve(self, slot: Slot, places: int) -> None:
+    def reserve(self, slot: Slot, tokens: int) -> None:
         """Make room for `places` tokens, keeping what is there."""
-        if places <= slot.capacity:
+        if tokens <= slot.capacity:
             return
         start, filled = slot.start, slot.capacity
-        capacity = _capacity(places)
+        capacity = _capacity(tokens)
         slot.start = self._taken(capacity)
         slot.capacity = capacity
         for tensor in (*self.keys, *self.values):
@@ -84,22 +84,22 @@ class KeyValuePool:
         return start
 
     def _fitting(self, capacity: int) -> int | None:
-        for number, (start, stop) in enumerate(self._free):
+        for index, (start, stop) in enumerate(self._free):
             if stop - start >= capacity:
-                self._free[number] = (start + capacity, stop)
+                self._free[index] = (start + capacity, stop)
                 if start + capacity == stop:
-                    del self._free[number]
+                    del self._free[index]
                 return start
         return None
 
     def _give_back(self, start: int, capacity: int) -> None:
         """Free a stretch, joined with its free neighbours."""
         joined: list[tuple[int, int]] = []
-        for one in sorted([*self._free, (start, start + capacity)]):
-            if joined and joined[-1][1] == one[0]:
-                joined[-1] = (joined[-1][0], one[1])
+        for stretch in sorted([*self._free, (start, start + capacity)]):
+            if joined and joined[-1][1] == stretch[0]:
+                joined[-1] = (joined[-1][0], stretch[1])
             else:
-                joined.append(one)
+                joined.append(stretch)
         self._free = joined
 
     def _grow(self, capacity: int) -> None:
@@ -115,16 +115,16 @@ class KeyValuePool:
                 raise
             self._resize(needed)
 
-    def _resize(self, places: int) -> None:
+    def _resize(self, size: int) -> None:
         for tensors in (self.keys, self.values):
             for layer, tensor in enumerate(tensors):
-                if len(tensor) < places:  # some are larger where memory lacked before
-                    grown = tensor.new_empty(places, *tensor.shape[1:])
+                if len(tensor) < size:  # some are larger where memory lacked before
+                    grown = tensor.new_empty(size, *tensor.shape[1:])
                     grown[: len(tensor)] = tensor
                     tensors[layer] = grown
-        self._give_back(self.places, places - self.places)
-        self.places = places
+        self._give_back(self.places, size - self.places)
+        self.places = size
 
 
-def _capacity(places: int) -> int:
-    return -(-places // _STEP) * _STEP
+def _capacity(tokens: int) -> int:
+    return -(-tokens // _STEP) * _STEP

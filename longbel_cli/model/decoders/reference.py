@@ -79,8 +79,8 @@ class TrieWalk:
         if row >= 0 and token == self._options.composite_id:
             return _Answer((*answer.rows, row), self._root)
         tokens, nodes = self._names.children(answer.node)
-        found = nodes[tokens == token]
-        return _Answer(answer.rows, int(found[0])) if len(found) else None
+        following = nodes[tokens == token]
+        return _Answer(answer.rows, int(following[0])) if len(following) else None
 
 
 class TrieMask(LogitsProcessor):
@@ -93,8 +93,8 @@ class TrieMask(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         answers = input_ids[:, self._prompt_length :].tolist()
         allowed = [
-            self._walks[number // self._n_beams].allowed(tuple(answer))
-            for number, answer in enumerate(answers)
+            self._walks[row // self._n_beams].allowed(tuple(answer))
+            for row, answer in enumerate(answers)
         ]
         nan_rows = scores.isnan().any(-1).nonzero().flatten().tolist()
         self.broken.update(row // self._n_beams for row in nan_rows)
@@ -154,7 +154,7 @@ class ReferenceDecoder:
             raise OutOfMemoryError from error
         self.stats.seconds_model += time.perf_counter() - started
         self.stats.mentions += len(batch)
-        return [(request.key, found) for request, found in zip(batch, beams, strict=True)]
+        return [(request.key, of_request) for request, of_request in zip(batch, beams, strict=True)]
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[Request]) -> list[list[Beam]]:
@@ -163,9 +163,9 @@ class ReferenceDecoder:
         longest = max(len(request.prompt_ids) for request in requests)
         ids = torch.full((len(requests), longest), end_id)
         mask = torch.zeros_like(ids)
-        for number, request in enumerate(requests):
-            ids[number, longest - len(request.prompt_ids) :] = torch.tensor(request.prompt_ids)
-            mask[number, longest - len(request.prompt_ids) :] = 1
+        for index, request in enumerate(requests):
+            ids[index, longest - len(request.prompt_ids) :] = torch.tensor(request.prompt_ids)
+            mask[index, longest - len(request.prompt_ids) :] = 1
         walks = [self._walk(request.semantic_group) for request in requests]
         masked = TrieMask(walks, longest, n_beams)
         generate: Any = self._model.generate
@@ -186,13 +186,13 @@ class ReferenceDecoder:
         self.stats.decode_forwards += len(requests) * (len(answers[0]) - 1)
         return [
             list(NOT_FINITE)
-            if number in masked.broken
+            if index in masked.broken
             else [
                 beam
-                for place in range(number * n_beams, (number + 1) * n_beams)
-                if (beam := self._beam(walks[number], answers[place], scores[place])) is not None
+                for row in range(index * n_beams, (index + 1) * n_beams)
+                if (beam := self._beam(walks[index], answers[row], scores[row])) is not None
             ]
-            for number in range(len(requests))
+            for index in range(len(requests))
         ]
 
     def _beam(self, walk: TrieWalk, answer: list[int], score: float) -> Beam | None:
@@ -200,10 +200,10 @@ class ReferenceDecoder:
         if self._options.end_id not in answer:
             return None
         length = answer.index(self._options.end_id) + 1
-        found = walk.answer(tuple(answer[:length]))
-        if found is None or not found.ended or score * length < _FILLER:
+        reached = walk.answer(tuple(answer[:length]))
+        if reached is None or not reached.ended or score * length < _FILLER:
             return None
-        return Beam(found.rows, score * length, length)
+        return Beam(reached.rows, score * length, length)
 
     def _walk(self, semantic_group: str) -> TrieWalk:
         if semantic_group not in self._walks:

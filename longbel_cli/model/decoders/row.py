@@ -30,11 +30,11 @@ class Tree:
         return bits(self.seen, self.size)
 
 
-def bits(numbers: Sequence[int], size: int) -> npt.NDArray[np.bool_]:
+def bits(masks: Sequence[int], size: int) -> npt.NDArray[np.bool_]:
     """(numbers, size): the lowest bits of each number, the first bit first."""
     width = -(-size // 8)
-    packed = b"".join([number.to_bytes(width, "little") for number in numbers])
-    rows = np.frombuffer(packed, np.uint8).reshape(len(numbers), width)
+    packed = b"".join([mask.to_bytes(width, "little") for mask in masks])
+    rows = np.frombuffer(packed, np.uint8).reshape(len(masks), width)
     return np.unpackbits(rows, axis=1, count=size, bitorder="little").view(np.bool_)
 
 

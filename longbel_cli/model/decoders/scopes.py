@@ -43,7 +43,7 @@ class AllGroups:
         return self._children[node]
 
     def leaf(self, node: int) -> int:
-        rows = (self._trie.leaf(one) for one in self._sets[node])
+        rows = (self._trie.leaf(node_of_group) for node_of_group in self._sets[node])
         return next((row for row in rows if row != NO_ROW), NO_ROW)
 
     def run(self, node: int) -> Run:
@@ -72,8 +72,8 @@ class AllGroups:
             ):
                 leading.setdefault(token, []).append(child)
         tokens = sorted(leading)
-        numbers = [END if token == END else self._number(tuple(leading[token])) for token in tokens]
-        return Children(np.array(tokens, dtype=np.int64), np.array(numbers, dtype=np.int64))
+        nodes = [END if token == END else self._number(tuple(leading[token])) for token in tokens]
+        return Children(np.array(tokens, dtype=np.int64), np.array(nodes, dtype=np.int64))
 
 
 class Scopes:

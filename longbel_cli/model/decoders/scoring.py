@@ -89,8 +89,8 @@ class Scoring:
     def _some_tokens(self) -> npt.NDArray[np.int64]:
         tokens = [search.moves(chain).tokens for search, chain, _ in self._some]
         padded = np.full((len(tokens), max(map(len, tokens))), _NOT_A_TOKEN)
-        for line, one in zip(padded, tokens, strict=True):
-            line[: len(one)] = one
+        for line, row in zip(padded, tokens, strict=True):
+            line[: len(row)] = row
         return padded
 
     def _each_of_many(self) -> Iterator[tuple[BeamSearch, Chain, int]]:

@@ -221,8 +221,8 @@ class BeamSearch:
         self._length += 1
         last = self._length >= self._options.max_new_tokens
         live: list[_Hypothesis] = []
-        for rank, (loss, number, token, node) in enumerate(candidates[: 2 * n_beams]):
-            _, chain, offset = before[number]
+        for rank, (loss, index, token, node) in enumerate(candidates[: 2 * n_beams]):
+            _, chain, offset = before[index]
             if rank < n_beams and (last or node == _END):
                 # At the last token `generate` keeps what is unfinished as if it were a result.
                 self._finish(-loss, chain if node == _END else None)
@@ -247,19 +247,19 @@ class BeamSearch:
         """All continuations, the likeliest first; of equal scores those of the earlier hypothesis
         and the smaller token. None where some are not known."""
         candidates: list[_Candidate] = []
-        for number, (score, chain, offset) in enumerate(self._live):
+        for index, (score, chain, offset) in enumerate(self._live):
             tokens, following = chain.tokens, offset + 1
             if following < len(tokens):
                 if offset >= len(chain.logprobs):
                     return None
                 loss = -(score + chain.logprobs[offset])
                 node = _END if chain.ends and following + 1 == len(tokens) else _FORCED
-                candidates.append((loss, number, tokens[following], node))
+                candidates.append((loss, index, tokens[following], node))
             elif chain.children is None:
                 return None
             else:
                 candidates += [
-                    (-(score + logprob), number, token, node)
+                    (-(score + logprob), index, token, node)
                     for logprob, token, node in chain.children
                 ]
         candidates.sort()
@@ -306,7 +306,7 @@ class BeamSearch:
             if len(inner) <= allowance:
                 allowance -= len(inner)
                 following = (self._follow(stretch.chain, *move) for move in inner)
-                stretches.extend(self._rest(one, 0) for one in following)
+                stretches.extend(self._rest(child, 0) for child in following)
         return stretches
 
     def _rest(self, chain: Chain, offset: int) -> Stretch:

@@ -84,11 +84,11 @@ def split(buffer: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     """What `joined` has put into a buffer, in the order that they were given."""
     ordered = _widest_first(tensors)
     pieces = buffer.split([tensor.nbytes for tensor in ordered])
-    found = {
+    by_tensor = {
         id(tensor): piece.view(tensor.dtype).view(tensor.shape)
         for tensor, piece in zip(ordered, pieces, strict=True)
     }
-    return [found[id(tensor)] for tensor in tensors]
+    return [by_tensor[id(tensor)] for tensor in tensors]
 
 
 def _widest_first(tensors: Sequence[Tensor]) -> list[Tensor]:
