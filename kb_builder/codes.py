@@ -157,8 +157,8 @@ def _plain_part(code: str) -> str:
 
 def database_of(code: str) -> str | None:
     """The database that `one_code` left on a code of plain numbers."""
-    name, colon, number = code.partition(":")
-    base = _BY_NAME.get(name) if colon and number.isdigit() else None
+    name, colon, digits = code.partition(":")
+    base = _BY_NAME.get(name) if colon and digits.isdigit() else None
     return name if base is not None and base.plain_numbers else None
 
 

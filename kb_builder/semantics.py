@@ -200,8 +200,8 @@ def _read_table() -> dict[str, SemanticType]:
     table = {}
     for group_code, lines in _TYPES_OF_GROUP.items():
         for line in lines.strip().splitlines():
-            number, name = line.strip().split(" ", 1)
-            tui = f"T{int(number):03d}"
+            digits, name = line.strip().split(" ", 1)
+            tui = f"T{int(digits):03d}"
             table[tui] = SemanticType(tui, name, group_code)
     return dict(sorted(table.items()))
 
@@ -287,5 +287,5 @@ def resolve_group(text: str, kb_groups: Iterable[str]) -> str | None:
     whole = _resolve_one(text, groups)
     if whole is not None or "," not in text:
         return whole
-    found = {_resolve_one(part.strip(), groups) for part in text.split(",") if part.strip()}
-    return found.pop() if len(found) == 1 else None
+    resolved = {_resolve_one(part.strip(), groups) for part in text.split(",") if part.strip()}
+    return resolved.pop() if len(resolved) == 1 else None

@@ -131,10 +131,10 @@ class ConceptTypes(NamedTuple):
     def names_in_group(self, concept: int, group: str) -> list[str]:
         """The names of a concept's types that belong to `group`, by TUI."""
         low, high = np.searchsorted(self.concept, [concept, concept + 1])
-        tuis = [tui_text(number) for number in self.tui[low:high]]
+        tuis = [tui_text(tui) for tui in self.tui[low:high]]
         return [SEMANTIC_TYPES[tui].name for tui in tuis if group_of_tui(tui) == group]
 
 
-def tui_text(number: int) -> str:
+def tui_text(tui: int) -> str:
     """`T047` for 47."""
-    return f"T{int(number):03d}"
+    return f"T{int(tui):03d}"

@@ -18,7 +18,9 @@ _PLACES = (
 
 def sample(part: str) -> Path:
     """The path of `kb`, `model`, `corpus` or `release` of the sample."""
-    return next((place / part for place in _PLACES if (place / part).exists()), _PLACES[-1] / part)
+    return next(
+        (folder / part for folder in _PLACES if (folder / part).exists()), _PLACES[-1] / part
+    )
 
 
 def model_path(model: str) -> str:

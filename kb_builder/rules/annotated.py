@@ -69,8 +69,8 @@ class _Reader:
     def add(self, index: int, corpus: CorpusNames) -> None:
         """The rows of one corpus."""
         codes = sorted({row.code for row in corpus.rows})
-        found = pc.index_in(pa.array(codes, pa.large_string()), value_set=self._terms.codes)
-        concept_of = dict(zip(codes, found.to_pylist(), strict=True))
+        rows = pc.index_in(pa.array(codes, pa.large_string()), value_set=self._terms.codes)
+        concept_of = dict(zip(codes, rows.to_pylist(), strict=True))
         for row in corpus.rows:
             self.counts["corpus_mentions"] += 1
             concept = concept_of[row.code]
@@ -108,10 +108,10 @@ class _Reader:
             key for key, documents in self._documents.items() if len(documents) >= min_documents
         )
         strings = sorted({key.name for key in kept})
-        number = {name: index for index, name in enumerate(strings)}
-        rows = [(key.group, number[key.name], key.concept) for key in kept]
+        rank = {name: index for index, name in enumerate(strings)}
+        rows = [(key.group, rank[key.name], key.concept) for key in kept]
         group, name, concept = np.array(rows, dtype=np.int32).reshape(-1, 3).T
-        used = {place for key in kept for place in self._documents[key]}
+        used = {document for key in kept for document in self._documents[key]}
         return Annotated(
             corpora=names,
             strings=pa.array(strings, pa.large_string()),

@@ -15,10 +15,10 @@ def distinct(values: np.ndarray) -> np.ndarray:
     return values[starts_of_runs(values)] if len(values) else values
 
 
-def used(numbers: np.ndarray, n: int) -> np.ndarray:
+def used(indices: np.ndarray, n: int) -> np.ndarray:
     """The distinct ones of numbers below `n`, in order."""
     flags = np.zeros(n, dtype=bool)
-    flags[numbers] = True
+    flags[indices] = True
     return np.flatnonzero(flags)
 
 
@@ -27,8 +27,8 @@ def is_in(values: np.ndarray, among: np.ndarray) -> np.ndarray:
     if len(among) == 0:
         return np.zeros(len(values), dtype=bool)
     among = np.sort(among)
-    place = np.minimum(np.searchsorted(among, values), len(among) - 1)
-    return among[place] == values
+    nearest = np.minimum(np.searchsorted(among, values), len(among) - 1)
+    return among[nearest] == values
 
 
 def starts_of_runs(*columns: np.ndarray) -> np.ndarray:
@@ -60,9 +60,9 @@ def indices_of(encoded: pa.ChunkedArray) -> np.ndarray:
 def sorted_texts(distinct: pa.LargeStringArray) -> tuple[pa.LargeStringArray, np.ndarray]:
     """Distinct texts in code-point order, and int32[n]: the place of each one in it."""
     order = pc.sort_indices(distinct).to_numpy()
-    place = np.empty(len(order), dtype=np.int32)
-    place[order] = np.arange(len(order), dtype=np.int32)
-    return distinct.take(pa.array(order)), place
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return distinct.take(pa.array(order)), rank
 
 
 def bytes_of(strings: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:

@@ -118,21 +118,21 @@ def _number_texts(terms: Terms, annotated: Annotated | None) -> _Texts:
     every = pa.chunked_array([*terms.strings.chunks, titles.string, *more], pa.large_string())
     encoded = every.dictionary_encode()
     texts = encoded.chunk(0).dictionary if len(every) else titles.string
-    strings, place = sorted_texts(texts)
-    number = place[indices_of(encoded)]
+    strings, rank = sorted_texts(texts)
+    ranks = rank[indices_of(encoded)]
     n_used = sum(map(len, more))
-    number, used = number[: len(number) - n_used], number[len(number) - n_used :]
-    n_names = len(number) - len(titles.string)
+    ranks, used = ranks[: len(ranks) - n_used], ranks[len(ranks) - n_used :]
+    n_names = len(ranks) - len(titles.string)
     preferred = _Preferred(
         np.full(len(terms.codes), -1, dtype=np.int32), np.full(len(terms.codes), -1, dtype=np.int16)
     )
     written = pc.not_equal(titles.string, "").to_numpy(zero_copy_only=False)
-    preferred.title[titles.concept[written]] = number[n_names:][written]
+    preferred.title[titles.concept[written]] = ranks[n_names:][written]
     preferred.language[titles.concept[written]] = titles.language[written]
     claims = None
     if annotated is not None:
         claims = annotated.claims._replace(name=used[annotated.claims.name])
-    return _Texts(strings, number[:n_names][terms.name], preferred, claims)
+    return _Texts(strings, ranks[:n_names][terms.name], preferred, claims)
 
 
 def _preferred_titles(titles: Titles) -> Titles:
@@ -214,8 +214,8 @@ def _with_titles(
     kept: Claims, preferred: _Preferred, n_texts: int, audit: AuditRows, counts: dict[str, int]
 ) -> Claims:
     """Rule 4: preferred titles that no kept name equals, where their concepts have names."""
-    place = distinct(pairs(kept.group, kept.concept))
-    group, concept = (place >> 32).astype(np.int32), (place & 0xFFFFFFFF).astype(np.int32)
+    keys = distinct(pairs(kept.group, kept.concept))
+    group, concept = (keys >> 32).astype(np.int32), (keys & 0xFFFFFFFF).astype(np.int32)
     claims = Claims(group, preferred.title[concept], concept, preferred.language[concept])
     claims = claims.take(claims.name >= 0)
     taken = np.zeros(n_texts, dtype=bool)
@@ -238,8 +238,8 @@ def _audit_existing(titles: Claims, kept: Claims, audit: AuditRows) -> None:
     order = np.argsort(kept_key)
     kept_key = kept_key[order]
     wanted = pairs(titles.group, titles.name)
-    place = np.minimum(np.searchsorted(kept_key, wanted), max(kept.n - 1, 0))
-    holder = np.where(kept_key[place] == wanted, kept.concept[order[place]], NOBODY)
+    nearest = np.minimum(np.searchsorted(kept_key, wanted), max(kept.n - 1, 0))
+    holder = np.where(kept_key[nearest] == wanted, kept.concept[order[nearest]], NOBODY)
     others = holder != titles.concept
     audit.add(titles.take(others), "title-exists", holder[others])
 

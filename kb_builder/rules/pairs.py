@@ -27,7 +27,7 @@ RULES = (
     "qualified",  # the name came back with its title, type or code in brackets
     "corpus",  # the annotators of a corpus use the name for another concept
 )
-RULE_NUMBER = {rule: number for number, rule in enumerate(RULES)}
+RULE_NUMBER = {rule: index for index, rule in enumerate(RULES)}
 NOBODY = -1
 
 

@@ -58,16 +58,16 @@ def _first_free(forms: list[list[str]], wanted: Claims, names: Names) -> list[st
     """The first form of each that no other name of its group has."""
     every = sorted({form for options in forms for form in options})
     known = pc.index_in(pa.array(every, pa.large_string()), value_set=names.strings)
-    number = dict(zip(every, known.to_pylist(), strict=True))
+    rank = dict(zip(every, known.to_pylist(), strict=True))
     kept = np.sort(pairs(names.kept.group, names.kept.name))
     given: set[tuple[int, str]] = set()
 
     def is_free(group: int, form: str) -> bool:
         if (group, form) in given:
             return False
-        if number[form] is None:
+        if rank[form] is None:
             return True
-        key = group << 32 | number[form]
+        key = group << 32 | rank[form]
         at = int(np.searchsorted(kept, key))
         return at == len(kept) or kept[at] != key
 
@@ -84,8 +84,8 @@ def _with_names(names: Names, wanted: Claims, chosen: list[str], audit: AuditRow
     """`names` with the claims of `wanted` kept under the texts `chosen`; all texts renumbered."""
     texts = pa.concat_arrays([names.strings, pa.array(chosen, pa.large_string())])
     encoded = texts.dictionary_encode()
-    strings, place = sorted_texts(encoded.dictionary)
-    renumbered = place[encoded.indices.to_numpy()]
+    strings, rank = sorted_texts(encoded.dictionary)
+    renumbered = rank[encoded.indices.to_numpy()]
     old, new = renumbered[: len(names.strings)], renumbered[len(names.strings) :]
     audit.add(wanted, "qualified", wanted.concept)
     rows = audit.rows()

@@ -45,6 +45,6 @@ def _order_of_strings(string: np.ndarray, strings: pa.LargeStringArray) -> np.nd
     """Numbers that sort as the strings do."""
     some = used(string, len(strings))
     by_text = pc.sort_indices(strings.take(pa.array(some))).to_numpy()
-    place = np.empty(len(strings), dtype=np.int64)
-    place[some[by_text]] = np.arange(len(some))
-    return place[string]
+    rank = np.empty(len(strings), dtype=np.int64)
+    rank[some[by_text]] = np.arange(len(some))
+    return rank[string]

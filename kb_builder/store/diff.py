@@ -46,8 +46,8 @@ class Comparison:
         codes = old.concept_codes(np.arange(old.n_concepts))
         held = pa.array(new.concept_codes(np.arange(new.n_concepts)), pa.large_string())
         self._codes = codes
-        found = pc.index_in(pa.array(codes, pa.large_string()), value_set=held)
-        self._same = found.fill_null(-1).to_numpy(zero_copy_only=False)  # rows in new
+        rows = pc.index_in(pa.array(codes, pa.large_string()), value_set=held)
+        self._same = rows.fill_null(-1).to_numpy(zero_copy_only=False)  # rows in new
         self._fate: dict[int, tuple[str, int, str]] = {}  # of old rows: what, row in new, why
         for row in np.flatnonzero(self._old_held).tolist():
             fate = self._fate_of(row)
@@ -59,9 +59,9 @@ class Comparison:
         if self._same[row] >= 0:
             return None if self._new_held[self._same[row]] else ("without_names", -1, "")
         if self._successors is not None:
-            found = self._successors.follow(self._codes[row], self._is_named)
-            if found is not None and found.code is not None:
-                return "replaced", self.new.concept_row(found.code), found.reason
+            successor = self._successors.follow(self._codes[row], self._is_named)
+            if successor is not None and successor.code is not None:
+                return "replaced", self.new.concept_row(successor.code), successor.reason
         return "retired", -1, ""
 
     def _is_named(self, code: str) -> bool:
@@ -100,8 +100,8 @@ class Comparison:
             if row in self._fate:
                 counts[self._fate[row][0]] += 1
         counts["added"] = int(np.count_nonzero(~was_there[np.unique(new_concept)]))
-        found = pc.index_in(new_names, value_set=old_names).fill_null(-1)
-        at = found.to_numpy(zero_copy_only=False)
+        rows = pc.index_in(new_names, value_set=old_names).fill_null(-1)
+        at = rows.to_numpy(zero_copy_only=False)
         both = np.flatnonzero(at >= 0)
         counts["names_added"] = len(new_names) - len(both)
         counts["names_dropped"] = len(old_names) - len(both)
@@ -139,10 +139,10 @@ class Comparison:
         if self.new.has_code(code):
             return _fate("without_names")
         successors = self._successors
-        found = None if successors is None else successors.follow(code, self._is_named)
-        if found is not None and found.code is not None:
-            return _fate("replaced", found.code, found.reason)
-        return _fate("retired" if was_named or found is not None else "unknown")
+        successor = None if successors is None else successors.follow(code, self._is_named)
+        if successor is not None and successor.code is not None:
+            return _fate("replaced", successor.code, successor.reason)
+        return _fate("retired" if was_named or successor is not None else "unknown")
 
 
 def _fate(status: str, becomes: str | None = None, reason: str | None = None) -> dict[str, Any]:

@@ -215,8 +215,8 @@ class KnowledgeBase:
 
         digest = tokenizer_hash(tokenizer)
         if digest not in self._tries:
-            found = self._find_trie(digest)
-            self._tries[digest] = found or self._make_trie(tokenizer, digest)
+            kept = self._find_trie(digest)
+            self._tries[digest] = kept or self._make_trie(tokenizer, digest)
         return self._tries[digest]
 
     def _find_trie(self, digest: str) -> Trie | None:
@@ -241,7 +241,9 @@ class KnowledgeBase:
     def _make_trie(self, tokenizer: Tokenizer, digest: str) -> Trie:
         from kb_builder.trie.tokenization import AnswerTokenizer
 
-        folder = next((one for one in self._trie_folders() if is_writable(one)), None)
+        folder = next(
+            (candidate for candidate in self._trie_folders() if is_writable(candidate)), None
+        )
         if folder is None:
             log.warning("no trie for this tokenizer, and no place to keep one: building it anew")
             return self._build_trie(AnswerTokenizer(tokenizer))

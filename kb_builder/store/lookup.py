@@ -38,8 +38,8 @@ def look_up(
         of_codes = [base.names_of_concept(code, group) for code in codes]
         by_code = np.concatenate([np.zeros(0, np.int64), *of_codes])
         matches = {"source code": by_code} if len(coded) else {}
-        found = base.search(text, group)
-        matches |= {match: np.setdiff1d(rows, by_code) for match, rows in found.items()}
+        hits = base.search(text, group)
+        matches |= {match: np.setdiff1d(rows, by_code) for match, rows in hits.items()}
     names: list[dict[str, Any]] = []
     for match, rows_of_match in matches.items():
         names += _hits(base, match, rows_of_match[: limit - len(names)])
@@ -83,14 +83,14 @@ def _concepts_with_code(base: KnowledgeBase, text: str) -> np.ndarray:
     `UMLS:C0015967` is C0015967 of UMLS; `HP:0001250` is all of it a code.
     """
     source, _, local = text.partition(":")
-    found = [np.zeros(0, np.int64)]
+    concepts = [np.zeros(0, np.int64)]
     for code, vocabulary in ((text, None), (local, source)) if local else ((text, None),):
         table = read_beside(base.path, CODES, "source_code", code)
         if table is not None and vocabulary is not None:
             table = table.filter(pc.equal(table["source"].cast(pa.string()), vocabulary))
         if table is not None:
-            found.append(table["concept"].to_numpy().astype(np.int64))
-    return np.unique(np.concatenate(found))
+            concepts.append(table["concept"].to_numpy().astype(np.int64))
+    return np.unique(np.concatenate(concepts))
 
 
 def _card(base: KnowledgeBase, code: str, limit: int) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def _of_source(
     assert names.text is not None  # kept where there are source codes
     encoded = codes.codes.dictionary_encode()
     texts = encoded.chunk(0).dictionary if len(encoded) else pa.array([], pa.large_string())
-    place = indices_of(encoded)
+    indices = indices_of(encoded)
     term, row = _rows_of_terms(terms, names.text, names)
     more = np.arange(len(terms.concept), len(codes.source))
     at = np.concatenate([term, more])
@@ -149,7 +149,7 @@ def _of_source(
     has_code = (codes.source[at] >= 0) & (row_of[concept] >= 0)
     at, row, concept = at[has_code], row[has_code], row_of[concept[has_code]]
     source = codes.source[at].astype(np.int32)
-    return codes.sources, texts, _Coded(concept, source, place[codes.code[at]], row)
+    return codes.sources, texts, _Coded(concept, source, indices[codes.code[at]], row)
 
 
 def _of_corpora(names: Names, annotated: Annotated, row_of: np.ndarray) -> _Coded:

@@ -53,13 +53,13 @@ class Successors:
         A code that is retired without a known successor gives one without a code.
         """
         seen = {code}
-        found = self._of.get(code)
-        while found is not None and found.code is not None:
-            if is_known(found.code):
-                return found
-            if found.code in seen:
+        successor = self._of.get(code)
+        while successor is not None and successor.code is not None:
+            if is_known(successor.code):
+                return successor
+            if successor.code in seen:
                 break
-            seen.add(found.code)
-            found = self._of.get(found.code)
+            seen.add(successor.code)
+            successor = self._of.get(successor.code)
         first = self._of.get(code)
         return None if first is None else Successor(None, first.reason)

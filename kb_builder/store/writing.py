@@ -80,7 +80,7 @@ def _concepts_table(
 
 
 def _types_column(terms: Terms, concepts: np.ndarray) -> pa.Array:
-    words = pa.array([tui_text(number) for number in range(1000)])
+    words = pa.array([tui_text(tui) for tui in range(1000)])
     if terms.concept_types is None:
         return _lists(np.zeros(0, np.int64), words[:0], len(concepts))
     row_of = np.full(len(terms.codes), -1, dtype=np.int64)

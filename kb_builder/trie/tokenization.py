@@ -71,8 +71,8 @@ def _joined(texts: Iterable[str]) -> bytes:
 def _pieces(vocab: dict[str, int] | list[list[Any]]) -> Iterator[str]:
     """Token and number, by number; Unigram models list tokens and their scores in order."""
     if isinstance(vocab, dict):
-        for token, number in sorted(vocab.items(), key=lambda item: item[1]):
-            yield f"{token}\0{number}"
+        for token, id in sorted(vocab.items(), key=lambda item: item[1]):
+            yield f"{token}\0{id}"
     else:
         for token, score in vocab:
             yield f"{token}\0{score!r}"
@@ -132,7 +132,10 @@ class AnswerTokenizer:
     def encode(self, names: Iterable[str]) -> list[list[int]]:
         """The answer ids of each name, without `}` and without the end."""
         texts = [f" {name}" for name in names]
-        return [one.ids for one in self._plain.encode_batch_fast(texts, add_special_tokens=False)]
+        return [
+            encoding.ids
+            for encoding in self._plain.encode_batch_fast(texts, add_special_tokens=False)
+        ]
 
     def encode_column(self, names: pa.ChunkedArray) -> TokenRuns:
         """The answer ids of a whole column.
@@ -179,8 +182,8 @@ def _batches(texts: pa.ChunkedArray) -> Iterator[pa.LargeStringArray]:
 _CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _BLANK_FIRST_PATTERNS = tuple(
-    _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+" + numbers + _REST
-    for numbers in (r"|\p{N}{1,3}", r"|\p{N}")
+    _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+" + digits + _REST
+    for digits in (r"|\p{N}{1,3}", r"|\p{N}")
 )
 
 
@@ -270,13 +273,13 @@ def _assembled(words: TokenRuns, word: np.ndarray, first: np.ndarray) -> TokenRu
 def _prefix_id(tokenizer: Tokenizer) -> int:
     decoder = tokenizer.get_added_tokens_decoder()
     added = {token.content: (index, token) for index, token in decoder.items()}
-    found = added.get(ANSWER_PREFIX)
-    if found is None:
+    of_prefix = added.get(ANSWER_PREFIX)
+    if of_prefix is None:
         raise LongbelError(
             "the tokenizer has no added token `}`, which the prompt ends with",
             hint="Train with `longbel train`, which adds the format's marks to the tokenizer.",
         )
-    index, token = found
+    index, token = of_prefix
     if token.single_word or token.rstrip:
         raise LongbelError("the tokenizer's `}` strips blanks or stands only as a word of its own")
     return index

@@ -61,29 +61,29 @@ def check(
         base = KnowledgeBase.open(kb)
         resolver = TypeResolver(base.groups, None if type_map is None else load_type_map(type_map))
         has_code = cache(base.has_code)
-    found = Survey()
+    counts = Survey()
     try:
         survey(
-            Corpus(corpus, format, found.noted.append),
-            found,
+            Corpus(corpus, format, counts.noted.append),
+            counts,
             fail if on_error == "fail" else _print_problem,
             resolver,
             has_code,
         )
     except LongbelError:
         if as_json:
-            _print_json(found)
+            _print_json(counts)
         raise
-    for problem in found.noted:
+    for problem in counts.noted:
         _print_problem(problem, "warning")
     if as_json:
-        _print_json(found)
+        _print_json(counts)
     else:
-        _print_table(found)
-    if found.unmapped_types:
+        _print_table(counts)
+    if counts.unmapped_types:
         assert resolver is not None
-        resolver.require(found.types)
-    if found.left_out:
+        resolver.require(counts.types)
+    if counts.left_out:
         raise typer.Exit(shared.QUARANTINED)
 
 
@@ -91,33 +91,33 @@ def _print_problem(problem: Problem, kind: str = "left out") -> None:
     print(visible_line(f"{kind}: {problem.message}"), file=sys.stderr)
 
 
-def _print_json(found: Survey) -> None:
+def _print_json(survey: Survey) -> None:
     import json
 
-    text = json.dumps(found.to_json(), ensure_ascii=False, indent=2, allow_nan=False)
+    text = json.dumps(survey.to_json(), ensure_ascii=False, indent=2, allow_nan=False)
     typer.echo(visible_json(text))
 
 
-def _print_table(found: Survey) -> None:
+def _print_table(survey: Survey) -> None:
     """The counts, one a line."""
     rows: list[tuple[str, object]] = [
-        ("documents", found.documents),
-        ("  without mentions", found.without_mentions),
-        ("mentions", found.mentions),
-        ("  discontinuous", found.discontinuous),
-        ("  with gold codes", found.with_gold),
-        ("  with several gold codes", found.composite_gold),
-        ("  annotated as NO_CODE", found.no_code),
-        ("not read as gold", found.gold_not_read),
-        *(() if found.gold_in_kb is None else (("  with gold in the KB", found.gold_in_kb),)),
-        ("documents left out", found.quarantined_documents),
-        ("mentions left out", found.quarantined_mentions),
-        ("warnings", len(found.noted)),
-        ("longest document (characters)", found.longest_document),
+        ("documents", survey.documents),
+        ("  without mentions", survey.without_mentions),
+        ("mentions", survey.mentions),
+        ("  discontinuous", survey.discontinuous),
+        ("  with gold codes", survey.with_gold),
+        ("  with several gold codes", survey.composite_gold),
+        ("  annotated as NO_CODE", survey.no_code),
+        ("not read as gold", survey.gold_not_read),
+        *(() if survey.gold_in_kb is None else (("  with gold in the KB", survey.gold_in_kb),)),
+        ("documents left out", survey.quarantined_documents),
+        ("mentions left out", survey.quarantined_mentions),
+        ("warnings", len(survey.noted)),
+        ("longest document (characters)", survey.longest_document),
     ]
-    rows += [(f"format {name}", count) for name, count in found.formats.most_common()]
-    rows += [(f"type {name}", count) for name, count in found.types.most_common()]
-    rows += [(f"group {name}", count) for name, count in found.groups.most_common()]
+    rows += [(f"format {name}", count) for name, count in survey.formats.most_common()]
+    rows += [(f"type {name}", count) for name, count in survey.types.most_common()]
+    rows += [(f"group {name}", count) for name, count in survey.groups.most_common()]
     rows = [(visible_line(name), count) for name, count in rows]
     width = max(len(name) for name, _ in rows)
     for name, count in rows:

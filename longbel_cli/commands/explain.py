@@ -208,8 +208,8 @@ def _print(explanation: Any, ansi: bool, json_: bool) -> None:
         print(coloured(explanation, colour=not os.environ.get("NO_COLOR")) + "\n", flush=True)
 
 
-def _dumps(numbers: Any) -> str:
-    return visible_json(json.dumps(numbers, ensure_ascii=False, allow_nan=False))
+def _dumps(value: Any) -> str:
+    return visible_json(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def _write(made: list[Any], out: Path) -> None:

@@ -82,18 +82,18 @@ def search(
         successor_lines,
     )
 
-    found = look_up(KnowledgeBase.open(kb), text, group, limit)
+    hits = look_up(KnowledgeBase.open(kb), text, group, limit)
     if as_json:
-        typer.echo(visible_json(json.dumps(found, indent=1, ensure_ascii=False)))
+        typer.echo(visible_json(json.dumps(hits, indent=1, ensure_ascii=False)))
         return
     tables: list[Table | str] = []
-    for concept in found["concepts"]:
+    for concept in hits["concepts"]:
         tables += concept_parts(concept)
-    tables += successor_lines(text, found["successors"])
-    if found["names"]:
-        tables.append(hits_table(found["names"], f"{found['n_names']} names found"))
-    if found["decisions"]:
-        tables.append(decisions_table(found["decisions"]))
+    tables += successor_lines(text, hits["successors"])
+    if hits["names"]:
+        tables.append(hits_table(hits["names"], f"{hits['n_names']} names found"))
+    if hits["decisions"]:
+        tables.append(decisions_table(hits["decisions"]))
     print_parts(*(tables or ["nothing found"]))
 
 
@@ -130,13 +130,13 @@ def diff(
 
     bases = KnowledgeBase.open(old), KnowledgeBase.open(new)
     comparison = Comparison(*bases)
-    found = asdict(comparison.difference())
-    found |= {"old": bases[0].signature, "new": bases[1].signature}
+    report = asdict(comparison.difference())
+    report |= {"old": bases[0].signature, "new": bases[1].signature}
     if codes is not None:
         counts = counted_codes(codes)
         fates = comparison.fates(counts)
-        found["codes"] = [{"code": code, **counts[code], **fate} for code, fate in fates.items()]
+        report["codes"] = [{"code": code, **counts[code], **fate} for code, fate in fates.items()]
     if as_json:
-        typer.echo(visible_json(json.dumps(found, indent=1, ensure_ascii=False)))
+        typer.echo(visible_json(json.dumps(report, indent=1, ensure_ascii=False)))
         return
-    print_parts(*difference_parts(found, limit))
+    print_parts(*difference_parts(report, limit))

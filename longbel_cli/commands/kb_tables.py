@@ -246,28 +246,28 @@ _DIFFERENCES = {
 }  # fmt: skip
 
 
-def difference_parts(found: dict[str, Any], limit: int) -> Iterator[Table | str]:
+def difference_parts(difference: dict[str, Any], limit: int) -> Iterator[Table | str]:
     """What differs between two knowledge bases, with the first of each kind."""
-    yield f"{found['old']} to {found['new']}"
+    yield f"{difference['old']} to {difference['new']}"
     for title, counted in _DIFFERENCES.items():
         table = Table("group", *counted.values(), title=title, title_justify="left")
         for column in table.columns[1:]:
             column.justify = "right"
-        for group, counts in {**found["groups"], "all": found["total"]}.items():
+        for group, counts in {**difference["groups"], "all": difference["total"]}.items():
             table.add_row(group, *(f"{counts[key]:,}" for key in counted))
         yield table
-    if not found["knows_successors"]:
+    if not difference["knows_successors"]:
         yield "the newer knowledge base keeps no retired codes, so none can be said to be replaced"
     for key in ("added", "retired", "without_names"):
-        if found[key]:
-            yield f"{key.replace('_', ' ')}: {_first(found[key], limit)}"
-    if found["replaced"]:
-        pairs = [f"{row['old']} by {row['new']}" for row in found["replaced"]]
+        if difference[key]:
+            yield f"{key.replace('_', ' ')}: {_first(difference[key], limit)}"
+    if difference["replaced"]:
+        pairs = [f"{row['old']} by {row['new']}" for row in difference["replaced"]]
         yield f"replaced: {_first(pairs, limit)}"
-    if found["moved"]:
-        yield _moved_table(found["moved"], limit)
-    if "codes" in found:
-        yield from _codes_parts(found["codes"], limit)
+    if difference["moved"]:
+        yield _moved_table(difference["moved"], limit)
+    if "codes" in difference:
+        yield from _codes_parts(difference["codes"], limit)
 
 
 def _first(words: list[str], limit: int) -> str:
@@ -300,7 +300,9 @@ def decisions_table(decisions: list[dict[str, Any]]) -> Table:
     """Names that were dropped or given to another concept, and by which rule."""
     table = Table("rule", "name", "group", "claimed by", "given to", title="Dropped or reassigned",
                   title_justify="left")  # fmt: skip
-    for one in decisions:
-        given_to = one["given_to"] or "nobody"
-        table.add_row(one["rule"], one["name"], one["group"], one["code"], given_to)
+    for decision in decisions:
+        given_to = decision["given_to"] or "nobody"
+        table.add_row(
+            decision["rule"], decision["name"], decision["group"], decision["code"], given_to
+        )
     return table

@@ -266,10 +266,10 @@ def _print_plans(
 ) -> None:
     from longbel_cli.linking.plan import plan, plan_lines
 
-    for one in linkers:
+    for linker in linkers:
         if len(linkers) > 1:
-            print(f"{one.settings()['context_format']}:")
-        print("\n".join(map(visible_line, plan_lines(plan(one, reader, options)))))
+            print(f"{linker.settings()['context_format']}:")
+        print("\n".join(map(visible_line, plan_lines(plan(linker, reader, options)))))
 
 
 def _pages(linker: EntityLinker, folder: Path) -> PageWriter:

@@ -24,8 +24,8 @@ def status(
 
     from longbel_cli.runs.status import read_status, status_lines
 
-    found = read_status(out)
+    progress = read_status(out)
     if as_json:
-        typer.echo(json.dumps(found.to_json(), allow_nan=False))
+        typer.echo(json.dumps(progress.to_json(), allow_nan=False))
     else:
-        typer.echo("\n".join(map(visible_line, status_lines(found))))
+        typer.echo("\n".join(map(visible_line, status_lines(progress))))

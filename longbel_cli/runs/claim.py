@@ -61,10 +61,10 @@ def this_process(stream: str) -> Claimant:
 class Claim:
     """The claim that this process holds on a stream, kept fresh until it is released."""
 
-    def __init__(self, folder: Path, claimant: Claimant, number: int, files: Files) -> None:
+    def __init__(self, folder: Path, claimant: Claimant, attempt: int, files: Files) -> None:
         self._folder = folder
         self._claimant = claimant
-        self._number = number
+        self._number = attempt
         self._files = files
         self._stop = threading.Event()
         self._beat = threading.Thread(target=self._keep_fresh, daemon=True, name="longbel-claim")
@@ -99,8 +99,8 @@ class Claim:
                 os.utime(self.path)
 
 
-def claim_path(folder: Path, stream: str, number: int) -> Path:
-    return folder / f"{stream}.{number:06d}.json"
+def claim_path(folder: Path, stream: str, attempt: int) -> Path:
+    return folder / f"{stream}.{attempt:06d}.json"
 
 
 def acquire(
@@ -113,12 +113,12 @@ def acquire(
     files.make_folder(folder)
     claimant = this_process(stream)
     while True:
-        number, holder = newest_claim(folder, stream)
-        if holder is not None and is_alive(folder, holder, number, stale_seconds):
+        attempt, holder = newest_claim(folder, stream)
+        if holder is not None and is_alive(folder, holder, attempt, stale_seconds):
             raise refusal(holder)
         content = json.dumps(asdict(claimant)).encode()
-        if files.create_file(claim_path(folder, stream, number + 1), content):
-            return Claim(folder, claimant, number + 1, files)
+        if files.create_file(claim_path(folder, stream, attempt + 1), content):
+            return Claim(folder, claimant, attempt + 1, files)
 
 
 def refusal(holder: Claimant) -> LongbelError:
@@ -137,21 +137,21 @@ def claimed_streams(folder: Path) -> list[str]:
 
 def newest_claim(folder: Path, stream: str) -> tuple[int, Claimant | None]:
     """The highest number of a stream's claims (0: none) and who made it."""
-    numbers = [int(path.name.split(".")[1]) for path in folder.glob(f"{stream}.*.json")]
-    number = max(numbers, default=0)
-    content = read_json(claim_path(folder, stream, number)) if number else None
+    attempts = [int(path.name.split(".")[1]) for path in folder.glob(f"{stream}.*.json")]
+    attempt = max(attempts, default=0)
+    content = read_json(claim_path(folder, stream, attempt)) if attempt else None
     if content is None:
-        return number, None
+        return attempt, None
     try:
-        return number, Claimant(**content)
+        return attempt, Claimant(**content)
     except TypeError:
-        return number, None
+        return attempt, None
 
 
 def is_alive(
     folder: Path,
     holder: Claimant,
-    number: int,
+    attempt: int,
     stale_seconds: float = STALE_SECONDS,
 ) -> bool:
     """Whether the holder of a claim still runs: asked of the system, or seen by its heartbeat.
@@ -162,7 +162,7 @@ def is_alive(
         return False
     if holder.machine == this_machine():
         return is_running(holder.pid, holder.process_start)
-    path = claim_path(folder, holder.stream, number)
+    path = claim_path(folder, holder.stream, attempt)
     first = _touched(path)
     if first is None:
         return False
@@ -180,14 +180,14 @@ def is_alive(
     return content is not None and not content.get("released", False)
 
 
-def seems_alive(folder: Path, holder: Claimant, number: int) -> bool:
+def seems_alive(folder: Path, holder: Claimant, attempt: int) -> bool:
     """As `is_alive`, at once and without touching anything: a heartbeat is compared by this
     machine's clock."""
     if holder.released:
         return False
     if holder.machine == this_machine():
         return is_running(holder.pid, holder.process_start)
-    touched = _touched(claim_path(folder, holder.stream, number))
+    touched = _touched(claim_path(folder, holder.stream, attempt))
     return touched is not None and time.time() - touched < STALE_SECONDS
 
 

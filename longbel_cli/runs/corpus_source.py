@@ -45,15 +45,15 @@ def corpus_source(
                 on_problem(problem)
                 quarantine(problem.to_json())
 
-        found = False
+        any_document = False
         for position, document in corpus.read(leave_out, start=begin):
             if not past:
                 _expect(position, begin, corpus)
                 past = True
                 continue
-            found = True
+            any_document = True
             yield list(position), prepare(document, leave_out)
-        if start is None and not found:
+        if start is None and not any_document:
             raise LongbelError(
                 f"{', '.join(corpus.paths)}: no document can be read",
                 "`longbel check` lists each one with its reason.",

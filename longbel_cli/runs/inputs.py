@@ -122,14 +122,14 @@ class Inputs:
         edges = len(paths) <= _MOST_EDGES
         # Elsewhere a document's id is in the file; a corpus folder may be moved in any case.
         named = any(file.path.endswith(".ann") for file in self.files)
-        found = []
+        changes = []
         for file, path in zip(self.files, paths, strict=True):
             change = file.renamed(path) if named and path.suffix in (".ann", ".txt") else ""
             if change := change or file.difference(path, whole, edges):
-                found.append(change)
-            if len(found) == _MOST_TOLD:
-                return [*found, "…"]
-        return found
+                changes.append(change)
+            if len(changes) == _MOST_TOLD:
+                return [*changes, "…"]
+        return changes
 
     def check_touched(self, paths: Sequence[Path]) -> None:
         """Raise LongbelError if a file was touched since the last look and is not the same."""

@@ -96,9 +96,9 @@ class Layout:
     def streams(self) -> list[StreamPaths]:
         """Every stream that has a ledger, the plain one first."""
         plain = self.stream_of_one
-        found = [plain] if plain.ledger.exists() else []
+        streams = [plain] if plain.ledger.exists() else []
         names = sorted(path.stem.removeprefix("ledger-") for path in self._shard_ledgers())
-        return found + [self._named(name) for name in names]
+        return streams + [self._named(name) for name in names]
 
     def _shard_ledgers(self) -> list[Path]:
         return list(self.folder.glob("ledger-*.jsonl"))

@@ -122,11 +122,11 @@ class Opening:
         return True
 
     def _free_name(self) -> Path:
-        number = 1
+        index = 1
         while (
-            aside := self.layout.folder.with_name(f"{self.layout.folder.name}.{number}")
+            aside := self.layout.folder.with_name(f"{self.layout.folder.name}.{index}")
         ).exists():
-            number += 1
+            index += 1
         return aside
 
     def _bring_inputs_back(self, aside: Path) -> None:
@@ -181,9 +181,9 @@ class Opening:
         for stream in claims.claimed_streams(self.layout.claims):
             if stream == except_stream or stream.endswith(f"-of-{except_count:05d}"):
                 continue
-            number, holder = claims.newest_claim(self.layout.claims, stream)
+            attempt, holder = claims.newest_claim(self.layout.claims, stream)
             if holder is not None and claims.is_alive(
-                self.layout.claims, holder, number, self.stale_seconds
+                self.layout.claims, holder, attempt, self.stale_seconds
             ):
                 raise claims.refusal(holder)
 

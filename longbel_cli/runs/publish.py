@@ -79,8 +79,8 @@ def gaps(placed: Sequence[Placed], total: int) -> list[int]:
 
 def doubles(placed: Sequence[Placed]) -> list[int]:
     """The windows that two streams (or one twice) claim to have committed."""
-    numbers = [entry.record.window for entry in placed]
-    return sorted({window for window, after in pairwise(numbers) if window == after})
+    indices = [entry.record.window for entry in placed]
+    return sorted({window for window, after in pairwise(indices) if window == after})
 
 
 def finished_run(layout: Layout) -> Finished | None:

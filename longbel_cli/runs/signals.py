@@ -80,8 +80,8 @@ class StopSignals:
         if self._wakeup is None:
             return
         signal.set_wakeup_fd(self._previous_wakeup)
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        for caught, handler in self._previous.items():
+            signal.signal(caught, handler)
         ours, theirs = self._wakeup
         self._wakeup = None
         theirs.close()  # the watcher reads the end of file and leaves
@@ -107,21 +107,21 @@ class StopSignals:
         # The C handler writes the signal's number here at once, even while Python is inside a
         # long call of a library, where its own handlers cannot run.
         self._previous_wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-        for number in _CAUGHT:
-            self._previous[number] = signal.signal(number, self._caught)
+        for caught in _CAUGHT:
+            self._previous[caught] = signal.signal(caught, self._caught)
         self._watcher = threading.Thread(target=self._watch, args=(ours,), daemon=True)
         self._watcher.start()
 
-    def _caught(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self._signal == signal.SIGINT:
+    def _caught(self, caught: int, frame: FrameType | None) -> None:
+        if caught == signal.SIGINT and self._signal == signal.SIGINT:
             raise KeyboardInterrupt
-        self._signal = signal.Signals(number)
+        self._signal = signal.Signals(caught)
 
     def _watch(self, ours: socket.socket) -> None:
         """Leave by force `grace` seconds after the first signal, unless the block ends before."""
         while received := ours.recv(64):
-            numbers = [number for number in received if number in _CAUGHT]
-            if numbers:
+            caught = [byte for byte in received if byte in _CAUGHT]
+            if caught:
                 break
         else:
             return
@@ -137,11 +137,11 @@ class StopSignals:
                 return
         self.release()
         print("longbel: stopped in the middle of a long step", file=sys.stderr, flush=True)
-        os._exit(_exit_code(signal.Signals(numbers[0])))
+        os._exit(_exit_code(signal.Signals(caught[0])))
 
 
-def _exit_code(number: signal.Signals) -> int:
-    return INTERRUPTED if number == signal.SIGINT else STOPPED
+def _exit_code(caught: signal.Signals) -> int:
+    return INTERRUPTED if caught == signal.SIGINT else STOPPED
 
 
 def _deadline(

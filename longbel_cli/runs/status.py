@@ -144,7 +144,7 @@ def _shard_names(layout: Layout) -> list[str]:
 
 
 def _shard(layout: Layout, name: str, merged: bool) -> ShardStatus:
-    number, holder = claims.newest_claim(layout.claims, name)
+    attempt, holder = claims.newest_claim(layout.claims, name)
     paths = next((paths for paths in layout.streams() if paths.name == name), None)
     records = read_ledger(paths, merged)[0] if paths else []
     recent = records[-_RECENT_WINDOWS:]
@@ -152,9 +152,9 @@ def _shard(layout: Layout, name: str, merged: bool) -> ShardStatus:
     mentions = sum(record.mentions for record in recent)
     return ShardStatus(
         shard=name,
-        alive=holder is not None and claims.seems_alive(layout.claims, holder, number),
+        alive=holder is not None and claims.seems_alive(layout.claims, holder, attempt),
         writer=str(holder) if holder else None,
-        attempts=number,
+        attempts=attempt,
         windows=len(records),
         mentions=sum(record.mentions for record in records),
         last_commit=_moment(records[-1].at) if records else None,

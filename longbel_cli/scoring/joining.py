@@ -61,13 +61,13 @@ def join(
             "Are the two of the same corpus? Document ids must be equal.",
         )
     n_missing = sum(mention.missing for mention in scored)
-    told = (
+    counted = (
         (n_moved, "mention(s) share an id but not the spans with the gold: not joined by id"),
         (n_by_span, "mention(s) joined by spans and group, not by id"),
         (n_missing, "gold mention(s) have no prediction and count as wrong"),
         (len(unmatched), "prediction(s) are in no gold mention and do not count"),
     )
-    notes = [f"{file.path}: {count} {words}" for count, words in told if count]
+    notes = [f"{file.path}: {count} {words}" for count, words in counted if count]
     n_without = len(gold) - len(annotated)
     if n_without:
         notes.append(f"{n_without} mention(s) of the gold corpus have no concept code: not scored")

@@ -42,5 +42,5 @@ def _left_out(vocabulary: Mapping[str, int], added: Mapping[int, str]) -> dict[s
     """A piece for each id that none has: the added token of that id, else one that no text gives,
     since it holds a blank and nothing is cut so that a blank stands inside."""
     taken = set(vocabulary.values())
-    free = [number for number in range(max(taken)) if number not in taken]
-    return {added.get(number, f"<left out {number}>"): number for number in free}
+    free = [id for id in range(max(taken)) if id not in taken]
+    return {added.get(id, f"<left out {id}>"): id for id in free}
