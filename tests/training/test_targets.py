@@ -149,10 +149,12 @@ def test_a_mention_without_a_known_gold_has_no_target():
     gold = document(
         ("asthma", "Disorders", None),
         ("asthma", "Disorders", ()),
+        ("asthma", "Disorders", ("NO_CODE",)),
+        ("asthma", "Disorders", ("C2", "NO_CODE")),
         ("asthma", "Anatomy", ("C2",)),
         ("asthma and more", "Disorders", ("C2", "C9")),
     )
-    assert document_targets(gold, NearestNames(LEXICON), TARGET_RULES["document"]) == [None] * 4
+    assert document_targets(gold, NearestNames(LEXICON), TARGET_RULES["document"]) == [None] * 6
 
 
 def test_names_are_the_same_on_disk_and_in_memory(kb_folder):
