@@ -37,7 +37,7 @@ ROOMS = (
     ("kb_builder.errors",),
     ("kb_builder.text", "kb_builder.headers"),
 )
-MOST_ROOMS, MOST_FLOORS = 28, 12  # 26 are used; two stand on the plan: detecting, reviewing
+MOST_ROOMS, MOST_FLOORS = 28, 12  # 27 are used; one stands on the plan: reviewing
 FLOOR = {room: floor for floor, rooms in enumerate(reversed(ROOMS), start=1) for room in rooms}
 # The public names, given lazily, and `python -m longbel_cli`.
 DOORS = ("longbel_cli", "longbel_cli.__main__", "kb_builder")
