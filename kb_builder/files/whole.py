@@ -27,7 +27,7 @@ def _kernel() -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
 
 
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_AT_FDCWD, _RENAME_NOREPLACE, _RENAME_EXCHANGE = -100, 1, 2
 # Before Linux 5.8 it says nothing of data that could not be written.
 _SYNCFS = sys.platform == "linux" and _kernel() >= (5, 8)
 # Files of a folder, beyond which they are flushed at once: 4,000 of 2 kB took 0.3 s in place of 22.
@@ -40,6 +40,7 @@ _DRAFT = re.compile(
     re.DOTALL,
 )
 _NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)  # FAT and some network file systems
 _count = itertools.count()
 
 
@@ -69,7 +70,7 @@ class Disk:
 
     def exchange(self, new: Path, old: Path) -> None:
         """Swap two names: in one step where the system can, else in three."""
-        if not _exchanged(new, old):
+        if not _renamed(new, old, _RENAME_EXCHANGE):
             aside = _named_after(old, "old")
             self.replace(old, aside)
             try:
@@ -116,6 +117,10 @@ def create_whole(path: Path, data: bytes, disk: Disk = DISK) -> bool:
         except FileExistsError:
             # A network file system may report failure for a link that it made after all.
             made = draft.stat().st_nlink == 2
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            made = _renamed_to_new(draft, path, disk)
     if made:
         flush_folder(path.parent, disk)
     return made
@@ -194,15 +199,24 @@ def _target(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _exchanged(new: Path, old: Path) -> bool:
-    """Whether the kernel and the file system could swap two names in one step."""
+def _renamed_to_new(draft: Path, path: Path, disk: Disk) -> bool:
+    """Without hard links: in one step where the kernel can, else one process at a time should."""
+    if not _renamed(draft, path, _RENAME_NOREPLACE):
+        if path.exists():
+            return False
+        disk.replace(draft, path)
+    return True
+
+
+def _renamed(new: Path, old: Path, how: int) -> bool:
+    """Whether the kernel and the file system could rename so in one step."""
     if sys.platform != "linux":
         return False
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):
         return False
     paths = os.fsencode(new), os.fsencode(old)
-    done = libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
+    done = libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], how)
     return bool(done == 0)
 
 

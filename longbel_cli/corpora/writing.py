@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from kb_builder.errors import LongbelError
-from kb_builder.files import whole_folder
+from kb_builder.files import sweep, whole_folder
 from longbel_cli.corpora.records import Problem, Read
 from longbel_cli.types import Mention, Prediction
 
@@ -116,6 +116,7 @@ def write_new(folder: Path, path: Path, data: bytes) -> None:
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder to fill, which is renamed to `out` at the end; `out` must be new or empty."""
+    sweep(out.parent)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LongbelError(
             f"{out}: something is there already", "Give another --out, or remove it.", exit_code=4

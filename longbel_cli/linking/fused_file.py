@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from kb_builder.files import refuse_inputs, sha256_of_file, whole_file, write_whole
+from kb_builder.files import refuse_inputs, sha256_of_file, sweep, whole_file, write_whole
 from longbel_cli.corpora.prediction_file import PredictionFile, distinct_names
 from longbel_cli.corpora.predictions import read_predictions
 from longbel_cli.linking.fusion import Fused, FusionOptions, fuse
@@ -56,6 +56,7 @@ def fuse_files(
             "a fusion keeps a record beside its file", "Give --out a file's name.", exit_code=2
         )
     refuse_inputs([("--out", out), ("--out", fusion_record_path(out))], paths)
+    sweep(out.parent)  # of a fusion that was killed once its file was there
     if len(paths) < 2:
         raise LongbelError("fusion needs at least two predictions files", exit_code=2)
     if out.is_dir():
@@ -91,8 +92,10 @@ def fuse_files(
             record["sha256"] = sha256_of_file(draft)
             if run.exists():  # last: what is refused, or read from the run, leaves it in place
                 set_run_aside(out)
-            _write_record(out, record | _replaced(out))
-        _write_record(out, record)
+            replaced = _replaced(out)
+            _write_record(out, record | replaced)
+        if replaced:
+            _write_record(out, record)
     except OSError as error:
         raise LongbelError(f"{out}: cannot be written ({error.strerror})") from error
     log.info("fused %d predictions of %d mentions into %s", len(files), count, out)

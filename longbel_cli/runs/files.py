@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from kb_builder.files import Disk, create_whole, flush_folder, whole_file, write_whole
+from kb_builder.files import Disk, blocks_of, create_whole, flush_folder, whole_file, write_whole
 
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", "Free some space"),
@@ -64,10 +64,22 @@ class Files(Disk):
             flush_folder(folder, self)
 
     def move(self, source: Path, target: Path) -> None:
-        """Rename, durably."""
+        """Rename, durably; to another file system, where a run's folder may lie, by a copy."""
         with _told(target, "write"):
-            self.replace(source, target)
+            try:
+                self.replace(source, target)
+            except OSError as error:
+                if error.errno != errno.EXDEV or source.is_dir():
+                    raise
+                self._move_by_copy(source, target)
         self.sync_folder(target.parent)
+
+    def _move_by_copy(self, source: Path, target: Path) -> None:
+        with self.writing(target) as write:
+            for block in blocks_of(source):
+                write(block)
+        self.unlink(source)
+        self.sync_folder(source.parent)
 
     def write_file(self, path: Path, data: bytes) -> None:
         """The whole file at once: a reader finds the old content or the new, never a part."""

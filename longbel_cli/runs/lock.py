@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from kb_builder.errors import LongbelError
 from kb_builder.files.locks import lock
 from longbel_cli.runs.files import Files, disk_error
 from longbel_cli.runs.layout import Layout
@@ -24,5 +25,20 @@ def setup_lock(layout: Layout, files: Files) -> Iterator[None]:
         raise disk_error(error, layout.lock, "write") from error
     try:
         yield
+    except LongbelError:
+        drop_empty(layout)
+        raise
     finally:
         os.close(handle)
+
+
+def drop_empty(layout: Layout) -> None:
+    """Remove a run's folder that a refused start made, so that nothing tells of a run; whoever
+    waits for the lock in it looks for the folder anew."""
+    with suppress(OSError):
+        left = {path.name for path in layout.folder.iterdir()}
+        if left <= {layout.lock.name, layout.claims.name}:
+            if layout.claims.name in left:
+                layout.claims.rmdir()
+            layout.lock.unlink(missing_ok=True)
+            layout.folder.rmdir()

@@ -35,7 +35,7 @@ from longbel_cli.runs.files import Files, disk_error
 from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.kept import Kept
 from longbel_cli.runs.layout import Layout
-from longbel_cli.runs.lock import setup_lock
+from longbel_cli.runs.lock import drop_empty, setup_lock
 from longbel_cli.runs.opening import Opening
 from longbel_cli.runs.publish import Finished, complete, finished_run, publish
 from longbel_cli.runs.shard_run import Run
@@ -177,7 +177,7 @@ def _spooled_earlier(layout: Layout, suffix: str) -> list[Path]:
     return [path for path in saved if path.name in known] or saved
 
 
-def drop_unused(spooled: Path) -> None:
+def drop_unused(spooled: Path, out: Path) -> None:
     """Remove a saved input that no run beside it has in its table: that of a refused start.
 
     By its name, which is its content's: the folder may have been moved since, and to keep a copy
@@ -187,3 +187,4 @@ def drop_unused(spooled: Path) -> None:
         if spooled.name.encode() in table.read_bytes():
             return
     spooled.unlink(missing_ok=True)
+    drop_empty(Layout(out))

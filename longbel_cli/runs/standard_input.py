@@ -22,10 +22,11 @@ def corpus_paths(corpus: Sequence[str], out: Path | None) -> Iterator[tuple[Path
         yield tuple(map(Path, corpus))
         return
     with tempfile.TemporaryDirectory() as folder:
-        saved = spool(sys.stdin.buffer, Path(folder) / "stdin" if out is None else out)
+        beside = Path(folder) / "stdin" if out is None else out
+        saved = spool(sys.stdin.buffer, beside)
         try:
             yield tuple(saved if path == STDIN else Path(path) for path in corpus)
         except LongbelError as error:
             if not isinstance(error, Stopped):
-                drop_unused(saved)
+                drop_unused(saved, beside)
             raise

@@ -123,6 +123,23 @@ def test_a_file_that_must_be_new_is_made_once(tmp_path: Path) -> None:
     assert path.read_bytes() == OLD and names(tmp_path) == ["file"]
 
 
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS])
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_a_new_file_is_made_once_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, in_one_step: bool
+) -> None:
+    class HasNoLinks(Disk):
+        def link(self, source: Path, target: Path) -> None:
+            raise OSError(number, os.strerror(number))
+
+    if not in_one_step:
+        monkeypatch.setattr(whole, "_renamed", lambda new, old, how: False)
+    path = tmp_path / "file"
+    assert create_whole(path, OLD, HasNoLinks())
+    assert not create_whole(path, NEW, HasNoLinks())
+    assert path.read_bytes() == OLD and names(tmp_path) == ["file"]
+
+
 def test_what_a_link_leads_to_is_replaced(tmp_path: Path) -> None:
     target, link = tmp_path / "elsewhere" / "file", tmp_path / "link"
     target.parent.mkdir()
@@ -228,7 +245,7 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new(
 ) -> None:
     """Where two folders cannot be exchanged in one step, the next call puts the old one back."""
     if not in_one_step:
-        monkeypatch.setattr(whole, "_exchanged", lambda new, old: False)
+        monkeypatch.setattr(whole, "_renamed", lambda new, old, how: False)
     as_folder = put is put_folder
     lay_old(tmp_path / "count", as_folder)
     seen = set()
@@ -289,7 +306,7 @@ def test_two_exchanges_in_several_steps_undo_what_cannot_be_done(
                 raise OSError(errno.EIO, "Input/output error")
             super().replace(source, target)
 
-    monkeypatch.setattr(whole, "_exchanged", lambda new, old: False)
+    monkeypatch.setattr(whole, "_renamed", lambda new, old, how: False)
     lay_old(tmp_path / "folder", as_folder=True)
     with pytest.raises(OSError, match="Input/output"):
         put_folder(tmp_path / "folder", Refuses())
