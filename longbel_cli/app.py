@@ -152,10 +152,10 @@ def _explain(error: Exception) -> int:
         _say("error: not enough memory", "Give it more, or let it do less at once.")
         return 3
     # The message of a foreign exception may quote its input: name its type and place alone.
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "unknown"
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "unknown"
     _say(
         f"internal error: {type(error).__name__} at {where}",
         "Set LONGBEL_DEBUG=1 to see the traceback, and report it.",

@@ -89,9 +89,9 @@ class Release:
 
     def _refuse_holes(self, name: str, letters: list[str]) -> None:
         """Parts are `.aa`, `.ab` and so on; which one is the last is not written anywhere."""
-        for number, found in enumerate(letters):
-            expected = "".join(chr(ord("a") + place) for place in divmod(number, 26))
-            if found != expected:
+        for index, letter in enumerate(letters):
+            expected = "".join(chr(ord("a") + digit) for digit in divmod(index, 26))
+            if letter != expected:
                 raise LongbelError(
                     f"{self.source}: {name} is in parts, and part .{expected} is missing",
                     hint="Put all parts of the release there.",
@@ -116,12 +116,12 @@ class Release:
                 parts += self._archive(archive.relative_to(folder).as_posix(), archive)
         return parts
 
-    def _archive(self, place: str, file: Path | IO[bytes], depth: int = 0) -> list[Part]:
+    def _archive(self, location: str, file: Path | IO[bytes], depth: int = 0) -> list[Part]:
         try:
             archive = self._stack.enter_context(zipfile.ZipFile(file))
         except (zipfile.BadZipFile, EOFError) as error:
             raise LongbelError(
-                f"{place}: not a readable zip archive ({error})",
+                f"{location}: not a readable zip archive ({error})",
                 hint="Download it again, or join its parts first.",
             ) from error
         parts, inner = [], []
@@ -133,11 +133,11 @@ class Release:
                 inner.append(info)
                 continue
             size = None if name.endswith(".gz") else info.file_size
-            parts.append(Part(f"{place}:{name}", name, size, _member(archive, info)))
+            parts.append(Part(f"{location}:{name}", name, size, _member(archive, info)))
         if depth < 2 and not _holds_concepts(parts):
             for info in inner:
                 nested = self._unpacked(archive, info)
-                parts += self._archive(f"{place}:{info.filename}", nested, depth + 1)
+                parts += self._archive(f"{location}:{info.filename}", nested, depth + 1)
         return parts
 
     def _unpacked(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
@@ -207,8 +207,8 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 
 def _letters(pattern: re.Pattern[str], path: str) -> str:
-    found = pattern.match(path)
-    return "" if found is None else (found[1] or found[2] or "").lower()
+    match = pattern.match(path)
+    return "" if match is None else (match[1] or match[2] or "").lower()
 
 
 def _stem(name: str) -> str:
@@ -224,10 +224,10 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], IO[
     return lambda: archive.open(info)
 
 
-def too_big(place: str, limit: int) -> LongbelError:
+def too_big(location: str, limit: int) -> LongbelError:
     """The error of a file that unpacks to more than a release can hold."""
     return LongbelError(
-        f"{place}: more than {limit >> 30} GiB unpacked, no release file is that large",
+        f"{location}: more than {limit >> 30} GiB unpacked, no release file is that large",
         hint="Check that the archive is the one you meant.",
     )
 
@@ -285,13 +285,13 @@ class StoredFile:
 def _files_below(folder: Path) -> Iterator[Path]:
     """The files of a folder and of those within, also where a link leads to; each folder once."""
     seen: set[Path] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = Path(place).resolve()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        real = Path(parent).resolve()
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
-        yield from (path for path in map(Path(place).joinpath, names) if path.is_file())
+        yield from (path for path in map(Path(parent).joinpath, names) if path.is_file())
 
 
 class _Joined(io.RawIOBase):

@@ -88,8 +88,8 @@ class Collected:
 
     def add_parent(self, child: int, parent: str, kind: str, file: str, line: int) -> None:
         """A direct parent by its code, which may come later or never."""
-        number = self._kinds.setdefault(kind, len(self._kinds))
-        self._parents.append((child, parent, number, file, line))
+        kind_index = self._kinds.setdefault(kind, len(self._kinds))
+        self._parents.append((child, parent, kind_index, file, line))
 
     def parents(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Children, parents and kinds, by numbers of concepts.
@@ -105,8 +105,8 @@ class Collected:
         cyclic[is_a] = cyclic_edges(child[is_a], parent[is_a])
         codes = list(self._concepts)
         for index in np.flatnonzero(cyclic).tolist():
-            number, above, _, file, line = known[index]
-            self.reading.bad.add(file, line, f"{codes[number]} is below itself, by way of {above}")
+            below, above, _, file, line = known[index]
+            self.reading.bad.add(file, line, f"{codes[below]} is below itself, by way of {above}")
         kept = ~cyclic & (child != parent)
         return child[kept], parent[kept], kind[kept]
 
@@ -119,7 +119,7 @@ class Collected:
         """Everything as terms; `source_of` names the vocabulary of a code."""
         selection = self.reading.selection
         own = list(self._concepts)
-        codes, place = sorted_texts(pa.array(own, pa.large_string()))
+        codes, rank = sorted_texts(pa.array(own, pa.large_string()))
         held = list(self._languages)
         chosen = chosen_languages(held, selection)
         languages = chosen + tuple(sorted(set(held) - set(chosen)))
@@ -129,9 +129,9 @@ class Collected:
         self.counts["other_language"] = int(np.count_nonzero(~wanted))
         raw = self._names.column().dictionary_encode()
         string = raw.indices.to_numpy().astype(np.int32)
-        concept = place[_ints(self._name_concept)]
+        concept = rank[_ints(self._name_concept)]
         title = np.frombuffer(self._is_title, np.int8) > 0 if len(self._is_title) else wanted
-        groups, concept_groups = self._concept_groups(place)
+        groups, concept_groups = self._concept_groups(rank)
         child, parent, kind = edges
         return Terms(
             codes=codes,
@@ -149,51 +149,53 @@ class Collected:
                 language[title],
             ),
             concept_groups=concept_groups,
-            source_codes=self._source_codes(own, place, concept[wanted], source_of),
-            relations=Relations(tuple(self._kinds), place[child], place[parent], kind),
+            source_codes=self._source_codes(own, rank, concept[wanted], source_of),
+            relations=Relations(tuple(self._kinds), rank[child], rank[parent], kind),
             replaced=self.retirements.table(self.holds),
             counts=dict(self.counts),
             release=release,
             files=self.files,
         )
 
-    def _concept_groups(self, place: np.ndarray) -> tuple[tuple[str, ...], ConceptGroups]:
+    def _concept_groups(self, rank: np.ndarray) -> tuple[tuple[str, ...], ConceptGroups]:
         """The wanted groups, sorted, and those of each concept."""
         held = sorted({group for _, group in self._groups})
         chosen = wanted_group_names(held, self.reading.selection)
         groups = [group for group, wanted in zip(held, chosen, strict=True) if wanted]
-        index = {group: number for number, group in enumerate(groups)}
+        index = {group: position for position, group in enumerate(groups)}
         of_concept = [(c, index[group]) for c, group in self._groups if group in index]
         rows = np.array(of_concept, dtype=np.int64).reshape(-1, 2)
-        pair = distinct(pairs(place[rows[:, 0]], rows[:, 1]))
-        return tuple(groups), ConceptGroups.from_pairs(pair >> 32, pair & 0xFFFFFFFF, len(place))
+        pair = distinct(pairs(rank[rows[:, 0]], rows[:, 1]))
+        return tuple(groups), ConceptGroups.from_pairs(pair >> 32, pair & 0xFFFFFFFF, len(rank))
 
     def _source_codes(
         self,
         own: Sequence[str],
-        place: np.ndarray,
+        rank: np.ndarray,
         concept: np.ndarray,
         source_of: Callable[[str], str],
     ) -> SourceCodes:
         """Of every name the concept's own code; then what other vocabularies call concepts."""
         of_concept = [source_of(code) for code in own]
         sources = sorted({*of_concept, *(source for _, source, _ in self._codes)})
-        index = {source: number for number, source in enumerate(sources)}
+        index = {source: concept_index for concept_index, source in enumerate(sources)}
         own_source = np.zeros(len(own), dtype=np.int32)
-        own_source[place] = [index[source] for source in of_concept]
+        own_source[rank] = [index[source] for source in of_concept]
         own_code = np.zeros(len(own), dtype=np.int32)
-        own_code[place] = np.arange(len(own))
+        own_code[rank] = np.arange(len(own))
         others = [code for _, _, code in self._codes]
         texts = pa.chunked_array([pa.array(own, pa.large_string()),
                                   pa.array(others, pa.large_string())])  # fmt: skip
         other_source = np.array([index[source] for _, source, _ in self._codes], dtype=np.int32)
-        other_concept = np.array([number for number, _, _ in self._codes], dtype=np.int64)
+        other_concept = np.array(
+            [concept_index for concept_index, _, _ in self._codes], dtype=np.int64
+        )
         return SourceCodes(
             tuple(sources),
             texts,
             np.concatenate([own_source[concept], other_source]),
             np.concatenate([own_code[concept], len(own) + np.arange(len(others))]).astype(np.int32),
-            place[other_concept].astype(np.int32),
+            rank[other_concept].astype(np.int32),
         )
 
 

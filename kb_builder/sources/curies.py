@@ -11,5 +11,5 @@ def curie_of(identifier: str) -> str:
     """The identifier itself where it is no IRI that ends in a prefix and a local part."""
     if not identifier.startswith(("http://", "https://", "urn:")):
         return identifier
-    found = _LAST.match(identifier)
-    return identifier if found is None else f"{found[1]}:{found[2]}"
+    match = _LAST.match(identifier)
+    return identifier if match is None else f"{match[1]}:{match[2]}"

@@ -43,9 +43,9 @@ class Batch(NamedTuple):
 class Table:
     """A file of rows; `n_rows`, bad ones among them, and `sha256` once all batches were taken."""
 
-    def __init__(self, path: Path, places: Places, bad: BadRows) -> None:
+    def __init__(self, path: Path, locate: Places, bad: BadRows) -> None:
         self.path = path
-        self._places = places
+        self._places = locate
         self._bad = bad
         self._digest = new_sha256()
         self.n_rows = 0
@@ -71,16 +71,16 @@ class Table:
             yield block.removeprefix(_BOM) if index == 0 else block
 
     def _tsv(self, stream: _Stream) -> Iterator[Batch]:
-        places = None
+        columns = None
         for header, rows, bad, n_lines in tabbed_rows(stream.blocks(), self.path.name):
-            places = places or self._places(header)
+            columns = columns or self._places(header)
             self.n_rows += n_lines
-            yield self._batch(places, rows, bad)
-        if places is None:
+            yield self._batch(columns, rows, bad)
+        if columns is None:
             raise LongbelError(f"{self.path}: empty")
 
-    def _batch(self, places: dict[str, int], rows: Rows, bad: list[BadRow]) -> Batch:
-        columns = {name: rows.column(place) for name, place in places.items()}
+    def _batch(self, fields: dict[str, int], rows: Rows, bad: list[BadRow]) -> Batch:
+        columns = {name: rows.column(field) for name, field in fields.items()}
         lines, texts, unreadable = readable(rows.lines, columns)
         self._bad.add_all(self.path.name, sorted(bad + unreadable))
         return Batch(lines, texts)
@@ -90,11 +90,11 @@ class Table:
             names = _header(stream.peek_line(), delimiter)
             skipped: list[pyarrow.csv.InvalidRow] = []
             reader = _open_csv(stream, names, delimiter, skipped)
-            places = self._places(names)
+            fields = self._places(names)
             counter = _Lines(names, skipped)
             for batch in reader:
                 lines, bad = counter.lines_of(batch)
-                columns = {name: batch.column(place) for name, place in places.items()}
+                columns = {name: batch.column(field) for name, field in fields.items()}
                 kept, texts, unreadable = readable(lines, columns)
                 self._bad.add_all(self.path.name, sorted(bad + unreadable))
                 self.n_rows += len(lines) + len(bad)
@@ -112,11 +112,11 @@ class Table:
                 self._digest.update(block)
             file = pq.ParquetFile(self.path)
             names = file.schema_arrow.names
-            places = self._places(names)
-            for batch in file.iter_batches(columns=[names[place] for place in places.values()]):
+            fields = self._places(names)
+            for batch in file.iter_batches(columns=[names[field] for field in fields.values()]):
                 columns = {
-                    name: text_of(batch.column(names[place]), self.path, name)
-                    for name, place in places.items()
+                    name: text_of(batch.column(names[field]), self.path, name)
+                    for name, field in fields.items()
                 }
                 lines = np.arange(self.n_rows + 1, self.n_rows + 1 + len(batch))
                 self.n_rows += len(batch)
@@ -128,11 +128,11 @@ class Table:
 
 
 def tabbed_rows(
-    blocks: Iterable[bytes], place: str
+    blocks: Iterable[bytes], location: str
 ) -> Iterator[tuple[list[str], Rows, list[BadRow], int]]:
     """Blocks of rows with tabs between fields: header, readable rows, others, how many in all."""
     header: list[str] | None = None
-    for block in whole_rows(blocks, place):
+    for block in whole_rows(blocks, location):
         if header is None:
             first, _, rest = block.data.partition(b"\n")
             fields = first.removeprefix(_BOM).rstrip(b"\r").split(b"\t")

@@ -107,11 +107,11 @@ class JsonStream:
             raise self._broken("more than one value")
 
     def _take(self, *wanted: str) -> str:
-        found = self._peek()
-        if found not in wanted or not found:
+        character = self._peek()
+        if character not in wanted or not character:
             raise self._broken(f"{' or '.join(wanted)} is missing")
         self._at += 1
-        return found
+        return character
 
     def _peek(self) -> str:
         """The next character that is no blank, nothing at the end."""

@@ -143,20 +143,20 @@ class MeshFile:
             self._done.append(record)
             self._record = None
             return
-        place = "/".join(self._open)
+        path = "/".join(self._open)
         self._open.pop()
         text = "".join(self._text).strip()
         self._text.clear()
         if not text:
             return
-        if place == f"{record.kind}UI":
+        if path == f"{record.kind}UI":
             record.ui = text
-        elif place == f"{record.kind}Name/String":
+        elif path == f"{record.kind}Name/String":
             record.name = text
-        elif place == f"{_TERM}/String":
+        elif path == f"{_TERM}/String":
             (record.permuted if self._is_permuted else record.terms).append(text)
-        elif place in _LISTS:
-            getattr(record, _LISTS[place]).append(text)
+        elif path in _LISTS:
+            getattr(record, _LISTS[path]).append(text)
 
 
 def read(reading: Reading) -> Terms:
@@ -186,14 +186,14 @@ def read(reading: Reading) -> Terms:
 
 def _add(record: _Record, file: MeshFile, reading: Reading, collected: Collected) -> int | None:
     """A record's number, None where it is none of the concepts."""
-    place = file.path.name
+    source = file.path.name
     if not record.ui or not record.name:
-        reading.bad.add(place, record.line, "a record without a UI or a name")
+        reading.bad.add(source, record.line, "a record without a UI or a name")
         return None
     group = reading.selection.group
     groups = [group] if group is not None else sorted(groups_of(record))
     if not groups:
-        reading.bad.add(place, record.line, "a record without a known group")
+        reading.bad.add(source, record.line, "a record without a known group")
         return None
     concept = collected.concept(record.ui)
     collected.add_name(concept, record.name, file.language, is_title=True)
@@ -206,12 +206,14 @@ def _add(record: _Record, file: MeshFile, reading: Reading, collected: Collected
         collected.counts["suppressed"] += len(record.permuted)
     for name in groups:
         collected.add_group(concept, name)
-    for number in record.registry:
-        registry = next((key for key, form in _REGISTRIES.items() if form.fullmatch(number)), None)
+    for registered in record.registry:
+        registry = next(
+            (key for key, form in _REGISTRIES.items() if form.fullmatch(registered)), None
+        )
         if registry is not None:
-            collected.add_code(concept, registry, number)
+            collected.add_code(concept, registry, registered)
     for heading in record.headings:
-        collected.add_parent(concept, heading.lstrip("*"), "mapped_to", place, record.line)
+        collected.add_parent(concept, heading.lstrip("*"), "mapped_to", source, record.line)
     return concept
 
 

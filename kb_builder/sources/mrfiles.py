@@ -35,10 +35,10 @@ def check_against_mrfiles(release: Release, n_fields: Mapping[StoredFile, int]) 
             raise LongbelError(
                 f"{file.place}: {file.size} bytes, but MRFILES.RRF says {n_bytes}", hint=_HINT
             )
-        found = _count_rows(file)
-        if found != n_rows:
+        counted = _count_rows(file)
+        if counted != n_rows:
             raise LongbelError(
-                f"{file.place}: {found} rows, but MRFILES.RRF says {n_rows}", hint=_HINT
+                f"{file.place}: {counted} rows, but MRFILES.RRF says {n_rows}", hint=_HINT
             )
 
 
@@ -46,7 +46,7 @@ def _promised(contents: StoredFile) -> dict[str, tuple[int, int, int]]:
     """Columns, rows and bytes by file name."""
     promised = {}
     for block in whole_rows(contents.blocks(), contents.place):
-        for number, line in enumerate(block.data.decode("utf-8", "replace").split("\n"), 1):
+        for line_number, line in enumerate(block.data.decode("utf-8", "replace").split("\n"), 1):
             fields = line.split("|")
             if len(fields) < 6:
                 continue
@@ -56,7 +56,7 @@ def _promised(contents: StoredFile) -> dict[str, tuple[int, int, int]]:
                 )  # fmt: skip
             except ValueError as error:
                 raise LongbelError(
-                    f"{contents.place}:{number}: counts that are no numbers", hint=_HINT
+                    f"{contents.place}:{line_number}: counts that are no numbers", hint=_HINT
                 ) from error
     return promised
 

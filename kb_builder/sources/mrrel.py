@@ -62,10 +62,10 @@ def read_relations(
     digest = new_sha256()
     blocks = whole_rows(file.blocks(digest.update), file.place)
     read, n_rows, n_bytes = [], 0, 0
-    for found in ordered_map(partial(_read_block, kinds), blocks):
-        n_rows, n_bytes = n_rows + found.n_rows, n_bytes + found.n_bytes
-        bad.add_all(file.place, found.bad)
-        read.append(found)
+    for of_block in ordered_map(partial(_read_block, kinds), blocks):
+        n_rows, n_bytes = n_rows + of_block.n_rows, n_bytes + of_block.n_bytes
+        bad.add_all(file.place, of_block.bad)
+        read.append(of_block)
         progress("relations", n_bytes, file.size)
     bad.check(file.place, n_rows, required=False)
     about = {"name": file.name, "rows": n_rows, "sha256": digest.hexdigest()}

@@ -44,14 +44,14 @@ def read_types(file: StoredFile, selection: Selection, bad: BadRows, progress: P
         rows, texts, unreadable = split_texts(block, STY_FIELDS, _CUI)
         n_rows += block.n_lines
         bad.add_all(file.place, unreadable)
-        number = _tui_numbers(rows.column(_TUI))
-        known = (number >= 0) & table[number]
+        tui_of_row = _tui_numbers(rows.column(_TUI))
+        known = (tui_of_row >= 0) & table[tui_of_row]
         for row in np.flatnonzero(~known):
             bad.add(file.place, int(rows.lines[row]), "unknown semantic type")
         where = np.flatnonzero(known)
         cuis.append(texts.take(pa.array(where)))
-        tuis.append(number[where])
-        chosen.append(selection.wants_types(number[where], rows.column(_STN, where)))
+        tuis.append(tui_of_row[where])
+        chosen.append(selection.wants_types(tui_of_row[where], rows.column(_STN, where)))
         progress("types", n_rows, None)
     bad.check(file.place, n_rows)
     if n_rows == 0 or not any(len(part) for part in cuis):
@@ -66,11 +66,11 @@ def read_types(file: StoredFile, selection: Selection, bad: BadRows, progress: P
     concept, tui = concept_of_cui[cui[wanted]], tui[wanted]
     pair = distinct(pairs(concept, tui))
     concept, tui = (pair >> 32).astype(np.int32), (pair & 0xFFFFFFFF).astype(np.int16)
-    numbers = used(tui, 1000)
-    groups = tuple(sorted({_group_of_number(number) for number in numbers}))
+    chosen_tuis = used(tui, 1000)
+    groups = tuple(sorted({_group_of_number(tui_of_row) for tui_of_row in chosen_tuis}))
     group_of = np.zeros(1000, dtype=np.int16)
-    for number in numbers:
-        group_of[number] = groups.index(_group_of_number(number))
+    for tui_of_row in chosen_tuis:
+        group_of[tui_of_row] = groups.index(_group_of_number(tui_of_row))
     in_group = distinct(pairs(concept, group_of[tui]))
     return Types(
         all_cuis=names,
@@ -83,18 +83,18 @@ def read_types(file: StoredFile, selection: Selection, bad: BadRows, progress: P
     )
 
 
-def _group_of_number(number: int) -> str:
-    return GROUP_NAMES[SEMANTIC_TYPES[tui_text(number)].group_code]
+def _group_of_number(tui: int) -> str:
+    return GROUP_NAMES[SEMANTIC_TYPES[tui_text(tui)].group_code]
 
 
 def _tui_numbers(column: pa.LargeBinaryArray) -> np.ndarray:
     """int16[n]: 47 for `T047`, -1 for what is no TUI."""
     encoded = column.dictionary_encode()
-    numbers = [
+    tuis = [
         int(value[1:]) if len(value) == 4 and value[:1] == b"T" and value[1:].isdigit() else -1
         for value in encoded.dictionary.to_pylist()
     ]
-    return np.array(numbers, dtype=np.int16)[encoded.indices.to_numpy()]
+    return np.array(tuis, dtype=np.int16)[encoded.indices.to_numpy()]
 
 
 def _number_by_code(

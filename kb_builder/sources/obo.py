@@ -75,20 +75,20 @@ class OboFile:
         """The [Term] stanzas; the header is read on the way, other stanzas are left out."""
         stanza: _Stanza | None = None
         kind = "header"
-        for number, line in self._lines():
-            found = _STANZA.match(line) if "[" in line else None
-            if found is not None and line.lstrip().startswith("["):
+        for line_number, line in self._lines():
+            head = _STANZA.match(line) if "[" in line else None
+            if head is not None and line.lstrip().startswith("["):
                 if stanza is not None:
                     yield stanza
-                kind = found[1].strip()
-                stanza = _Stanza(number, []) if kind == "Term" else None
+                kind = head[1].strip()
+                stanza = _Stanza(line_number, []) if kind == "Term" else None
             elif line.lstrip().startswith("["):
-                self._bad.add(self.path.name, number, "a stanza's head that is not closed")
+                self._bad.add(self.path.name, line_number, "a stanza's head that is not closed")
                 if stanza is not None:
                     yield stanza
                 stanza, kind = None, ""
             elif stanza is not None:
-                stanza.lines.append((number, line))
+                stanza.lines.append((line_number, line))
             elif kind == "header":
                 self._read_header(line)
         if stanza is not None:
@@ -133,13 +133,13 @@ class OboFile:
 
     def _read_plainly(self, stanza: _Stanza) -> OntologyTerm | None:
         term = OntologyTerm("", stanza.line)
-        for number, line in stanza.lines:
+        for line_number, line in stanza.lines:
             clause = _CLAUSE.match(line)
             take = None if clause is None else _PLAIN.get(clause[1])
             if clause is None or take is None:
                 continue
             if not take(term, clause[1], clause[2]):
-                self._bad.add(self.path.name, number, f"{clause[1]} that cannot be read")
+                self._bad.add(self.path.name, line_number, f"{clause[1]} that cannot be read")
         if not term.id:
             self._bad.add(self.path.name, stanza.line, "a term without an id")
             return None
@@ -158,7 +158,7 @@ def _frames(stanzas: list[str]) -> list[Any]:
         except SyntaxError:
             frames.append(None)
     if len(frames) != len(stanzas):  # it sees other borders between them than we do
-        return [_frames([one])[0] for one in stanzas] if len(stanzas) > 1 else [None]
+        return [_frames([stanza])[0] for stanza in stanzas] if len(stanzas) > 1 else [None]
     return frames
 
 
@@ -229,7 +229,7 @@ _OLD_SCOPES = tuple(f"{scope}_synonym" for scope in ("exact", "related", "broad"
 
 
 def _unescaped(text: str) -> str:
-    return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), text, flags=re.DOTALL)
+    return re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[1]), text, flags=re.DOTALL)
 
 
 def _plain(value: str) -> str:
@@ -250,8 +250,8 @@ def _plain_id(term: OntologyTerm, tag: str, value: str) -> bool:
 def _plain_name(term: OntologyTerm, tag: str, value: str) -> bool:
     name = _plain(value)
     if name and term.name is None:
-        found = _LANGUAGE.search(value)
-        term.name, term.language = name, found[1] if found else None
+        match = _LANGUAGE.search(value)
+        term.name, term.language = name, match[1] if match else None
     return bool(name)
 
 
@@ -261,12 +261,12 @@ def _plain_namespace(term: OntologyTerm, tag: str, value: str) -> bool:
 
 
 def _plain_synonym(term: OntologyTerm, tag: str, value: str) -> bool:
-    found = _QUOTED.match(value)
-    if found is None:
+    match = _QUOTED.match(value)
+    if match is None:
         return False
-    scope = tag.partition("_")[0] if tag in _OLD_SCOPES else found[2].lower() or "related"
-    language = _LANGUAGE.search(value, found.end())
-    term.synonyms.append(Synonym(_unescaped(found[1]), scope, language[1] if language else None))
+    scope = tag.partition("_")[0] if tag in _OLD_SCOPES else match[2].lower() or "related"
+    language = _LANGUAGE.search(value, match.end())
+    term.synonyms.append(Synonym(_unescaped(match[1]), scope, language[1] if language else None))
     return True
 
 

@@ -65,14 +65,14 @@ class _Omop:
                 hint="Give the folder that Athena's archive was unpacked into.",
             )
         concepts = self._concepts(table)
-        codes, place = _sorted_texts_of(code_texts(concepts, concepts.wanted, self._code))
-        number = np.full(len(concepts.id), -1, dtype=np.int32)  # of a row's concept
-        number[concepts.wanted] = place
-        names = _Names(concepts, number)
+        codes, rank = _sorted_texts_of(code_texts(concepts, concepts.wanted, self._code))
+        concept_of_row = np.full(len(concepts.id), -1, dtype=np.int32)  # of a row's concept
+        concept_of_row[concepts.wanted] = rank
+        names = _Names(concepts, concept_of_row)
         synonyms = self._table(SYNONYM)
         if synonyms is not None:
             self._add_synonyms(synonyms, names)
-        relations, replaced = self._relationships(concepts, codes, number)
+        relations, replaced = self._relationships(concepts, codes, concept_of_row)
         return self._joined(concepts, codes, names, relations, replaced)
 
     @property
@@ -102,13 +102,13 @@ class _Omop:
         self._files.append(table.about)
 
     def _relationships(
-        self, concepts: Concepts, codes: pa.LargeStringArray, number: np.ndarray
+        self, concepts: Concepts, codes: pa.LargeStringArray, concept_of_row: np.ndarray
     ) -> tuple[Relations | None, pa.Table]:
         retirements = Retirements(self._reading.bad)
         relations = None
         table = self._table(RELATIONSHIP)
         if table is not None:
-            relations = self._read_relationships(table, concepts, number, retirements)
+            relations = self._read_relationships(table, concepts, concept_of_row, retirements)
             self._files.append(table.about)
         old = code_texts(concepts, np.flatnonzero(concepts.is_retired), self._code)
         old = old.filter(pc.invert(pc.is_in(old, value_set=codes)))  # a code may be taken again
@@ -117,7 +117,11 @@ class _Omop:
         return relations, retirements.table(lambda code: _holds(codes, code))
 
     def _read_relationships(
-        self, table: OmopTable, concepts: Concepts, number: np.ndarray, retirements: Retirements
+        self,
+        table: OmopTable,
+        concepts: Concepts,
+        concept_of_row: np.ndarray,
+        retirements: Retirements,
     ) -> Relations:
         child, parent, lines = [], [], []
         ids = ("concept_id_1", "concept_id_2")
@@ -126,9 +130,9 @@ class _Omop:
             is_a = pc.equal(batch.texts["relationship_id"], _IS_A.decode())
             is_a = is_a.to_numpy(zero_copy_only=False)
             known = (first >= 0) & (second >= 0)
-            below = known & is_a & (number[first] >= 0) & (number[second] >= 0)
-            child.append(number[first[below]])
-            parent.append(number[second[below]])
+            below = known & is_a & (concept_of_row[first] >= 0) & (concept_of_row[second] >= 0)
+            child.append(concept_of_row[first[below]])
+            parent.append(concept_of_row[second[below]])
             lines.append(batch.lines[below])
             gone = known & ~is_a
             old, new = (
@@ -199,19 +203,19 @@ class _Omop:
 class _Names:
     """Names of wanted concepts: first each one's own, then synonyms."""
 
-    def __init__(self, concepts: Concepts, number: np.ndarray) -> None:
-        self._concepts, self._number = concepts, number
+    def __init__(self, concepts: Concepts, concept_of_row: np.ndarray) -> None:
+        self._concepts, self._number = concepts, concept_of_row
         self.texts = [concepts.name]
         self._rows = [concepts.wanted]
         english = next(key for key, code in _LANGUAGES.items() if code == "ENG")
         self._languages = [np.full(len(concepts.wanted), english, dtype=np.int64)]
 
-    def add(self, numbers: dict[str, np.ndarray], texts: pa.LargeStringArray) -> None:
+    def add(self, ids: dict[str, np.ndarray], texts: pa.LargeStringArray) -> None:
         """Synonyms by their concepts' ids and their languages."""
-        row = self._concepts.positions(numbers["concept_id"])
+        row = self._concepts.positions(ids["concept_id"])
         known = (row >= 0) & (self._number[row] >= 0)
         self._rows.append(row[known])
-        self._languages.append(numbers["language_concept_id"][known])
+        self._languages.append(ids["language_concept_id"][known])
         self.texts.append(texts.filter(pa.array(known)))
 
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
@@ -229,22 +233,22 @@ class _Names:
         return chosen, np.array(index, dtype=np.int16)[inverse]
 
 
-def _valid_relationships(rows: Rows, places: dict[str, int]) -> np.ndarray:
+def _valid_relationships(rows: Rows, columns: dict[str, int]) -> np.ndarray:
     """Is a, and Concept replaced by, as far as they are not invalid."""
-    kind = rows.column(places["relationship_id"]).dictionary_encode()
+    kind = rows.column(columns["relationship_id"]).dictionary_encode()
     if len(rows) == 0:
         return np.zeros(0, dtype=bool)
     wanted = [value in (_IS_A, _REPLACED_BY) for value in kind.dictionary.to_pylist()]
     chosen = np.array(wanted, dtype=bool)[kind.indices.to_numpy()]
-    reason = places["invalid_reason"]
+    reason = columns["invalid_reason"]
     return chosen & (rows.starts[:, reason] == rows.ends[:, reason])
 
 
 def _sorted_texts_of(texts: pa.LargeStringArray) -> tuple[pa.LargeStringArray, np.ndarray]:
     """Distinct texts in code-point order, and each one's place among them."""
     encoded = texts.dictionary_encode()
-    words, place = sorted_texts(encoded.dictionary)
-    return words, place[encoded.indices.to_numpy()]
+    words, rank = sorted_texts(encoded.dictionary)
+    return words, rank[encoded.indices.to_numpy()]
 
 
 def _concept_groups(concepts: Concepts, concept: np.ndarray, n: int) -> ConceptGroups:

@@ -56,20 +56,20 @@ class OmopTable:
         for header, rows, unreadable, n_lines in tabbed_rows(
             self._file.blocks(self._digest.update), self._file.place
         ):
-            places = self._places(header)
+            fields = self._places(header)
             self._n_rows += n_lines
             if chosen is not None:
-                rows = rows.where(chosen(rows, places))
+                rows = rows.where(chosen(rows, fields))
             lines, columns, no_text = readable(
-                rows.lines, {name: rows.column(places[name]) for name in (*ids, *texts)}
+                rows.lines, {name: rows.column(fields[name]) for name in (*ids, *texts)}
             )
-            numbers, good = _numbers({name: columns[name] for name in ids}, len(lines))
+            integers, good = _numbers({name: columns[name] for name in ids}, len(lines))
             bad.add_all(self.name, sorted(unreadable + no_text))
             for line in lines[~good].tolist():
                 bad.add(self.name, line, _NOT_A_NUMBER)
             kept = {name: columns[name].filter(pa.array(good)) for name in texts}
             self._reading.progress(self.name, self._n_rows, None)
-            yield Batch(lines[good], {name: numbers[name][good] for name in ids}, kept)
+            yield Batch(lines[good], {name: integers[name][good] for name in ids}, kept)
         bad.check(self.name, self._n_rows, required=self.name == "CONCEPT.csv")
 
     def _places(self, header: list[str]) -> dict[str, int]:
@@ -93,16 +93,16 @@ def _numbers(
     columns: dict[str, pa.LargeStringArray], n: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Columns of ids as numbers, and which rows have only ids."""
-    numbers, good = {}, np.ones(n, dtype=bool)
+    integers, good = {}, np.ones(n, dtype=bool)
     for name, column in columns.items():
         try:
-            numbers[name] = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+            integers[name] = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
         except pa.ArrowInvalid:
             texts = column.to_pylist()
             is_number = np.array([text.isascii() and text.isdigit() for text in texts], dtype=bool)
             good &= is_number
-            numbers[name] = np.array(
+            integers[name] = np.array(
                 [int(text[:18]) if ok else 0 for text, ok in zip(texts, is_number, strict=True)],
                 dtype=np.int64,
             )
-    return numbers, good
+    return integers, good

@@ -107,8 +107,8 @@ class _Ontology:
                 self._namespaces.append((concept, term.namespace))
         for child, parent, line in file.edges:
             if self._collected.holds(child):
-                number = self._collected.concept(child)
-                self._collected.add_parent(number, parent, "is_a", file.path.name, line)
+                concept = self._collected.concept(child)
+                self._collected.add_parent(concept, parent, "is_a", file.path.name, line)
         for concept, prefix in without_namespace:  # the file may name its own at the end
             self._namespaces.append((concept, file.namespace or prefix))
         self._note_partly_read(file)
@@ -126,14 +126,14 @@ class _Ontology:
 
     def _add(self, term: OntologyTerm, file: OntologyFile) -> int | None:
         """A term's number, None where it is none of the concepts."""
-        counts, place = self._collected.counts, file.path.name
+        counts, origin = self._collected.counts, file.path.name
         counts["terms"] += 1
         if counts["terms"] % 1000 == 0:
             self._progress("terms", counts["terms"], None)
         vocabulary = prefix_of(term.id)
         if term.obsolete:
             counts["obsolete"] += 1
-            self._retire(term, place)
+            self._retire(term, origin)
             return None
         if term.name is None and not self._collected.holds(term.id):
             counts["without_name"] += 1
@@ -150,17 +150,17 @@ class _Ontology:
             if colon and code and source.lower() not in ("http", "https"):
                 self._collected.add_code(concept, source, code)
         for parent in term.parents:
-            self._collected.add_parent(concept, parent, "is_a", place, term.line)
+            self._collected.add_parent(concept, parent, "is_a", origin, term.line)
         for old in term.merged:
-            self._collected.retirements.add(old, term.id, "merged", place, term.line)
+            self._collected.retirements.add(old, term.id, "merged", origin, term.line)
         return concept
 
-    def _retire(self, term: OntologyTerm, place: str) -> None:
+    def _retire(self, term: OntologyTerm, source: str) -> None:
         retirements = self._collected.retirements
         if not term.replaced_by:
-            retirements.add(term.id, None, "retired", place, term.line)
+            retirements.add(term.id, None, "retired", source, term.line)
         for new in term.replaced_by:
-            retirements.add(term.id, new, "replaced", place, term.line)
+            retirements.add(term.id, new, "replaced", source, term.line)
 
     def _add_names(self, concept: int, term: OntologyTerm, file: OntologyFile) -> None:
         default = umls_language(file.language or "en")

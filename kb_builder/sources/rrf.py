@@ -45,13 +45,13 @@ class Rows:
     def key(self, field: int, width: int) -> np.ndarray:
         """int32[n]: a field of at most `width` (1 to 3) bytes as one number, -1 if longer."""
         start, length = self.starts[:, field], self.ends[:, field] - self.starts[:, field]
-        number = np.zeros(len(start), dtype=np.int32)
-        for place in range(width):
-            inside = length > place
-            byte = self.data[np.minimum(start + place, len(self.data) - 1)]
-            number = np.where(inside, number << 8 | byte, number)
-        number[length > width] = -1
-        return number
+        packed = np.zeros(len(start), dtype=np.int32)
+        for offset in range(width):
+            inside = length > offset
+            byte = self.data[np.minimum(start + offset, len(self.data) - 1)]
+            packed = np.where(inside, packed << 8 | byte, packed)
+        packed[length > width] = -1
+        return packed
 
     def equals(self, field: int, text: bytes) -> np.ndarray:
         """bool[n]: whether the field is `text`, of 1 to 3 bytes."""
@@ -82,7 +82,7 @@ class Block(NamedTuple):
     n_lines: int
 
 
-def whole_rows(blocks: Iterable[bytes], place: str) -> Iterator[Block]:
+def whole_rows(blocks: Iterable[bytes], location: str) -> Iterator[Block]:
     """The same bytes cut at line ends, without a byte order mark; a last line without a line end
     gets it."""
     rest, line = b"", 1
@@ -93,7 +93,7 @@ def whole_rows(blocks: Iterable[bytes], place: str) -> Iterator[Block]:
             rest += block
             if len(rest) > MAX_ROW_BYTES:
                 raise LongbelError(
-                    f"{place}:{line}: a row of more than {MAX_ROW_BYTES >> 20} MiB",
+                    f"{location}:{line}: a row of more than {MAX_ROW_BYTES >> 20} MiB",
                     hint="Rows end in a line feed: is this the file that you meant?",
                 )
             continue

@@ -67,13 +67,13 @@ class Selection:
             if is_given
         }
 
-    def wants_types(self, numbers: np.ndarray, tree_numbers: pa.LargeBinaryArray) -> np.ndarray:
+    def wants_types(self, tuis: np.ndarray, tree_numbers: pa.LargeBinaryArray) -> np.ndarray:
         """bool[n]: whether rows of MRSTY (TUI number, tree number) are selected."""
         codes = _resolved(self.group_words, group_code_of, "semantic group")
         wanted = np.zeros(1000, dtype=bool)
         for tui, kind in SEMANTIC_TYPES.items():
             wanted[int(tui[1:])] = self._wants(tui, kind.group_code, codes)
-        chosen = wanted[numbers]
+        chosen = wanted[tuis]
         if self.preset.tree_prefixes:
             prefixes = tuple(prefix.encode() for prefix in self.preset.tree_prefixes)
             encoded = tree_numbers.dictionary_encode()
@@ -158,16 +158,16 @@ def _language(text: str) -> str:
 def _resolved(words: Iterable[str] | None, resolve: object, what: str) -> frozenset[str] | None:
     if words is None:
         return None
-    found = {}
+    resolved = {}
     for word in words:
-        found[word] = resolve(word)  # type: ignore[operator]  # one of two functions of text
-        if found[word] is None:
+        resolved[word] = resolve(word)  # type: ignore[operator]  # one of two functions of text
+        if resolved[word] is None:
             raise LongbelError(
                 f"unknown {what} {word!r}",
                 hint="Give codes or names of UMLS: DISO or Disorders, T047 or Disease or Syndrome.",
                 exit_code=2,
             )
-    return frozenset(found.values())
+    return frozenset(resolved.values())
 
 
 class Quarantined(NamedTuple):
@@ -216,15 +216,15 @@ class BadRows:
         if count <= limit and not (required and 0 < n_rows == count):
             return
         first = [row for row in self.listed if row.file == file][:3]
-        places = "; ".join(f"{row.file}:{row.line}: {row.reason}" for row in first)
+        listed = "; ".join(f"{row.file}:{row.line}: {row.reason}" for row in first)
         if count == n_rows:
             rows = "the only row is" if count == 1 else f"all {count} rows are"
             encoded = any("UTF-8" in row.reason for row in first)
             raise LongbelError(
-                f"{rows} unreadable: {places}",
+                f"{rows} unreadable: {listed}",
                 hint=_CONVERT if encoded else "Check the file's columns.",
             )
         raise LongbelError(
-            f"{count} of {n_rows} rows cannot be read: {places}",
+            f"{count} of {n_rows} rows cannot be read: {listed}",
             hint="Check the file; --max-bad-rows N goes on with up to N of them left out.",
         )

@@ -164,8 +164,8 @@ def _source_codes(columns: Mapping[str, pa.LargeStringArray]) -> SourceCodes | N
 
 def sorted_words(encoded: pa.DictionaryArray) -> tuple[pa.LargeStringArray, np.ndarray]:
     """Distinct values in code-point order, and each row's place among them."""
-    words, place = sorted_texts(encoded.dictionary)
-    return words, place[encoded.indices.to_numpy()]
+    words, rank = sorted_texts(encoded.dictionary)
+    return words, rank[encoded.indices.to_numpy()]
 
 
 def wanted_groups(group: pa.LargeStringArray, selection: Selection) -> np.ndarray:
@@ -223,8 +223,8 @@ def _languages(rows: _Rows, selection: Selection) -> tuple[tuple[str, ...], np.n
 def _index_in(column: pa.LargeStringArray | None, words: tuple[str, ...], n: int) -> np.ndarray:
     if column is None or not words:
         return np.full(n, -1, dtype=np.int16)
-    found = pc.index_in(column, value_set=pa.array(words, pa.large_string()))
-    return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int16)
+    indices = pc.index_in(column, value_set=pa.array(words, pa.large_string()))
+    return indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int16)
 
 
 def _is_true(column: pa.LargeStringArray | None, n: int) -> np.ndarray:
@@ -251,17 +251,17 @@ def columns_of(text: str | None) -> dict[str, str]:
 def _places(path: Path, selection: Selection, header: list[str]) -> dict[str, int]:
     """Where the columns are; those that must be there and are not are an error."""
     lower = [name.strip().casefold() for name in header]
-    places = {}
+    fields = {}
     for column, aliases in COLUMNS.items():
-        told = selection.columns.get(column)
-        names = aliases if told is None else (told.casefold(),)
-        found = next((lower.index(name) for name in names if name in lower), None)
+        asked = selection.columns.get(column)
+        names = aliases if asked is None else (asked.casefold(),)
+        field = next((lower.index(name) for name in names if name in lower), None)
         needed = column in _NEEDED and not (column == "group" and selection.group is not None)
-        if found is not None:
-            places[column] = found
-        elif told is not None or needed:
-            raise _no_column(path, column, (told,) if told is not None else names, header)
-    return places
+        if field is not None:
+            fields[column] = field
+        elif asked is not None or needed:
+            raise _no_column(path, column, (asked,) if asked is not None else names, header)
+    return fields
 
 
 def _no_column(path: Path, column: str, names: tuple[str, ...], header: list[str]) -> LongbelError:

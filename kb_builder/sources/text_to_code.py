@@ -35,7 +35,9 @@ def read(reading: Reading) -> Terms:
                 groups.append(group)
     reading.progress("names", len(names), len(names))
     wanted = pa.array(wanted_groups(pa.array(groups, pa.large_string()), reading.selection))
-    columns = [pa.array(one, pa.large_string()).filter(wanted) for one in (codes, groups, names)]
+    columns = [
+        pa.array(column, pa.large_string()).filter(wanted) for column in (codes, groups, names)
+    ]
     code, group, name = (column.dictionary_encode() for column in columns)
     sorted_codes, concept = sorted_words(code)
     sorted_groups, group_index = sorted_words(group)

@@ -130,8 +130,8 @@ def _release_name(release: Release) -> str | None:
     if file is None:
         return None
     lines = b"".join(file.blocks()).decode("utf-8", "replace").splitlines()
-    told = [line.partition("=")[2] for line in lines if line.startswith("umls.release.name=")]
-    return told[0].strip() if told else None
+    values = [line.partition("=")[2] for line in lines if line.startswith("umls.release.name=")]
+    return values[0].strip() if values else None
 
 
 def _find(release: Release, layout: Layout, name: str) -> StoredFile:
@@ -214,8 +214,8 @@ class _Gathered:
         """Each distinct CUI of each block as its place in MRSTY's list, -1 where it has none."""
         if not hasattr(self, "_positions"):
             cuis = pa.chunked_array([atoms.cuis for atoms in self.blocks], pa.large_string())
-            found = pc.index_in(cuis, value_set=self.types.all_cuis)
-            self._positions = found.fill_null(-1).to_numpy().astype(np.int32)
+            positions = pc.index_in(cuis, value_set=self.types.all_cuis)
+            self._positions = positions.fill_null(-1).to_numpy().astype(np.int32)
         return self._positions
 
     def untyped_lines(self) -> list[int]:
