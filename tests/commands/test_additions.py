@@ -66,8 +66,11 @@ def read_words(file: CorpusFile, start: Position) -> Iterator[Item]:
 class WordWriter:
     """The code of each document's mention, a line each."""
 
-    def __init__(self, folder: Path, database: str) -> None:
+    def __init__(self, folder: Path, database: str, replace_gold: bool = False) -> None:
         self._file = (folder / "codes.txt").open("w")
+
+    def keeps_gold(self, read: Read) -> bool:
+        return False
 
     def write(self, read: Read, answers: Answers) -> None:
         codes = [answer.code for answer in answers.get("T1", ())]

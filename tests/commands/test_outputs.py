@@ -41,7 +41,11 @@ CASES = [
     ((*LINK, "--out", "new.jsonl"), "--stats", "corpus.jsonl"),
     ((*LINK, "--out", "new.jsonl"), "--stats", "kb/kb.json"),
     ((*LINK, "--out", "-"), "--stats", "corpus.jsonl"),
-    (("link", "corpus.jsonl", "--kb", "kb", "--out", "new.jsonl"), "--prompts", "corpus.jsonl"),
+    (
+        ("link", "corpus.jsonl", "--kb", "kb", "--model", "sample", "--out", "new.jsonl"),
+        "--prompts",
+        "corpus.jsonl",
+    ),
     (("fuse", "a.jsonl", "b.jsonl", "--overwrite"), "--out", "a.jsonl"),
     (("fuse", "a.jsonl", "b.jsonl", "--overwrite"), "--out", "b.jsonl"),
     (("convert", "a.jsonl", "corpus.jsonl", "--to", "bigbio"), "--out", "corpus.jsonl"),
