@@ -59,7 +59,9 @@ _BY_NAME = {base.name: base for base in DATABASES}
 _PLUS = r"(?<![0-9][Ee])\+|\+(?![0-9])"
 _JOINED, _SEVERAL = re.compile(_PLUS), re.compile(rf"[|;,]|{_PLUS}")
 # tmVar's own form: `p|SUB|P|799|L`, perhaps with facts of the gene behind it. One id.
-_VARIANT = re.compile(r"[cgmnpr]\|(?:SUB|DEL|INS|INDEL|DUP|FS|Allele)\|", re.IGNORECASE)
+_VARIANT = re.compile(
+    r"\s*(?:[\w-][\w -]*:\s*)*[cgmnpr]\|(?:SUB|DEL|INS|INDEL|DUP|FS|Allele)\|", re.IGNORECASE
+)
 # PubTator's genes with their species: 1017(Tax:9606).
 _SPECIES = re.compile(r"\(Tax:[0-9]+\)\Z", re.IGNORECASE)
 # What spreadsheets make of long numbers: 386661006.0, 3.86661E+08. 250.0, 1E30 and 8E47 are codes.
@@ -122,7 +124,12 @@ def says_a_state(text: str) -> bool:
 
 def codes_of(text: str) -> list[str]:
     """The texts of several codes in one: separated by `|`, `+`, `;` or `,`; a variant is one."""
-    return [text] if _VARIANT.match(text.strip()) else _SEVERAL.split(text)
+    return [text] if _VARIANT.match(text) else _SEVERAL.split(text)
+
+
+def parts_of(code: str) -> list[str]:
+    """The codes of a composite one, as `joined_code` writes it; a variant is one."""
+    return [code] if _VARIANT.match(code) else code.split("+")
 
 
 def gold_codes(*texts: str, database: str = "") -> tuple[str, ...] | None:
@@ -137,18 +144,18 @@ def gold_codes(*texts: str, database: str = "") -> tuple[str, ...] | None:
 def joined_code(text: str) -> str:
     """A code as predictions and scores write it, of a composite one the parts sorted, each once:
     ` B + A` is `A+B`. Empty where it says nothing."""
-    parts = [text] if _VARIANT.match(text.strip()) else _JOINED.split(text)
+    parts = [text] if _VARIANT.match(text) else _JOINED.split(text)
     return "+".join(sorted({code for part in parts if (code := one_code(part)) is not None}))
 
 
 def is_no_code(gold: str) -> bool:
     """Whether the annotators found no concept for the mention, or for a part of it."""
-    return NO_CODE in gold.split("+")
+    return NO_CODE in parts_of(gold)
 
 
 def plain(code: str) -> str:
     """A code (perhaps composite) without the databases of plain numbers."""
-    return "+".join(sorted({_plain_part(part) for part in code.split("+")}))
+    return "+".join(sorted({_plain_part(part) for part in parts_of(code)}))
 
 
 def _plain_part(code: str) -> str:
@@ -166,7 +173,7 @@ def plain_numbers_meet(codes: Iterable[str]) -> bool:
     """Whether these codes are of two databases of plain numbers: then the databases stay."""
     names: set[str] = set()
     for code in codes:
-        for part in code.split("+"):
+        for part in parts_of(code):
             name = database_of(part)
             if name is not None:
                 names.add(name)
@@ -186,6 +193,6 @@ class DamagedCodeError(ValueError):
 
 def refuse_damaged(code: str) -> str:
     """The code; DamagedCodeError where a spreadsheet has changed it or one of its parts."""
-    if is_damaged(code) or any(map(is_damaged, code.split("+"))):
+    if is_damaged(code) or any(map(is_damaged, parts_of(code))):
         raise DamagedCodeError(code.strip())
     return code

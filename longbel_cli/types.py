@@ -1,4 +1,4 @@
-"""The records that flow from a corpus reader to the predictions file. Standard library only.
+"""The records that flow from a corpus reader to the predictions file. No format is known here.
 
 Offsets are Unicode code points of the document, end-exclusive.
 """
@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
+
+from kb_builder.codes import parts_of
 
 
 class Span(NamedTuple):
@@ -134,7 +136,7 @@ class Candidate(NamedTuple):
     @property
     def concepts(self) -> tuple[Concept, ...]:
         """The concepts in the order of the answer; none where they are unknown."""
-        if self.parts or "+" in self.concept_code:
+        if self.parts or len(parts_of(self.concept_code)) > 1:
             return self.parts
         return (Concept(self.concept_code, self.concept_name),)
 

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from pathlib import Path
 
-from kb_builder.codes import NO_CODE
+from kb_builder.codes import NO_CODE, parts_of
 from longbel_cli.corpora import Corpus, stored
 from longbel_cli.corpora.prediction_tables import COLUMNS
 from longbel_cli.corpora.predictions import read_predictions
@@ -47,4 +47,4 @@ def _is_predictions(path: Path) -> bool:
 
 
 def _parts(code: str | None) -> set[str]:
-    return {part for part in (code or "").split("+") if part and part != NO_CODE}
+    return {part for part in parts_of(code or "") if part and part != NO_CODE}

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from kb_builder.codes import parts_of
 from kb_builder.errors import LongbelError
 from kb_builder.files import sweep, whole_folder
 from longbel_cli.corpora.records import Problem, Read
@@ -55,7 +56,7 @@ def answers_of(prediction: Prediction) -> tuple[Answer, ...]:
     if best.concepts:
         return tuple(Answer(code, name) for code, name in sorted(best.concepts) if code)
     # Which name is whose is not on record: each code has all of them.
-    codes = dict.fromkeys(code for code in best.concept_code.split("+") if code)
+    codes = dict.fromkeys(code for code in parts_of(best.concept_code) if code)
     return tuple(Answer(code, best.concept_name) for code in codes)
 
 

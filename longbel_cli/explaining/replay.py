@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kb_builder.codes import parts_of
 from kb_builder.errors import LongbelError
 from longbel_cli.explaining.aggregation import document_sentences, plain_sentences
 from longbel_cli.explaining.case import Case, candidate_names, fitting, linked_document, memories
@@ -73,7 +74,7 @@ class Reconstruction:
     def _gold_name(self, prediction: Prediction) -> str | None:
         """The names of the gold's concepts, None where one is not in the knowledge base."""
         gold = prediction.gold_concept_code
-        names = [] if gold is None else list(map(self._name_of_code, gold.split("+")))
+        names = [] if gold is None else list(map(self._name_of_code, parts_of(gold)))
         return None if None in names or not names else " + ".join(filter(None, names))
 
     def _name_of_code(self, code: str) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kb_builder.codes import joined_code
+from kb_builder.codes import joined_code, parts_of
 from kb_builder.errors import LongbelError
 from longbel_cli.runs.facts import run_kb
 from longbel_cli.scoring.gold import ScoredMention
@@ -85,8 +85,8 @@ def kb_facts(path: Path, mentions: Sequence[ScoredMention]) -> KbFacts:
 def gold_in_kb(base: KnowledgeBase, mentions: Iterable[ScoredMention]) -> frozenset[str]:
     """The gold codes, composite ones as a whole, that the KB holds."""
     codes = {mention.gold for mention in mentions}
-    held = {part: base.has_code(part) for code in codes for part in code.split("+")}
-    return frozenset(code for code in codes if all(held[part] for part in code.split("+")))
+    held = {part: base.has_code(part) for code in codes for part in parts_of(code)}
+    return frozenset(code for code in codes if all(held[part] for part in parts_of(code)))
 
 
 def base_for(kb: Path | None, predictions: Path) -> KnowledgeBase | None:
@@ -108,9 +108,9 @@ def base_for(kb: Path | None, predictions: Path) -> KnowledgeBase | None:
 
 
 def _codes(mention: ScoredMention) -> Iterator[str]:
-    yield from mention.gold.split("+")
+    yield from parts_of(mention.gold)
     if mention.top is not None:
-        yield from mention.top.concept_code.split("+")
+        yield from parts_of(mention.top.concept_code)
 
 
 def _batches(path: Path) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kb_builder.codes import parts_of
 from longbel_cli.scoring.gold import ScoredMention
 from longbel_cli.scoring.metrics import Evaluated
 from longbel_cli.scoring.partitions import KbFacts, folded
@@ -43,21 +44,21 @@ def _no_prediction(case: _Case) -> bool:
 
 def _not_in_kb(case: _Case) -> bool:
     return case.kb is not None and any(
-        code not in case.kb.groups_of for code in case.mention.gold.split("+")
+        code not in case.kb.groups_of for code in parts_of(case.mention.gold)
     )
 
 
 def _other_group(case: _Case) -> bool:
     return case.kb is not None and any(
         case.mention.semantic_group not in case.kb.groups_of.get(code, ())
-        for code in case.mention.gold.split("+")
+        for code in parts_of(case.mention.gold)
     )
 
 
 def _part_of_composite(case: _Case) -> bool:
     top = case.mention.top
-    answer = [] if top is None else top.concept_code.split("+")
-    return not set(answer).isdisjoint(case.mention.gold.split("+"))
+    answer = [] if top is None else parts_of(top.concept_code)
+    return not set(answer).isdisjoint(parts_of(case.mention.gold))
 
 
 def _right_name(case: _Case) -> bool:
@@ -146,7 +147,7 @@ def wrong_answers(evaluated: Evaluated, kb: KbFacts | None = None) -> list[Wrong
 
 def _gold_names(gold: str, names: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """The names of a gold; of a composite one those of its parts take turns."""
-    codes = dict.fromkeys((gold, *gold.split("+")))
+    codes = dict.fromkeys((gold, *parts_of(gold)))
     turns = zip_longest(*(names.get(code, ()) for code in codes))
     return tuple(name for turn in turns for name in turn if name is not None)
 
@@ -156,7 +157,7 @@ def _known_names(
 ) -> Mapping[str, Sequence[str]]:
     if kb is not None and kb.names_of:
         return kb.names_of
-    golds = {code for mention in mentions for code in (mention.gold, *mention.gold.split("+"))}
+    golds = {code for mention in mentions for code in (mention.gold, *parts_of(mention.gold))}
     names: dict[str, dict[str, None]] = {}
     for code, name in _candidate_names(mentions):
         if code in golds and name:

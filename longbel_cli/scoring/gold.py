@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kb_builder.codes import is_no_code, joined_code
+from kb_builder.codes import is_no_code, joined_code, parts_of
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora.prediction_file import PredictionFile
 from longbel_cli.types import Candidate, Document, Prediction, Span, answer_among
@@ -44,10 +44,10 @@ class ScoredMention:
     def hit_rank(self, match: str = "exact") -> int | None:
         """The best rank whose code is the gold; with `any`, one of a composite gold's codes."""
         if match == "any" and self.composite:
-            parts = set(self.gold.split("+"))
+            parts = set(parts_of(self.gold))
             for candidate in self.candidates:
                 if candidate.concept_code == self.gold or not parts.isdisjoint(
-                    candidate.concept_code.split("+")
+                    parts_of(candidate.concept_code)
                 ):
                     return candidate.rank
             return None

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kb_builder.codes import parts_of
 from kb_builder.errors import LongbelError, check_choice
 from longbel_cli.scoring.bootstrap import Floats, Interval, intervals, ratios, resampled_ratios
 from longbel_cli.scoring.gold import Joined, ScoredMention
@@ -332,7 +333,7 @@ def _covered(evaluated: Evaluated, background: Background) -> dict[str, Floats]:
     assert background.kb is not None
     groups_of = background.kb.groups_of
     mentions = evaluated.mentions
-    parts = [mention.gold.split("+") for mention in mentions]
+    parts = [parts_of(mention.gold) for mention in mentions]
     return {
         "in_kb": np.array(
             [all(code in groups_of for code in codes) for codes in parts], dtype=np.float64
@@ -354,7 +355,7 @@ def _coverage(
 ) -> Coverage | None:
     if background.kb is None:
         return None
-    codes = {code for mention in evaluated.mentions for code in mention.gold.split("+")}
+    codes = {code for mention in evaluated.mentions for code in parts_of(mention.gold)}
     return Coverage(
         in_kb=intervals_of[("coverage",)]["in_kb"],
         in_group=intervals_of[("coverage",)]["in_group"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from kb_builder.codes import parts_of
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora.prediction_file import PredictionFile
 from longbel_cli.scoring.gold import ScoredMention
@@ -37,9 +38,9 @@ def refuse_other_spelling(file: PredictionFile, mentions: Sequence[ScoredMention
 
 
 def _meets(mention: ScoredMention, change: Callable[[str], str]) -> bool:
-    gold = set(mention.gold.split("+"))
+    gold = set(parts_of(mention.gold))
     predicted = {
-        code for candidate in mention.candidates for code in candidate.concept_code.split("+")
+        code for candidate in mention.candidates for code in parts_of(candidate.concept_code)
     }
     # `HP:0000001` and `DOID:0000001` are alike in their numbers alone: one side stays as it is.
     return not gold.isdisjoint(map(change, predicted)) or not predicted.isdisjoint(

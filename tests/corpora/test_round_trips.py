@@ -18,7 +18,7 @@ from tests.corpora.test_write import content, pages, rewritten
 from tests.support.files import stored
 from tests.support.gold_files import GOLD_FORMS
 
-GOLDS = ["C0011849", "", "HP:0001250", "22298006", "NO_CODE", "MESH:D003920"]
+GOLDS = ["C0011849", "c|SUB|G|IVS14+2|A", "", "HP:0001250", "22298006", "NO_CODE", "MESH:D003920"]
 
 
 @pytest.mark.parametrize("to", writers())

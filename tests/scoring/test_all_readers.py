@@ -23,7 +23,8 @@ from tests.support.gold_files import GOLD_FORMS, WITHOUT_GOLD
 OPTIONS = ScoreOptions(n_boot=2)
 UNKNOWN = ("", "-", "-1", "NA", "n/a", "nan", "null", "None", "<NA>")
 NO_CONCEPT = ("NO_CODE", "CUI-less", "CUILESS", "NIL", "NOMAP", "UNK", "0")
-WORDS = ("C0011849", "D003920", "HP:0001250", "DOID:162", "E11.9", "8140/3", "MONDO:0005148")
+WORDS = ("C0011849", "D003920", "HP:0001250", "DOID:162", "E11.9", "8140/3", "MONDO:0005148",
+         "p|SUB|P|799|L;CorrespondingGene:59341", "c|SUB|G|IVS14+2|A")  # fmt: skip
 NUMBERS = ("22298006", "95660", "100800", "48194001")
 CASES: tuple[Callable[[str], str], ...] = (str, str.lower, str.upper, str.title)
 NUMBERED = tuple(base for base in DATABASES if base.plain_numbers)

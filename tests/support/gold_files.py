@@ -44,12 +44,12 @@ def brat_notes(golds: Sequence[str]) -> Files:
 
 def brat_references(golds: Sequence[str]) -> Files:
     """A reference has to name a database: one that names none is of UMLS."""
-    return _brat(
-        golds,
-        lambda index, gold: (
-            f"N{index}\tReference T{index} {gold if ':' in gold else f'UMLS:{gold}'}\tx\n"
-        ),
-    )
+
+    def lines(index: int, gold: str) -> str:
+        named = is_database(gold.partition(":")[0])
+        return f"N{index}\tReference T{index} {gold if named else f'UMLS:{gold}'}\tx\n"
+
+    return _brat(golds, lines)
 
 
 def _page(golds: Sequence[str], entry: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
