@@ -28,6 +28,7 @@ from longbel_cli.corpora.records import (
 from longbel_cli.corpora.unknown import any_case
 from longbel_cli.corpora.writing import (
     Answers,
+    Changes,
     one_line,
     safe_path,
     unbroken,
@@ -97,7 +98,7 @@ class Writer:
     """
 
     def __init__(self, folder: Path, database: str, replace_gold: bool = False) -> None:
-        self._folder = folder
+        self._folder, self._changes = folder, Changes()
         self._database = _word(database).replace(":", "_")
 
     def keeps_gold(self, read: Read) -> bool:
@@ -110,7 +111,7 @@ class Writer:
             lines = read.item.raw.annotations.read_bytes()
             numbers = {mention.id: mention.id for mention in read.document.mentions}
             if any(mention.gold and mention.id in answers for mention in read.document.mentions):
-                warn_of(read, None, "its own codes stay beside the added ones")
+                self._changes["documents: their own codes stay beside the added ones"] += 1
         else:
             path = safe_path(read.document.id)
             text = read.document.text.encode("utf-8")
@@ -121,7 +122,7 @@ class Writer:
         write_new(self._folder, path.with_name(f"{path.name}.ann"), lines)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        self._changes.tell(".ann files")
 
     def _mention_lines(self, read: Read, numbers: dict[str, str]) -> bytes:
         made = []

@@ -7,7 +7,6 @@ kept by the writer and not interpreted.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,14 +19,13 @@ from longbel_cli.corpora.records import (
     Draft,
     Item,
     Position,
-    Problem,
     Read,
     Remark,
     UnreadableError,
     unreadable,
 )
 from longbel_cli.corpora.stored import Line
-from longbel_cli.corpora.writing import BREAK, Answers, one_line, warn, warn_of
+from longbel_cli.corpora.writing import BREAK, Answers, Changes, one_line, warn_of
 from longbel_cli.types import Document, Mention, Passage, Span
 
 _TEXT = re.compile(rb"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
@@ -198,9 +196,8 @@ class Writer:
     """
 
     def __init__(self, folder: Path, database: str, replace_gold: bool = False) -> None:
-        self._path = folder / "corpus.pubtator"
-        self._handle = self._path.open("xb")
-        self._changed: Counter[str] = Counter()
+        self._handle = (folder / "corpus.pubtator").open("xb")
+        self._changes = Changes()
 
     def keeps_gold(self, read: Read) -> bool:
         return False
@@ -212,16 +209,16 @@ class Writer:
             warn_of(read, None, "bars, tabs or line ends in its id became `_`")
         title, abstract = _title_and_abstract(document)
         text = one_line(document.text)
-        self._changed["line ends or tabs in the text became blanks"] += (title, abstract) != (
-            one_line(title),
-            one_line(abstract),
-        )
-        self._changed["passages after the second joined the abstract"] += len(document.passages) > 2
+        self._changes["documents: line ends or tabs in the text became blanks"] += (
+            title, abstract,
+        ) != (one_line(title), one_line(abstract))  # fmt: skip
+        joined = len(document.passages) > 2
+        self._changes["documents: passages after the second joined the abstract"] += joined
         self._write(f"{document_id}|t|{one_line(title)}")
         self._write(f"{document_id}|a|{one_line(abstract)}")
         for mention in document.mentions:
-            if len(mention.spans) > 1:
-                warn_of(read, mention, "its fragments became one stretch")
+            in_parts = len(mention.spans) > 1
+            self._changes["mentions: fragments became one stretch"] += in_parts
             codes = "|".join(code for code, _ in answers.get(mention.id, ())) or "-1"
             fields = (
                 document_id,
@@ -242,10 +239,7 @@ class Writer:
 
     def close(self) -> None:
         self._handle.close()
-        for change, count in self._changed.items():
-            if count:
-                reason = f"of {count} documents, {change}"
-                warn(Problem.of_file(self._path.name, reason))
+        self._changes.tell("corpus.pubtator")
 
 
 def _title_and_abstract(document: Document) -> tuple[str, str]:

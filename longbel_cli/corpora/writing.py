@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -27,6 +28,15 @@ class Answer(NamedTuple):
 
     code: str
     name: str
+
+
+class Changes(Counter[str]):
+    """What a writer had to change, counted over a corpus and told once."""
+
+    def tell(self, written: str) -> None:
+        for change, count in self.items():
+            if count:
+                warn(Problem.of_file(written, f"{count} {change}"))
 
 
 Answers = Mapping[str, tuple[Answer, ...]]

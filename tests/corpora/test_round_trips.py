@@ -32,7 +32,7 @@ def test_text_mentions_types_and_codes_come_through(
     assert trimmed(content(list(read_corpus([out])))) == trimmed(first)
     from_brat = to == GOLD_FORMS[form].format == "brat"
     assert [message.rpartition(": ")[2] for message in caplog.messages] == (
-        ["its own codes stay beside the added ones"] if from_brat else []
+        ["their own codes stay beside the added ones"] if from_brat else []
     )
     again = rewritten(out, "bigbio", tmp_path / "again")
     assert trimmed(content(list(read_corpus([again])))) == trimmed(first)
