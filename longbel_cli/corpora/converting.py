@@ -45,7 +45,7 @@ class ConvertReport:
         self.answered += len(answers)
         if not keeps_gold:
             dropped = sum(_lost(mention, answers) for mention in read.document.mentions)
-            self.gold_dropped.update({read.document.source: dropped} if dropped else {})
+            self.gold_dropped.update({read.file.path: dropped} if dropped else {})
 
 
 def _lost(mention: Mention, answers: Answers) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from longbel_cli.corpora import read_corpus
 from longbel_cli.types import Candidate, Prediction, Span
-from tests.corpora.nasty.cases import TEXT
+from tests.corpora.nasty.cases import TEXT, code, entity, lines, page
 from tests.support.command_line import Longbel
 from tests.support.files import stored
 
@@ -122,6 +122,17 @@ def test_convert_puts_predictions_beside_the_gold_of_bigbio(
     assert first["normalized"] == [{"db_name": "", "db_id": "C9"}]
     assert first["predicted"] == [{"db_name": "UMLS", "db_id": "C1"}]
     assert "predicted" not in second
+
+
+def test_gold_that_is_dropped_is_counted_over_a_whole_file(
+    longbel: Longbel, tmp_path: Path
+) -> None:
+    made = [page(entity(normalized=code("C9")), document_id=name) for name in ("a", "b")]
+    corpus = stored({"c.jsonl": lines(*made)}, tmp_path / "corpus") / "c.jsonl"
+    preds, out = tmp_path / "preds.jsonl", tmp_path / "out"
+    preds.write_text(predicted("a", "T1", 0, 5, "C1"))
+    done = longbel("convert", preds, corpus, "--to", "brat", "--out", out)
+    assert f"{corpus}: the corpus's own codes of 2 mentions are not written" in done.err
 
 
 def test_files_whose_gold_is_dropped_are_named_up_to_ten(longbel: Longbel, tmp_path: Path) -> None:
