@@ -85,11 +85,24 @@ def numbers(draw: st.DrawFn, bases: Sequence[Database]) -> Gold:
 
 
 @st.composite
+def several(draw: st.DrawFn) -> Gold:
+    """Codes of one mention, each behind a database or not; predictions have them in any order."""
+    parts = draw(st.lists(words().filter(_is_no_variant), min_size=2, max_size=3))
+    spelled = draw(st.sampled_from(["|", "+", ";", ",", " | "])).join(one.spelled for one in parts)
+    predicted = "+".join(one.predicted for one in draw(st.permutations(parts)))
+    return Gold("+".join(sorted({one.code or "" for one in parts})), None, spelled, predicted)
+
+
+def _is_no_variant(gold: Gold) -> bool:
+    return "|" not in gold.spelled
+
+
+@st.composite
 def corpora(draw: st.DrawFn) -> list[Gold]:
     """Mentions in all states, at least one of them with a code; numbers are of one database or of
     several."""
     bases = draw(st.lists(st.sampled_from(NUMBERED), min_size=1, max_size=3, unique=True))
-    golds = draw(st.lists(states() | words() | numbers(bases), max_size=6))
+    golds = draw(st.lists(states() | words() | several() | numbers(bases), max_size=6))
     return draw(st.permutations([*golds, draw(words() | numbers(bases))]))
 
 
