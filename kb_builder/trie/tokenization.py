@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from kb_builder.errors import LongbelError
 from kb_builder.files import sha256_of
 from kb_builder.trie.parallel import ordered_map
 from kb_builder.trie.trie import TokenRuns
+from kb_builder.trie.words import BLANK_FIRST_PATTERNS, assembled, cut_at_blanks, inner_state
 
 ANSWER_PREFIX = "}"
 # The marks of the prompt formats. In text they are ordinary characters.
@@ -111,8 +113,15 @@ class AnswerTokenizer:
         state = json.loads(text)
         self.hash = _hash_of(state)
         self._plain = _plain(text, state)
-        self._splits_at_blanks = _splits_at_blanks(state)
+        self._inner = self._inner_tokenizer(state)
         self._check_what_follows_the_brace()
+
+    def _inner_tokenizer(self, state: dict[str, Any]) -> Tokenizer | None:
+        """What encodes words that do not open a name; None where names are encoded whole."""
+        inner = None if _matches_text(state) else inner_state(state)
+        if inner is None or inner is state:
+            return self._plain if inner is state else None
+        return _plain(json.dumps(inner), inner)
 
     def _check_what_follows_the_brace(self) -> None:
         """Refuse a tokenizer to which the text after `}` looks different than on its own."""
@@ -131,11 +140,7 @@ class AnswerTokenizer:
 
     def encode(self, names: Iterable[str]) -> list[list[int]]:
         """The answer ids of each name, without `}` and without the end."""
-        texts = [f" {name}" for name in names]
-        return [
-            encoding.ids
-            for encoding in self._plain.encode_batch_fast(texts, add_special_tokens=False)
-        ]
+        return _ids(self._plain, names)
 
     def encode_column(self, names: pa.ChunkedArray) -> TokenRuns:
         """The answer ids of a whole column.
@@ -143,48 +148,57 @@ class AnswerTokenizer:
         Where the tokenizer always begins anew at a blank, each distinct word is encoded once
         and the names are put together from words; the ids are the same.
         """
-        if not self._splits_at_blanks:
-            return self._encode_distinct(names)
-        words, first = _words(names)
+        if self._inner is None:
+            return _encode_distinct(self._plain, names)
+        words, first = cut_at_blanks(names)
         encoded = words.dictionary_encode()
         del words
-        return _assembled(
-            self._encode_distinct(pa.chunked_array([encoded.dictionary])),
-            encoded.indices.to_numpy(),
-            first,
-        )
+        word, distinct = encoded.indices.to_numpy(), pa.chunked_array([encoded.dictionary])
+        runs = _encode_distinct(self._inner, distinct)
+        if self._inner is not self._plain:
+            opening = _encode_distinct(self._plain, distinct)
+            word = word.copy()
+            word[first[:-1]] += len(encoded.dictionary)
+            runs = _joined_runs(runs, opening)
+        return assembled(runs, word, first)
 
-    def _encode_distinct(self, texts: pa.ChunkedArray) -> TokenRuns:
-        """Ids of every text, batches encoded while others are collected."""
-        tokens: list[np.ndarray] = []
-        lengths: list[np.ndarray] = []
-        for flat, lengths_of_batch in ordered_map(self._encode_batch, _batches(texts)):
-            tokens.append(flat)
-            lengths.append(lengths_of_batch)
-        counts = np.concatenate([np.zeros(1, np.int64), *lengths])
-        return TokenRuns(np.concatenate([np.zeros(0, np.int32), *tokens]), np.cumsum(counts))
 
-    def _encode_batch(self, names: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
-        ids = self.encode(names.to_pylist())
-        lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
-        flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(lengths.sum()))
-        return flat, lengths
+def _ids(tokenizer: Tokenizer, names: Iterable[str]) -> list[list[int]]:
+    texts = [f" {name}" for name in names]
+    encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    return [encoding.ids for encoding in encodings]
+
+
+def _encode_distinct(tokenizer: Tokenizer, texts: pa.ChunkedArray) -> TokenRuns:
+    """Ids of every text, batches encoded while others are collected."""
+    tokens: list[np.ndarray] = []
+    lengths: list[np.ndarray] = []
+    encode = partial(_encode_batch, tokenizer)
+    for flat, lengths_of_batch in ordered_map(encode, _batches(texts)):
+        tokens.append(flat)
+        lengths.append(lengths_of_batch)
+    counts = np.concatenate([np.zeros(1, np.int64), *lengths])
+    return TokenRuns(np.concatenate([np.zeros(0, np.int32), *tokens]), np.cumsum(counts))
+
+
+def _encode_batch(
+    tokenizer: Tokenizer, names: pa.LargeStringArray
+) -> tuple[np.ndarray, np.ndarray]:
+    ids = _ids(tokenizer, names.to_pylist())
+    lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+    flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(lengths.sum()))
+    return flat, lengths
+
+
+def _joined_runs(first: TokenRuns, second: TokenRuns) -> TokenRuns:
+    offsets = np.concatenate([first.offsets, second.offsets[1:] + first.offsets[-1]])
+    return TokenRuns(np.concatenate([first.tokens, second.tokens]), offsets)
 
 
 def _batches(texts: pa.ChunkedArray) -> Iterator[pa.LargeStringArray]:
     for chunk in texts.chunks:
         for start in range(0, len(chunk), _BATCH):
             yield chunk.slice(start, _BATCH)
-
-
-# Published split patterns in which every match that holds a blank after a non-blank begins with
-# it, and nothing looks back: GPT-2's (which ByteLevel has built in), Llama 3's and Qwen 2's.
-_CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_BLANK_FIRST_PATTERNS = tuple(
-    _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+" + digits + _REST
-    for digits in (r"|\p{N}{1,3}", r"|\p{N}")
-)
 
 
 def splits_at_blanks(tokenizer: Tokenizer) -> bool:
@@ -194,13 +208,7 @@ def splits_at_blanks(tokenizer: Tokenizer) -> bool:
 
 
 def _splits_at_blanks(state: dict[str, Any]) -> bool:
-    """Whether ids of words, each with the blank before it, make up the ids of the whole text."""
-    matched = [
-        token
-        for token in state["added_tokens"]
-        if not token["special"] and token["content"] not in FORMAT_MARKS
-    ]
-    if state["model"]["type"] != "BPE" or state["normalizer"] is not None or matched:
+    if state["model"]["type"] != "BPE" or state["normalizer"] is not None or _matches_text(state):
         return False
     splitter = state["pre_tokenizer"] or {}
     if splitter.get("type") == "ByteLevel":
@@ -210,7 +218,7 @@ def _splits_at_blanks(state: dict[str, Any]) -> bool:
         return False
     split, bytes_ = steps
     return (
-        split["pattern"].get("Regex") in _BLANK_FIRST_PATTERNS
+        split["pattern"].get("Regex") in BLANK_FIRST_PATTERNS
         and split["behavior"] == "Isolated"
         and not split["invert"]
         and not bytes_["use_regex"]
@@ -218,56 +226,12 @@ def _splits_at_blanks(state: dict[str, Any]) -> bool:
     )
 
 
-def _words(names: pa.ChunkedArray) -> tuple[pa.LargeStringArray, np.ndarray]:
-    """All names cut before single blanks between characters that are surely no white space.
-
-    Returns the pieces and int64[n + 1], where each name's pieces begin. The first piece of a
-    name lacks the blank before it, which `encode` adds, so the others are cut without theirs.
-    """
-    text = names.combine_chunks()
-    if isinstance(text, pa.ChunkedArray):
-        text = pa.concat_arrays(text.chunks) if text.num_chunks else pa.array([], text.type)
-    n = len(text)
-    _, offsets_buffer, data_buffer = text.buffers()
-    starts = np.frombuffer(offsets_buffer, np.int64)[text.offset : text.offset + n + 1]
-    data = np.frombuffer(data_buffer or b"", np.uint8)
-    blank = np.flatnonzero(data[1:-1] == ord(" ")) + 1
-    blank = blank[(blank >= starts[0]) & (blank < starts[-1])]
-    before, after = data[blank - 1], data[blank + 1]
-    solid = (before > ord(" ")) & (before < 0x7F)
-    # Of two bytes, U+00C0 to U+07FF: letters and marks, no white space.
-    two = (before >= 0x80) & (before < 0xC0) & (blank > 1)
-    lead = data[blank - 2]
-    solid |= two & (lead >= 0xC3) & (lead < 0xE0)
-    solid &= ((after > ord(" ")) & (after < 0x7F)) | ((after >= 0xC3) & (after < 0xE0))
-    blank = blank[solid]
-    edge = np.zeros(len(data) + 1, dtype=bool)
-    edge[starts] = True
-    blank = blank[~edge[blank] & ~edge[blank + 1]]  # a blank at a name's edge is no cut
-    # Pieces and the blanks between them alternate, except across names, where none is between.
-    piece_start = np.sort(np.concatenate([starts[:-1], blank + 1]))
-    piece_end = np.sort(np.concatenate([starts[1:], blank]))
-    edges = np.empty(2 * len(piece_start), dtype=np.int64)
-    edges[0::2], edges[1::2] = piece_start, piece_end
-    first = np.searchsorted(piece_start, starts[:-1], side="left")
-    if len(edges) == 0:
-        return pa.array([], pa.large_string()), np.zeros(1, np.int64)
-    both = pa.LargeStringArray.from_buffers(len(edges) - 1, pa.py_buffer(edges), data_buffer)
-    pieces = both.take(pa.array(np.arange(0, len(edges), 2)))
-    return pieces, np.append(first, len(piece_start)).astype(np.int64)
-
-
-def _assembled(words: TokenRuns, word: np.ndarray, first: np.ndarray) -> TokenRuns:
-    """The ids of texts whose words are `word[first[i]:first[i + 1]]`."""
-    length = np.diff(words.offsets)[word]
-    start = np.concatenate(([0], np.cumsum(length)))
-    tokens = np.empty(int(start[-1]), dtype=np.int32)
-    step = 1 << 21  # words at a time, for the memory of the index
-    for low in range(0, len(word), step):
-        high = min(low + step, len(word))
-        shift = np.repeat(words.offsets[word[low:high]] - start[low:high], length[low:high])
-        tokens[start[low] : start[high]] = words.tokens[np.arange(start[low], start[high]) + shift]
-    return TokenRuns(tokens, start[first])
+def _matches_text(state: dict[str, Any]) -> bool:
+    """Whether added tokens are looked for in text."""
+    return any(
+        not token["special"] and token["content"] not in FORMAT_MARKS
+        for token in state["added_tokens"]
+    )
 
 
 def _prefix_id(tokenizer: Tokenizer) -> int:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
 from kb_builder.errors import LongbelError
 from kb_builder.trie.tokenization import (
@@ -112,52 +109,3 @@ def test_files_that_are_no_tokenizer(tmp_path: Path, content: str | None) -> Non
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(LongbelError, match="tokenizer"):
         load_tokenizer(tmp_path)
-
-
-_LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
-    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-
-
-def with_pattern(tokenizer: Tokenizer, pattern: str) -> Tokenizer:
-    copy = Tokenizer.from_str(tokenizer.to_str())
-    copy.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(pattern), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    return copy
-
-
-_TEXT = st.text("aZ5'sé中 \u00a0\u2003\u3000\t\r\n.,(+-\u0301ß", min_size=1, max_size=14)
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.lists(_TEXT, min_size=1, max_size=8), st.booleans())
-def test_encoding_word_by_word_changes_nothing(
-    tokenizer: Tokenizer, names: list[str], llama: bool
-) -> None:
-    chosen = with_pattern(tokenizer, _LLAMA3) if llama else tokenizer
-    answers = AnswerTokenizer(chosen)
-    assert answers._splits_at_blanks
-    runs = answers.encode_column(pa.chunked_array([pa.array(names, pa.large_string())]))
-    pieces = [
-        runs.tokens[start:end].tolist()
-        for start, end in zip(runs.offsets[:-1], runs.offsets[1:], strict=True)
-    ]
-    assert pieces == answers.encode(names)
-
-
-def test_other_tokenizers_are_not_taken_apart(tokenizer: Tokenizer) -> None:
-    normalized = Tokenizer.from_str(tokenizer.to_str())
-    normalized.normalizer = normalizers.NFC()
-    blanks = Tokenizer.from_str(tokenizer.to_str())
-    blanks.add_tokens([AddedToken("a b", special=False)])
-    for other in (normalized, blanks, with_pattern(tokenizer, r"\s+|\S+ ?")):
-        answers = AnswerTokenizer(other)
-        assert not answers._splits_at_blanks
-        names = pa.chunked_array([pa.array(["a b", "a  b"], pa.large_string())])
-        one, other_one = answers.encode(["a b", "a  b"])
-        assert answers.encode_column(names).tokens.tolist() == one + other_one
