@@ -67,3 +67,16 @@ def _spelled_out(text: str, kept: str) -> str:
 
 def _is_control(char: str) -> bool:
     return unicodedata.category(char) in _CONTROLS or char in _BIDI_CONTROLS
+
+
+def writable(text: str) -> str:
+    """The text with what UTF-8 cannot hold as escapes.
+
+    Of a file name these are its bytes (`\\xff`), of an id in JSON halves of surrogate pairs
+    (`\\ud800`).
+    """
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "backslashreplace")
+    return data.decode("utf-8", "backslashreplace")

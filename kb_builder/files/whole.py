@@ -94,7 +94,7 @@ def whole_file(path: Path, disk: Disk = DISK) -> Iterator[Path]:
     if path.exists() and not path.is_file():
         yield path
         return
-    final = _target(path)
+    final = real_path(path)
     with drafted(final, disk) as draft:
         yield draft
         put_in_place(draft, final, disk)
@@ -133,7 +133,7 @@ def whole_folder(path: Path, *, overwrite: bool = False, disk: Disk = DISK) -> I
     With `overwrite` it takes the place of what is there, which is deleted; else that must be
     nothing or an empty folder (OSError).
     """
-    final = _target(path)
+    final = real_path(path)
     _put_back(final, disk)
     with drafted(final, disk) as draft:
         draft.mkdir(parents=True)
@@ -194,7 +194,7 @@ def _write(path: Path, data: bytes, disk: Disk) -> None:
         os.close(handle)
 
 
-def _target(path: Path) -> Path:
+def real_path(path: Path) -> Path:
     """Where a link leads to; of `.` and `..` the name, beside which a draft can lie."""
     return Path(os.path.realpath(path))
 

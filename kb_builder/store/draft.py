@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
-from kb_builder.files import whole_folder
+from kb_builder.files import real_path, whole_folder
+from kb_builder.store.tables import check_name
 
 
 class Draft:
@@ -18,7 +19,8 @@ class Draft:
     """
 
     def __init__(self, final: Path, overwrite: bool) -> None:
-        self.final = final.resolve()
+        self.final = real_path(final)
+        check_name(self.final)
         self.overwrite = overwrite
         self._refuse_occupied()
 

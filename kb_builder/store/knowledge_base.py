@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from kb_builder.errors import LongbelError
 from kb_builder.files.locks import locked
 from kb_builder.store.beside import DOCUMENTS, document_hash, open_beside
-from kb_builder.store.tables import BUILD_AGAIN, open_table, read_stored
+from kb_builder.store.tables import BUILD_AGAIN, check_name, open_table, read_stored
 from kb_builder.store.tries import cache_folder, is_writable, load_trie, save_trie
 from kb_builder.terms import Term
 from kb_builder.trie.trie import Trie, build_trie
@@ -64,6 +64,7 @@ class KnowledgeBase:
     def open(cls, path: Path | str) -> KnowledgeBase:
         """The knowledge base in directory `path`."""
         path = Path(path)
+        check_name(path)
         file = path / "kb.json"
         if not file.is_file():
             raise LongbelError(

@@ -12,6 +12,16 @@ from kb_builder.errors import LongbelError
 BUILD_AGAIN = "Build the knowledge base again."
 
 
+def check_name(path: Path) -> None:
+    """Raise LongbelError where a path is not UTF-8: pyarrow opens no such files."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise LongbelError(
+            f"{path}: the path of a knowledge base must be UTF-8", "Choose another name."
+        ) from None
+
+
 def open_table(folder: Path, name: str) -> pa.Table:
     """A table by memory map; from Parquet where the mapped copy is missing."""
     mapped = folder / f"{name}.arrow"

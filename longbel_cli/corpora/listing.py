@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from kb_builder.errors import LongbelError, listed
+from kb_builder.files import real_path
 from longbel_cli.corpora.formats import (
     AUTO,
     CORPUS_FORMATS,
@@ -99,7 +100,7 @@ def _files_of(
     place = Path(path)
     if place.is_dir():
         for file in _walk(place, place, form, on_remark, ()):
-            if Path(file.path).resolve() not in not_corpus:
+            if real_path(Path(file.path)) not in not_corpus:
                 yield file
         return
     if not place.exists():

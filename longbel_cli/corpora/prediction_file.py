@@ -17,6 +17,7 @@ from kb_builder.codes import (
     refuse_damaged,
 )
 from kb_builder.errors import LongbelError
+from kb_builder.text import writable
 from longbel_cli.types import Concept, Prediction
 
 
@@ -111,6 +112,7 @@ def duplicate_notes(path: Path, what: str, duplicates: int, differing: int) -> t
 
 
 def distinct_names(paths: Sequence[Path]) -> tuple[str, ...]:
-    """A short name for each file: its own, or its path where two files share a name."""
+    """A short name for each file: its own, or its path where two files share a name. Results hold
+    it, so of a name that is not UTF-8 the bytes are written out."""
     names = [path.name for path in paths]
-    return tuple(str(path) if names.count(path.name) > 1 else path.name for path in paths)
+    return tuple(writable(str(path) if names.count(path.name) > 1 else path.name) for path in paths)

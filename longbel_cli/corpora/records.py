@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from kb_builder.errors import LongbelError
+from kb_builder.text import writable
 from longbel_cli.types import Document, Mention, Passage
 
 log = logging.getLogger(__name__)
@@ -63,33 +64,20 @@ class Problem:
             parts.append(f"document {self.document_id}")
         if self.mention_id is not None:
             parts.append(f"mention {self.mention_id}")
-        return ": ".join(map(_writable, [*parts, self.reason]))
+        return ": ".join(map(writable, [*parts, self.reason]))
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of one line of errors.jsonl."""
         counted = {"gold_not_read": self.gold_not_read} if self.gold_not_read else {}
         return {
-            "source": _writable(self.source),
+            "source": writable(self.source),
             "line": self.line,
-            "document_id": None if self.document_id is None else _writable(self.document_id),
-            "mention_id": None if self.mention_id is None else _writable(self.mention_id),
-            "reason": _writable(self.reason),
+            "document_id": None if self.document_id is None else writable(self.document_id),
+            "mention_id": None if self.mention_id is None else writable(self.mention_id),
+            "reason": writable(self.reason),
             "whole_document": self.whole_document,
             **counted,
         }
-
-
-def _writable(text: str) -> str:
-    """The text with what UTF-8 cannot hold as escapes.
-
-    Of a file name these are its bytes (`\\xff`), of an id in JSON halves of surrogate pairs
-    (`\\ud800`).
-    """
-    try:
-        data = text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        data = text.encode("utf-8", "backslashreplace")
-    return data.decode("utf-8", "backslashreplace")
 
 
 ON_ERROR = {

@@ -9,7 +9,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -84,14 +84,17 @@ def unbroken(text: str) -> Iterator[tuple[int, int]]:
     return (found.span() for found in re.finditer(f"[^{BREAK}]+", text))
 
 
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f%\\:*?"<>|]')
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f%\\:*?"<>|\ud800-\udfff]')  # the last has no UTF-8
+_FILE_SUFFIX = re.compile(r"\.(?=(?:txt|ann)$)", re.IGNORECASE)
 _LONGEST_NAME = 180
 
 
 def safe_path(document_id: str) -> Path:
     """A relative path for an id: `/` makes folders, and what is unsafe in a name is
-    percent-encoded, so that different ids get different paths."""
-    return Path(*(_safe_name(part) for part in document_id.split("/")))
+    percent-encoded, so that different ids get different paths. A folder has no suffix of a file:
+    `a` may lie beside `a.txt/b`."""
+    *folders, name = (_safe_name(part) for part in document_id.split("/"))
+    return Path(*(_FILE_SUFFIX.sub("%2E", folder) for folder in folders), name)
 
 
 def _safe_name(part: str) -> str:
@@ -101,7 +104,7 @@ def _safe_name(part: str) -> str:
     if name[0] in ". " or name[-1] in ". ":
         name = re.sub(r"^[. ]+|[. ]+$", lambda found: _encoded(found[0]), name)
     if len(name.encode("utf-8")) > _LONGEST_NAME:
-        digest = blake2b(part.encode("utf-8"), digest_size=8).hexdigest()
+        digest = blake2b(part.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
         cut = name.encode("utf-8")[: _LONGEST_NAME - len(digest) - 1].decode("utf-8", "ignore")
         name = f"{cut}~{digest}"
     return name
@@ -114,13 +117,14 @@ def _encoded(text: str) -> str:
 def write_new(folder: Path, path: Path, data: bytes) -> None:
     """Write a file below a folder; it must not be there yet, and links lead nowhere else."""
     target = folder / path
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError, NotADirectoryError):  # told of the file below
+        target.parent.mkdir(parents=True, exist_ok=True)
     if not target.parent.resolve().is_relative_to(folder.resolve()):
         raise LongbelError(f"{target}: this file would lie outside {folder}")
     try:
         with target.open("xb") as handle:
             handle.write(data)
-    except FileExistsError:
+    except (FileExistsError, NotADirectoryError):
         raise LongbelError(f"{target}: two documents would be written to this file") from None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import real_path
 
 
 def at_least_one(flag: str, value: int | None) -> None:
@@ -24,8 +25,11 @@ def finite(flag: str, value: float | None) -> None:
 
 def can_be_made(flag: str, path: Path | None) -> None:
     """LongbelError where no file can have that path."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        wrong = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+    if path is None:
+        return
+    folder = real_path(path).parent  # of a link that which it leads to
+    if path.is_dir() or not folder.is_dir():
+        wrong = "is a folder" if path.is_dir() else f"there is no folder {folder}"
         raise LongbelError(f"{flag} {path}: {wrong}", "Name a file in a folder.", exit_code=2)
 
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kb_builder.files import real_path
 from longbel_cli.corpora import Problem
 from longbel_cli.linking.checks import at_least_one, can_be_made, finite
 from longbel_cli.linking.prompt_file import PromptFile
@@ -104,7 +105,7 @@ class JobOptions:
     def own_files(self) -> frozenset[Path]:
         """Files of this job that are no corpus, should they lie in its folder."""
         paths = (self.prompts, self.own_prompts, self.stats, self.own_stats, self.saliency)
-        return frozenset(path.resolve() for path in paths if path is not None)
+        return frozenset(real_path(path) for path in paths if path is not None)
 
     def window_bounds(self, linker: EntityLinker) -> tuple[int | Auto, int | Auto]:
         """After how many documents, and mentions, a window closes."""

@@ -455,6 +455,9 @@ def test_every_clean_case_survives_bigbio_and_brat(case: Case, tmp_path: Path) -
         ("a\\b:c", "a%5Cb%3Ac"),
         ("nul\x00\n", "nul%00%0A"),
         ("50%", "50%25"),
+        ("a.txt/b.txt", "a%2Etxt/b.txt"),
+        ("a.ANN/b", "a%2EANN/b"),
+        ("x\udcff", "x%DCFF"),
         ("", "%"),
     ],
 )
@@ -479,6 +482,21 @@ def test_no_id_leaves_the_folder(document_id: str) -> None:
 @given(st.sets(st.text("./%2Ea ", max_size=5), min_size=2, max_size=20))
 def test_different_ids_have_different_paths(ids: set[str]) -> None:
     assert len({safe_path(document_id) for document_id in ids}) == len(ids)
+
+
+@given(st.sets(st.text("a./tx", max_size=12) | st.sampled_from(["a", "a.txt/b", "a.ann/b"])))
+def test_no_document_s_file_is_another_s_folder(ids: set[str]) -> None:
+    paths = [safe_path(document_id) for document_id in ids]
+    files = {path.with_name(path.name + suffix) for path in paths for suffix in (".txt", ".ann")}
+    folders = {parent for path in paths for parent in path.parents}
+    assert len(files) == 2 * len(ids) and not files & folders
+
+
+def test_ids_that_look_like_each_other_s_files_are_written(tmp_path: Path) -> None:
+    pages = [page(document_id=name) for name in ("a", "a.txt/b", "a.ann/c", "a.txt")]
+    source = stored({"c.jsonl": lines(*pages)}, tmp_path / "corpus")
+    out = rewritten(source, "brat", tmp_path / "out")
+    assert len(list(out.rglob("*.txt"))) == 4
 
 
 def test_a_link_in_the_folder_leads_nowhere(tmp_path: Path) -> None:
