@@ -7,14 +7,20 @@ import importlib.metadata
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 from tests.support.paths import ROOT
+from tests.support.sources import (
+    MODULES,
+    NAMES,
+    PACKAGES,
+    calls_of,
+    imports,
+    package_of,
+    packages_of,
+    tree_of,
+)
 
-PACKAGES = ("kb_builder", "longbel_cli")
-MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-NAMES = [str(path.relative_to(ROOT)) for path in MODULES]
 PRINTERS = (
     "longbel_cli/commands/",
     "longbel_cli/app.py",
@@ -30,6 +36,7 @@ EXITERS = (
 )
 HEAVY = ("torch", "transformers", "accelerate")
 NOT_IN_KB_BUILDER = (*HEAVY, "typer", "rich", "tqdm", "longbel_cli")
+
 # May import torch when they are imported themselves: nothing light imports them at its top.
 WITH_TORCH = (
     "longbel_cli/model/decoders/arenas.py",
@@ -55,20 +62,6 @@ WITH_TORCH = (
 NAMESPACES = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")
 
 
-@cache
-def tree_of(name: str) -> ast.Module:
-    return ast.parse((ROOT / name).read_text(encoding="utf-8"), name)
-
-
-def imports(tree: ast.AST) -> Iterator[str]:
-    """The dotted names of all imports, wherever they stand; relative ones with their dots."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield "." * node.level + (node.module or "")
-
-
 def imports_at_the_top(tree: ast.Module) -> Iterator[str]:
     """Imports that run when the module is imported; not those for type checkers alone."""
     for node in tree.body:
@@ -76,19 +69,6 @@ def imports_at_the_top(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or typing_only:
             continue
         yield from imports(node)
-
-
-def package_of(name: str) -> str:
-    return name.split(".")[0]
-
-
-def packages_of(name: str) -> set[str]:
-    """The packages that a module imports anywhere."""
-    return {package_of(imported) for imported in imports(tree_of(name))}
-
-
-def calls_of(name: str) -> list[ast.Call]:
-    return [node for node in ast.walk(tree_of(name)) if isinstance(node, ast.Call)]
 
 
 def test_there_are_modules_to_look_at() -> None:

@@ -13,7 +13,7 @@ from longbel_cli.corpora.writing import new_folder
 from longbel_cli.linking.statistics import write_statistics
 from longbel_cli.pages import write_page
 from tests.support.drafts import dead_draft, own_draft
-from tests.test_architecture import NAMES, calls_of, packages_of, tree_of
+from tests.support.sources import NAMES, calls_of, packages_of, tree_of
 
 WHOLE, HASHES, LOCKS = (f"kb_builder/files/{name}.py" for name in ("whole", "hashes", "locks"))
 # What only that room may call: as a function of a module, or as a method of a path.

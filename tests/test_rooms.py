@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("kb_builder", "longbel_cli")
+from tests.support.paths import ROOT
+from tests.support.sources import PACKAGES, tree_of
 
 ROOMS = (
     ("longbel_cli.app",),
@@ -55,7 +55,7 @@ def modules() -> dict[str, Path]:
 
 def imported(path: Path) -> Iterator[str]:
     """The modules of ours that a file imports anywhere."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(str(path.relative_to(ROOT)))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules())
         elif isinstance(node, ast.ImportFrom) and node.module:

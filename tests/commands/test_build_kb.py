@@ -154,7 +154,7 @@ def test_info_and_search(longbel: Longbel, release: Path, tmp_path: Path) -> Non
 @pytest.fixture(scope="module")
 def large_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("large") / "release"
-    generate(folder, 60_000)
+    generate(folder, 30_000)
     return folder
 
 

@@ -412,24 +412,28 @@ def offsets(documents: Sequence[Document]) -> dict[str, list[tuple[object, ...]]
     }
 
 
+def slow(*values: object) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @needs_shared
 @pytest.mark.parametrize(
     ("path", "documents", "mentions"),
     [
-        ("bc5cdr/train.jsonl.gz", 500, 9385),
+        slow("bc5cdr/train.jsonl.gz", 500, 9385),
         ("bc5cdr/dev.jsonl.gz", 500, 9591),
-        ("ncbi_disease/train.jsonl.gz", 592, 5134),
+        slow("ncbi_disease/train.jsonl.gz", 592, 5134),
         ("ncbi_disease/dev.jsonl.gz", 100, 787),
-        ("quaero_emea/train.jsonl.gz", 11, 2695),
+        slow("quaero_emea/train.jsonl.gz", 11, 2695),
         ("quaero_emea/dev.jsonl.gz", 12, 2260),
         ("quaero_emea/brat", 23, 2695 + 2260),
-        ("quaero_medline/train.jsonl.gz", 833, 2994),
+        slow("quaero_medline/train.jsonl.gz", 833, 2994),
         ("quaero_medline/dev.jsonl.gz", 832, 2977),
-        ("spaccc/train.jsonl.gz", 675, 17012),
+        slow("spaccc/train.jsonl.gz", 675, 17012),
         ("spaccc/dev.jsonl.gz", 75, 1961),
-        ("gsc_hpo/train.jsonl.gz", 161, 1887),
+        slow("gsc_hpo/train.jsonl.gz", 161, 1887),
         ("gsc_hpo/dev.jsonl.gz", 23, 274),
-        ("craft/train.jsonl.gz", 16, 12164),
+        slow("craft/train.jsonl.gz", 16, 12164),
     ],
 )
 def test_real_corpora_have_no_offset_violation(path: str, documents: int, mentions: int) -> None:
@@ -440,7 +444,7 @@ def test_real_corpora_have_no_offset_violation(path: str, documents: int, mentio
 
 @needs_shared
 @pytest.mark.parametrize("corpus", ["bc5cdr", "ncbi_disease"])
-@pytest.mark.parametrize("split", ["train", "dev"])
+@pytest.mark.parametrize("split", [slow("train"), "dev"])
 def test_pubtator_says_what_bigbio_says(corpus: str, split: str) -> None:
     """The two were converted by others: text, offsets, types and codes agree to the last one."""
     told: list[Problem] = []
@@ -462,7 +466,7 @@ def test_pubtator_says_what_bigbio_says(corpus: str, split: str) -> None:
     [
         ("quaero_emea", "train", 4),
         ("quaero_emea", "dev", 4),
-        ("quaero_medline", "train", 15),
+        slow("quaero_medline", "train", 15),
     ],
 )
 def test_brat_says_what_bigbio_says(

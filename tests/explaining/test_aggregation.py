@@ -175,12 +175,14 @@ def sample_names() -> tuple[str, tuple[str, ...]]:
     return group, tuple(name for name, _ in zip(fitting, range(10), strict=False))
 
 
+@pytest.mark.slow
 @with_sample
 def test_the_sample_model_rests_on_a_definition():
     group, names = sample_names()
     assert found_definitions(sample_explainer(), names, group) >= ENOUGH
 
 
+@pytest.mark.slow
 @with_sample
 def test_the_sample_model_rests_on_its_memory():
     group, names = sample_names()

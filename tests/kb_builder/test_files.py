@@ -238,8 +238,11 @@ def steps_of(path: Path, put: Put) -> int:
     return disk.steps
 
 
-@pytest.mark.parametrize("in_one_step", [True, False], ids=["exchange", "three renames"])
-@pytest.mark.parametrize("put", PUTS)
+@pytest.mark.parametrize(
+    ("put", "in_one_step"),
+    [(put_file, True), (put_new_file, True), (put_folder, True), (put_folder, False)],
+    ids=["file", "new file", "folder by an exchange", "folder by three renames"],
+)
 def test_a_kill_at_any_step_leaves_the_old_or_the_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put: Put, in_one_step: bool
 ) -> None:

@@ -14,8 +14,6 @@ from kb_builder.errors import LongbelError
 from longbel_cli.linking.baselines.folder import PublishedModel
 from longbel_cli.model.checkpoint import Checkpoint
 
-peft = pytest.importorskip("peft")
-
 
 @pytest.fixture
 def base(model_folder: Path, tmp_path: Path) -> Path:
@@ -24,6 +22,7 @@ def base(model_folder: Path, tmp_path: Path) -> Path:
 
 def adapted(base: Path) -> Any:
     """peft's model of the base with an adapter of large random weights."""
+    import peft
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from longbel_cli.model.decoders import Request
+from longbel_cli.model.decoders import Beam, Request
 from longbel_cli.model.decoders.packed import PackedDecoder
 from longbel_cli.model.decoders.pool import KeyValuePool
 from longbel_cli.model.decoders.reference import ReferenceDecoder
@@ -34,15 +35,18 @@ from tests.support.tiny import MODELS
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@cache
+def expected_beams(name: str) -> list[list[Beam]]:
+    """What `generate` answers to the mentions of six documents."""
+    decoder = ReferenceDecoder(copy_of(name), SOME_NAMES.trie, SearchOptions(END, 5))
+    return [beams for requests in documents_of(7, 6, 5) for beams in decoder.generate(requests)]
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_prompts_of_one_document_reuse_what_they_share(name: str, packed: Packed) -> None:
     options = SearchOptions(END, 5)
     documents = documents_of(7, 6, 5)
-    expected = [
-        beams
-        for requests in documents
-        for beams in ReferenceDecoder(copy_of(name), SOME_NAMES.trie, options).generate(requests)
-    ]
+    expected = expected_beams(name)
     requests = [request for document in documents for request in document]
     for at_once in (1, 4, 16):
         decoder = packed(model_of(name), SOME_NAMES.trie, options)

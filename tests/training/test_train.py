@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(fresh, 
 
 
 def test_another_seed_gives_other_weights_and_the_loss_falls(options, tmp_path):
-    options = replace(options, epochs=4)
+    options = replace(options, epochs=3)
     train(options, tmp_path / "one")
     train(replace(options, seed=1), tmp_path / "other")
     name = "model.layers.0.mlp.up_proj.weight"
