@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from hypothesis import settings
 
 # Tests run one process a core; tiny models on several threads each would only wait. Before torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.support.chromium import Chromium, find_chromium
 from tests.support.command_line import Longbel
+from tests.support.examples import DEFAULT, some
 from tests.support.tiny import save_model_folder
+
+settings.register_profile("longbel", max_examples=some(DEFAULT))
+settings.load_profile("longbel")
 
 # (code, semantic type, names in English)
 CONCEPTS = (

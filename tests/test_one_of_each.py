@@ -52,6 +52,9 @@ WRITERS = {
     "longbel_cli/model/configuration.py": "a temporary folder",
     "longbel_cli/training/base/marks.py": "a temporary folder",
     LOCKS: "an empty file",
+    "longbel_cli/detecting/index.py": INSIDE,
+    "longbel_cli/commands/leaving.py": "the null device",
+    "longbel_cli/__main__.py": "standard streams that were closed",
 }
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from longbel_cli.corpora import read_corpus
 from longbel_cli.types import Span
+from tests.support.examples import some
 from tests.support.files import stored
 
 # XML holds no other controls, and its parsers make one line feed of each line end.
@@ -56,7 +57,9 @@ def collections(draw: st.DrawFn) -> BioCCollection:
 
 @pytest.mark.parametrize("name", WRITTEN)
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=some(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(collection=collections())
 def test_what_the_package_writes_is_read(

@@ -18,6 +18,7 @@ from kb_builder.errors import LongbelError
 from longbel_cli.corpora.prediction_file import distinct_names
 from longbel_cli.corpora.predictions import prediction_of_line, read_predictions
 from longbel_cli.types import Candidate, Concept, Prediction, Span
+from tests.support.examples import some
 
 LINE: dict[str, Any] = {
     "document_id": "d1",
@@ -339,7 +340,7 @@ def test_bad_tables_name_their_place(tmp_path: Path, content: str, message: str)
     assert message in str(caught.value)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=some(100), deadline=None)
 @given(
     st.sampled_from([lines(LINE, LINE), HEADER + "f\td\tT\t0\t5\tD\tC\tN\tC\t1\t1\t1\n" * 2]),
     st.lists(st.tuples(st.integers(0, 900), st.integers(0, 9), st.binary(max_size=6)), max_size=6),

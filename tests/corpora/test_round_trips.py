@@ -15,6 +15,7 @@ from longbel_cli.corpora.writing import one_line
 from longbel_cli.types import Document
 from tests.corpora.nasty.cases import lines
 from tests.corpora.test_write import content, pages, rewritten
+from tests.support.examples import some
 from tests.support.files import stored
 from tests.support.gold_files import GOLD_FORMS
 
@@ -55,7 +56,9 @@ def folded(documents: list[Document]) -> dict[str, Any]:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=some(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(pages())
 def test_pubtator_says_what_it_cannot_hold(

@@ -28,6 +28,7 @@ from tests.corpora.nasty.cases import (
     page,
     passage,
 )
+from tests.support.examples import some
 from tests.support.files import stored
 
 
@@ -392,7 +393,9 @@ def pages(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=some(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(pages())
 @example(  # in BRAT the longer mention begins where the shorter one does, and comes after it

@@ -33,6 +33,7 @@ from longbel_cli.explaining.explanation import MemoryEntry
 from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts
 from longbel_cli.prompting.segments import MemoryLine
 from longbel_cli.types import Candidate, Concept, Document, Mention, Passage, Prediction, Span
+from tests.support.examples import some
 from tests.support.explain_cases import TEXT, checkpoint, make_case, mention_of, prediction_of
 
 
@@ -82,7 +83,7 @@ texts = st.text(st.sampled_from("abc []{}\n.\u00a0é𝒳\u202e"), min_size=1, ma
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=some(150), deadline=None)
 @given(
     pieces=st.lists(texts, min_size=1, max_size=3),
     gaps=st.lists(st.integers(0, 3), min_size=3, max_size=3),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kb_builder.errors import LongbelError
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.terms import CorpusNames, CorpusRow
+from tests.support.examples import some
 from tests.support.kb_cases import (
     audit_of,
     build,
@@ -183,7 +184,7 @@ ROW = st.builds(
 ATOM = st.tuples(st.sampled_from(["C1", "C2", "C3"]), st.sampled_from(["Flu", "Cold", "Ague"]))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=some(40))
 @given(st.lists(ATOM, max_size=6), st.lists(ROW, min_size=1, max_size=8), st.integers(1, 2))
 def test_as_counting_says(
     tmp_path_factory: pytest.TempPathFactory,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kb_builder.rules.normalise import tidy
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.store.lookup import look_up
+from tests.support.examples import some
 from tests.support.kb_cases import (
     build,
     conso_row,
@@ -169,7 +170,7 @@ ATOM = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=some(40))
 @given(st.lists(ATOM, min_size=1, max_size=12), st.sampled_from(["drop", "qualify", "qualify-all"]))
 def test_codes_are_those_that_the_rows_say(
     tmp_path_factory: pytest.TempPathFactory, atoms: list[tuple[str, ...]], ambiguous: str

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kb_builder.store.diff import CONCEPTS, Comparison
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.store.successors import Successor, Successors
+from tests.support.examples import some
 from tests.support.kb_cases import (
     build,
     conso_row,
@@ -111,7 +112,7 @@ ROW = st.tuples(
 MERGED = st.tuples(st.sampled_from(["C1", "C2", "C3", "C4"]), st.sampled_from(["C1", "C2", "C5"]))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=some(30))
 @given(
     st.lists(ROW, min_size=1, max_size=7),
     st.lists(ROW, min_size=1, max_size=7),

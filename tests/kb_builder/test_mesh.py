@@ -16,6 +16,7 @@ from kb_builder.rules.normalise import tidy
 from kb_builder.semantics import GROUP_NAMES
 from kb_builder.sources.mesh import GROUP_OF_CLASS, GROUP_OF_TREE
 from kb_builder.store.knowledge_base import KnowledgeBase
+from tests.support.examples import some
 from tests.support.kb_cases import build, names_of, rows_of
 
 DESCRIPTORS = """<?xml version="1.0" encoding="UTF-8"?>
@@ -179,7 +180,7 @@ def test_every_group_is_one_of_umls() -> None:
 TEXT = st.text("ab<&é \"'", min_size=1, max_size=5).map(lambda text: f"x{text}x")
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=some(40))
 @given(
     st.lists(st.tuples(TEXT, st.lists(st.tuples(TEXT, st.booleans()), max_size=3)),
              min_size=1, max_size=5),

@@ -20,6 +20,7 @@ from kb_builder.semantics import GROUP_NAMES
 from kb_builder.sources.omop_domains import GROUP_OF_CLASS, GROUP_OF_DOMAIN
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.store.lookup import look_up
+from tests.support.examples import some
 from tests.support.kb_cases import build, names_of, rows_of, short_names
 
 HEADERS = {
@@ -310,7 +311,7 @@ CONCEPT = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=some(40))
 @given(
     st.lists(CONCEPT, min_size=1, max_size=8, unique_by=lambda row: row[0]),
     st.lists(st.tuples(st.integers(1, 12), TEXT, st.sampled_from([ENGLISH, FRENCH, "5"])),

@@ -23,6 +23,7 @@ from kb_builder.sources.cycles import cyclic_edges
 from kb_builder.sources.json_stream import JsonStream
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.store.lookup import look_up
+from tests.support.examples import some
 from tests.support.kb_cases import build, names_of, rows_of, short_names
 
 OBO = r"""format-version: 1.4
@@ -475,7 +476,7 @@ def ontologies(draw: st.DrawFn) -> str:
     return "\n".join(stanzas)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=some(40))
 @given(ontologies())
 def test_obo_is_read_as_obonet_reads_it(
     tmp_path_factory: pytest.TempPathFactory, text: str

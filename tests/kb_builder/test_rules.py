@@ -23,6 +23,7 @@ from kb_builder.sources.selection import BadRows, selection_of
 from kb_builder.terms import Terms
 from tests.benchmarks.kb_generate import generate
 from tests.support import kb_oracle
+from tests.support.examples import some
 from tests.support.kb_cases import (
     audit_of,
     build,
@@ -435,7 +436,7 @@ _ATOM = st.tuples(
 _TYPE = st.tuples(st.integers(1, 6), st.sampled_from(["T047", "T191", "T121", "T061"]))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=some(80), deadline=None)
 @given(
     st.lists(_ATOM, min_size=1, max_size=25),
     st.lists(_TYPE, min_size=1, max_size=10),

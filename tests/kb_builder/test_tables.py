@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
 from kb_builder.sources.tables import columns_of
+from tests.support.examples import some
 from tests.support.kb_cases import build, rows_of, short_names
 
 ICD = (
@@ -167,7 +168,7 @@ def test_tables_of_many_blocks(tmp_path: Path) -> None:
 CELL = st.text('ab,"\t\n é', min_size=1, max_size=5).map(lambda text: f"x{text}x")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(60))
 @given(st.lists(CELL, min_size=1, max_size=8), st.integers(0, 3))
 def test_csv_is_read_as_pythons_own_reader_reads_it(
     tmp_path_factory: pytest.TempPathFactory, cells: list[str], n_bad: int

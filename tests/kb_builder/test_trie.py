@@ -15,6 +15,7 @@ from kb_builder.store.tries import load_trie, save_trie
 from kb_builder.trie.tokenization import AnswerTokenizer
 from kb_builder.trie.trie import END, TokenRuns, Trie, build_trie
 from tests.benchmarks.kb_tokenizers import trained
+from tests.support.examples import some
 
 
 def trie_of(groups: dict[str, list[tuple[int, ...]]]) -> Trie:
@@ -139,7 +140,7 @@ def answers() -> AnswerTokenizer:
     return AnswerTokenizer(trained(["a b ab ba é 中 aab, (abb 5"] * 20, 280))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=some(60), deadline=None)
 @given(st.lists(st.sets(_NAME, max_size=20).map(sorted), min_size=1, max_size=3))
 def test_names_of_any_text_come_back(answers: AnswerTokenizer, groups: list[list[str]]) -> None:
     names = [name for group in groups for name in group]

@@ -18,6 +18,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from kb_builder.trie.tokenization import AnswerTokenizer, load_tokenizer
 from kb_builder.trie.words import BLANK_FIRST_PATTERNS, _solid, cut_at_blanks, inner_state
 from tests.benchmarks.kb_tokenizers import MARKS
+from tests.support.examples import some
 from tests.support.paths import SAMPLE
 
 TEXTS = [
@@ -192,7 +193,7 @@ _NAMES = st.lists(_TEXT, min_size=1, max_size=8)
 
 
 @pytest.mark.parametrize("name", WORD_WISE)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=some(40), deadline=None)
 @given(names=_NAMES)
 def test_encoding_word_by_word_changes_nothing(name: str, names: list[str]) -> None:
     answers = answers_of(name)

@@ -26,6 +26,7 @@ from longbel_cli.model.decoders import Beam, DecodeStats, OutOfMemoryError, Requ
 from longbel_cli.prompting.formats import PROMPT_FORMATS, Prompt
 from longbel_cli.prompting.sentences import splitter
 from longbel_cli.types import Document, Mention, Passage, Prediction, Span
+from tests.support.examples import some
 
 NAMES = [f"Name {row}" for row in range(50)]
 
@@ -320,7 +321,7 @@ def corpus(seed: int, number: int) -> list[Document]:
     return documents
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=some(60), deadline=None)
 @given(
     seed=st.integers(0, 1000),
     form=st.sampled_from(sorted(PROMPT_FORMATS)),

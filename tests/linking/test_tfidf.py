@@ -15,6 +15,7 @@ from longbel_cli.linking.baselines import tfidf
 from longbel_cli.linking.baselines.ranking import best_names
 from longbel_cli.linking.baselines.tfidf import TfidfRanker
 from tests.support.baseline_cases import Names
+from tests.support.examples import some
 
 
 def ranker_of(names: list[str], concepts: list[int]) -> TfidfRanker:
@@ -97,7 +98,9 @@ texts = st.text(st.sampled_from("abcAB é"), min_size=1, max_size=8)
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=some(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     rows=st.lists(st.tuples(texts, st.integers(0, 6)), min_size=1, max_size=30),
@@ -139,7 +142,7 @@ def test_scores_that_are_shown_as_equal_are_equal_however_many_there_are() -> No
     assert best_names(scores, np.arange(1000, dtype=np.int32), 2) == [0, 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=some(60), deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     size=st.integers(1, 3_000),

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from longbel_cli.linking.baselines import trigrams as counting
 from longbel_cli.training.data.targets import trigrams
+from tests.support.examples import some
 
 texts = st.lists(st.text(st.sampled_from("aAbß[\n\u00a0é\U0001f600 ")), max_size=12)
 
 
 @pytest.mark.parametrize("block", [1, 3, 1 << 16])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=some(60), deadline=None)
 @given(texts)
 def test_how_many_names_hold_a_trigram(block: int, names: list[str]) -> None:
     expected: Counter[str] = Counter()

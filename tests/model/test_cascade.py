@@ -22,6 +22,7 @@ from longbel_cli.model.decoders.masked import MaskedAttention
 from longbel_cli.model.decoders.pool import KeyValuePool, Slot
 from longbel_cli.model.decoders.row import Segment, Tree
 from tests.support.emulated_flash import varlen
+from tests.support.examples import some
 from tests.support.tiny import tiny_model
 
 SHAPE = (2, 3, 4)  # layers, kv heads, size
@@ -42,7 +43,7 @@ def holds(pool: KeyValuePool, slot: Slot, places: int, value: float) -> bool:
 STEPS = st.tuples(st.sampled_from(["new", "new", "grow", "release"]), st.integers(1, 900))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=some(40), deadline=None)
 @given(st.lists(STEPS, max_size=25))
 def test_slots_keep_what_they_hold_whatever_comes_and_goes(steps: list[tuple[str, int]]) -> None:
     pool = KeyValuePool(SHAPE, torch.empty(0))

@@ -24,6 +24,7 @@ from longbel_cli.model.tokenizing import PromptTokenizer, _Remembered
 from longbel_cli.prompting.formats import PROMPT_FORMATS, DocumentPrompts, Prompt, prompt_format
 from longbel_cli.prompting.segments import Mark, MemoryLine
 from longbel_cli.types import Document, Mention, Passage, Span
+from tests.support.examples import some
 from tests.support.tiny import EOS, LLAMA_3, MARKS, save_model_folder, tiny_tokenizer
 
 TOKENIZERS: dict[str, Callable[[], Any]] = {
@@ -78,7 +79,7 @@ pieces = st.text(
 ).filter(lambda text: not any(mark in text for mark in ("<+>", "<SEP>", "<|")))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=some(150), deadline=None)
 @given(
     kind=st.sampled_from(sorted(TOKENIZERS)),
     context=pieces,
@@ -103,7 +104,7 @@ def test_sections_run_together_as_the_tokenizer_sees_them() -> None:
     assert ".\u010a\u010a" in tokens  # as byte-level BPE writes ".\n\n"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=some(50), deadline=None)
 @given(kind=st.sampled_from(sorted(TOKENIZERS)), context=pieces, mention=pieces.filter(str.strip))
 def test_tokens_stand_where_their_text_is(kind: str, context: str, mention: str) -> None:
     checkpoint = checkpoint_of(kind)
@@ -131,7 +132,7 @@ _PARTS = st.sampled_from(
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=some(60), deadline=None)
 @given(parts=st.lists(_PARTS, max_size=30))
 def test_long_texts_are_put_together_from_sentences(kind: str, parts: list[str]) -> None:
     """To the same ids, where the tokenizer begins anew at blanks; elsewhere they are not."""

@@ -19,6 +19,7 @@ from kb_builder.trie.trie import Trie
 from longbel_cli.model.decoders import Beam
 from longbel_cli.model.decoders.scopes import AllGroups, Names
 from longbel_cli.model.decoders.search import BeamSearch, Chain, MoveTable, SearchOptions
+from tests.support.examples import some
 from tests.support.search_cases import END, PLUS, LogProb, Tokens, plain_search, trie_of
 
 
@@ -98,7 +99,7 @@ names_of_a_group = st.lists(
 OTHER = [(0, 1), (0,), (6, 6, 6)]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=some(250), deadline=None)
 @given(
     names=names_of_a_group,
     seed=st.integers(0, 10**6),
@@ -130,7 +131,7 @@ def test_the_search_is_as_defined(
     assert mixed[0] == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=some(100), deadline=None)
 @given(
     names=names_of_a_group,
     seed=st.integers(0, 10**6),
@@ -334,7 +335,7 @@ def test_moves_that_are_asked_for_again_are_remembered_up_to_a_bound(
     assert list(table._moves) == [first]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=some(60), deadline=None)
 @given(names=names_of_a_group, other=names_of_a_group, seed=st.integers(0, 10**6))
 def test_all_groups_are_searched_as_one(
     names: list[Tokens], other: list[Tokens], seed: int

@@ -15,6 +15,7 @@ from longbel_cli.prompting.formats import DocumentPrompts, Prompt, prompt_format
 from longbel_cli.prompting.segments import MemoryLine
 from longbel_cli.prompting.truncation import is_long, shortened
 from longbel_cli.types import Document, Mention, Passage, Span
+from tests.support.examples import some
 
 FORMATS = ("hybrid_medium", "hybrid_long", "long", "echoed")
 
@@ -58,7 +59,7 @@ def by_trial(
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=some(40), deadline=None)
 @given(st.integers(1, 90), st.integers(0, 12), st.integers(1, 700))
 def test_the_most_that_fits(form: str, words: int, earlier: int, limit: int) -> None:
     starts = [10 * place for place in range(min(earlier, words - 1))] + [10 * (words - 1)]

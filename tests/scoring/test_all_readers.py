@@ -17,6 +17,7 @@ from longbel_cli.corpora import read_corpus
 from longbel_cli.corpora.formats import CORPUS_FORMATS
 from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files
 from longbel_cli.scoring.metrics import ScoreOptions
+from tests.support.examples import some
 from tests.support.files import stored
 from tests.support.gold_files import GOLD_FORMS, WITHOUT_GOLD
 
@@ -130,7 +131,7 @@ def test_every_corpus_format_is_tested() -> None:
 
 
 @pytest.mark.parametrize("form", GOLD_FORMS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=some(20), deadline=None)
 @given(golds=corpora())
 def test_gold_means_the_same_however_it_is_spelled(
     form: str, golds: list[Gold], tmp_path_factory: pytest.TempPathFactory

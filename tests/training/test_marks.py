@@ -16,6 +16,7 @@ from longbel_cli.model.tokenizing import size_of
 from longbel_cli.prompting.segments import Mark
 from longbel_cli.training.base.marks import with_marks
 from longbel_cli.training.train import train
+from tests.support.examples import some
 from tests.support.tiny import EOS, save_model_folder, tiny_tokenizer
 from tests.support.train_cases import FOUR_DOCUMENTS, nano_options, write_corpus
 
@@ -41,7 +42,7 @@ def with_gaps(left_out, added=()):
     return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=EOS)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=some(25), deadline=None)
 @given(st.sets(st.integers(60, 410), max_size=12))
 def test_a_mark_has_an_id_of_its_own(left_out):
     tokenizer = with_gaps(left_out)
