@@ -20,7 +20,11 @@ NOT_A_TITLE = 127
 
 
 class Term(NamedTuple):
-    """One name of one concept within one semantic group."""
+    """One name of one concept within one semantic group.
+
+    What its source vocabularies call it is no part of it, since a name may have several such codes
+    and linking opens none of them: see `SourceCodes` and `codes.parquet`.
+    """
 
     concept_id: str
     name: str

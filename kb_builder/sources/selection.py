@@ -171,7 +171,7 @@ def _resolved(words: Iterable[str] | None, resolve: object, what: str) -> frozen
 
 
 class Quarantined(NamedTuple):
-    """A row that was not used: its file, its line (from 1) and why. Never its text."""
+    """A row that was not used: its file, its line (0: the whole file) and why. Never its text."""
 
     file: str
     line: int

@@ -258,7 +258,8 @@ def _warn(report: BuildReport) -> None:
         if count:
             typer.echo(f"longbel: warning: {count} {words}", err=True)
     for row in report.quarantined[:_SHOWN]:
-        typer.echo(visible_line(f"  {row.file}:{row.line}: {row.reason}"), err=True)
+        location = f"{row.file}:{row.line}" if row.line else row.file
+        typer.echo(visible_line(f"  {location}: {row.reason}"), err=True)
     if len(report.quarantined) > _SHOWN:
         typer.echo("  more in quarantine.jsonl", err=True)
 

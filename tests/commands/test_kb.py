@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.kb_builder.test_beside import CONSO, CUI, REL, STY
+from tests.kb_builder.test_omop import HEADERS, concept
 from tests.support.command_line import Longbel
 from tests.support.kb_cases import conso_row, short_names, sty_row, write_release
 
@@ -111,6 +112,58 @@ def test_the_options_of_sources(longbel: Longbel, tmp_path: Path) -> None:
     owl.write_text("<rdf:RDF/>")
     done = longbel("build-kb", owl, "--out", tmp_path / "no")
     assert done.code == 3 and "robot convert --input t.owl --output t.obo" in done.err
+
+
+_OMOP = "\n".join([HEADERS["CONCEPT"], concept(1, "Fever"), concept(2, "Cough", "Sorrow"), ""])
+_OMOP_FILES = {
+    "v/CONCEPT.csv": _OMOP.replace("Sorrow", "Condition"),
+    "v/CONCEPT_SYNONYM.csv": HEADERS["CONCEPT_SYNONYM"] + "\n",
+    "v/CONCEPT_RELATIONSHIP.csv": HEADERS["CONCEPT_RELATIONSHIP"] + "\n",
+}
+_STANZA = "format-version: 1.4\n\n[Term]\nid: T:1\nname: fever\n"
+BAD_SOURCES = {
+    "a broken stanza": ({"t.obo": _STANZA + 'synonym: "heat BROAD\n'}, "t.obo:6: synonym"),
+    "a cycle": (
+        {"t.obo": _STANZA + "is_a: T:2\n\n[Term]\nid: T:2\nname: heat\nis_a: T:1\n"},
+        "t.obo:3: T:1 is below itself, by way of T:2",
+    ),
+    "retired twice": (
+        {"t.obo": "".join(
+            _STANZA.replace("T:1", f"T:{number}") + "alt_id: T:9\n\n" for number in (1, 2)
+        ).replace("\nformat-version: 1.4\n", "")},
+        "T:9 is retired twice",
+    ),
+    "a missing file": (
+        {name: text for name, text in _OMOP_FILES.items() if "SYNONYM" not in name},
+        "CONCEPT_SYNONYM.csv: the file is missing",
+    ),
+    "an unknown domain": (_OMOP_FILES | {"v/CONCEPT.csv": _OMOP}, "CONCEPT.csv:3: unknown domain"),
+    "a tab inside": (
+        {"t.tsv": 'code\tname\tgroup\nC1\t"a\tb"\tDISO\nC2\tb\tDISO\n'},
+        "t.tsv:2: 4 columns instead of 3",
+    ),
+    "a line end inside": (
+        {"t.tsv": "code\tname\tgroup\nC1\ta\nb\tDISO\nC2\tb\tDISO\n"},
+        "t.tsv:2: 2 columns instead of 3",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_SOURCES)
+def test_what_of_a_source_cannot_be_read_is_said_with_its_line(
+    longbel: Longbel, tmp_path: Path, case: str
+) -> None:
+    files, message = BAD_SOURCES[case]
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    source = tmp_path / next(iter(files)).split("/")[0]
+    done = longbel("build-kb", source, "--out", tmp_path / "kb")
+    assert done.code == 5
+    assert message in done.err.replace("\n", " ")
+    reasons = (tmp_path / "kb" / "quarantine.jsonl").read_text(encoding="utf-8")
+    assert json.loads(reasons.split("\n")[0])["reason"] in done.err
 
 
 def test_names_from_a_corpus(longbel: Longbel, tmp_path: Path) -> None:

@@ -357,3 +357,12 @@ def test_a_folder_is_read_as_pyarrow_reads_it(
         if row["relationship_id"] == "Is a"
         and {row["concept_id_1"], row["concept_id_2"]} <= set(wanted)
     }  # fmt: skip
+    codes = {
+        (row["concept_id"], row["vocabulary_id"], row["concept_code"])
+        for row in read(source / "CONCEPT.csv")
+        if row["concept_id"] in wanted and base.has_code(row["concept_id"])
+    }
+    assert codes == {
+        (base.concept_codes([concept])[0], vocabulary, code)
+        for concept, vocabulary, code, _ in rows_of(folder / "kb", "codes")
+    }

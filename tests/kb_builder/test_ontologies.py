@@ -503,6 +503,45 @@ def test_obo_is_read_as_obonet_reads_it(
     assert set(rows_of(folder / "kb", "relations")) == edges
 
 
+@settings(deadline=None, max_examples=40)
+@given(ontologies())
+def test_codes_beside_the_names_are_those_of_the_lines(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    folder = tmp_path_factory.mktemp("obo")
+    stanzas = [
+        [line.partition(": ")[::2] for line in stanza.split("\n") if line]
+        for stanza in text.split("[Term]\n")[1:]
+    ]
+    obsolete = {
+        dict(lines)["id"]: dict(lines)["replaced_by"]
+        for lines in stanzas
+        if ("is_obsolete", "true") in lines
+    }
+    in_use = {dict(lines)["id"] for lines in stanzas} - obsolete.keys()
+    if not in_use:
+        return
+    build(written(folder, text), folder / "kb", group="DISO")
+    base = KnowledgeBase.open(folder / "kb")
+    told = {
+        (base.concept_codes([concept])[0], source, code)
+        for concept, source, code, _ in rows_of(folder / "kb", "codes")
+    }
+    xrefs = {
+        (dict(lines)["id"], *value.split(":"))
+        for lines in stanzas
+        for tag, value in lines
+        if tag == "xref" and dict(lines)["id"] in in_use
+    }
+    assert told == xrefs | {(code, "T", code) for code in in_use if base.has_code(code)}
+    expected = [
+        (old, new, "replaced")
+        for old, new in sorted(obsolete.items())
+        if new != old  # quarantined
+    ]
+    assert rows_of(folder / "kb", "replaced") == expected
+
+
 def _unescaped(text: str) -> str:
     plain, characters = "", iter(text)
     for character in characters:
