@@ -43,6 +43,7 @@ COMMANDS = (
     Entry("build-kb", "build_kb", "build_kb", FIRST_RUN, holds_text=False),
     Entry("kb", "kb", "app", FIRST_RUN, holds_text=False),
     Entry("check", "check", "check", FIRST_RUN),
+    Entry("detect", "detect", "detect", FIRST_RUN),
     Entry("link", "link", "link", FIRST_RUN),
     Entry("score", "score", "score", FIRST_RUN),
     Entry("explain", "explain", "explain", FIRST_RUN),

@@ -64,6 +64,8 @@ CHOICES: dict[str, Choice] = {
     "decoders": Choice("longbel_cli.model.decoders", "DECODERS"),
     "poolings": Choice("longbel_cli.linking.options", "POOLINGS"),
     "abbreviations": Choice("longbel_cli.linking.options", "ABBREVIATIONS"),
+    "detectors": Choice("longbel_cli.detecting.opening", "DETECTORS"),
+    "detected_abbreviations": Choice("longbel_cli.detecting.options", "ABBREVIATIONS"),
     "dtypes": Choice("longbel_cli.model.devices", "DTYPES"),
     "saved_dtypes": Choice("longbel_cli.model.devices", "SAVED_DTYPES"),
     "sources": Choice("kb_builder.sources", "SOURCES"),

@@ -16,6 +16,7 @@ from longbel_cli.commands import options as shared
 from longbel_cli.commands.notes import set_quiet
 from longbel_cli.commands.options import (
     DECODING,
+    DETECTION,
     DIAGNOSTICS,
     MODEL,
     OUTPUT,
@@ -43,6 +44,18 @@ def link(
         option("--out", "Predictions (JSONL); - writes to stdout.", OUTPUT, metavar="FILE"),
     ],
     format: shared.CorpusFormat = "auto",
+    detector: Annotated[
+        str | None,
+        option(
+            "--detector",
+            "Detect the mentions first, in place of the corpus's own: {detectors:help}.",
+            DETECTION,
+            metavar="DETECTOR",
+            choice="detectors",
+        ),
+    ] = None,
+    stop_file: shared.StopFile = None,
+    semantic_groups: shared.DetectedGroups = None,
     type_map: shared.TypeMap = None,
     limit: Annotated[
         int | None, option("--limit", "Link only the first N documents.", shared.INPUT, metavar="N")
@@ -124,7 +137,7 @@ def link(
         option(
             "--abbreviations",
             "What exact, tfidf and dense look up for an abbreviation that its document defines: "
-            "{abbreviations:help}.",
+            "{abbreviations:help}. A detector heeds it, too.",
             DECODING,
             metavar="SETTING",
             choice="abbreviations",
@@ -234,20 +247,21 @@ def link(
                 abbreviations=abbreviations, max_batch_tokens=max_batch_tokens,
             )  # fmt: skip
             linkers = [open_other(linker, kb, baseline_options)]
+        if detector is not None:
+            refuse_beside("--detector", {"--dry-run": dry_run}, "Run `longbel detect` first.")
+            job = _detecting(job, detector, linkers[0], stop_file, semantic_groups, abbreviations)
         corpus_options = CorpusOptions(
             paths=stack.enter_context(corpus_paths(corpus, out if keeps_run else None)),
             format=format, on_error=on_error, unknown_group=unknown_group, limit=limit,
             type_map={} if type_map is None else load_type_map(type_map),
-            not_corpus=job.own_files,
+            not_corpus=job.own_files, texts_alone=detector is not None,
         )  # fmt: skip
         base = linkers[0].knowledge_base
         reader = CorpusReader(
             corpus_options, base.groups, corpus_of_document=base.corpus_of_document
         )
-        refuse_inputs(
-            job.written,
-            (*reader.files, linkers[0].knowledge_base.path, linkers[0].model_path, type_map),
-        )
+        read = (*reader.files, base.path, linkers[0].model_path, type_map, stop_file)
+        refuse_inputs(job.written, read)
         if dry_run:
             _print_plans(linkers, reader, job)
             return
@@ -259,6 +273,26 @@ def link(
             outcome = link_corpus(linkers, reader, job, stop, sys.argv[1:], _pages)
     if outcome.quarantined and not outcome.already:
         raise typer.Exit(shared.QUARANTINED)
+
+
+def _detecting(
+    job: JobOptions,
+    detector: str,
+    linker: EntityLinker,
+    stop: Path | None,
+    groups: str | None,
+    abbreviations: str,
+) -> JobOptions:
+    """The job with mentions detected on the way."""
+    from dataclasses import replace
+
+    from longbel_cli.detecting.opening import open_detector, stop_texts
+    from longbel_cli.detecting.options import DictionaryOptions
+
+    options = DictionaryOptions(
+        semantic_groups=shared.listed(groups), stop=stop_texts(stop), abbreviations=abbreviations
+    )
+    return replace(job, detector=open_detector(detector, linker.knowledge_base, options))
 
 
 def _print_plans(

@@ -6,6 +6,7 @@ A command uses them as annotations of its parameters, `kb: Kb = None`, and makes
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ INPUT = "Input"
 OUTPUT = "Output"
 MODEL = "Model and knowledge base"
 DECODING = "Decoding"
+DETECTION = "Detection"
 RUNS = "Runs"
 COMPUTING = "Computing"
 DIAGNOSTICS = "Diagnostics"
@@ -46,6 +48,15 @@ def number_or_auto(flag: str, text: str) -> int | None:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise LongbelError(f"{flag} {text}: neither a positive number nor auto", exit_code=2)
     return int(text)
+
+
+def refuse_without_run(to_stdout: bool, given: Mapping[str, object]) -> None:
+    """LongbelError for the first flag that was given and needs a run, which stdout has not."""
+    for name, value in given.items():
+        if to_stdout and value:
+            raise LongbelError(
+                f"{name} does not go with --out -", "Give --out a file's name.", exit_code=2
+            )
 
 
 def option(
@@ -207,6 +218,28 @@ MaxBatchTokens = Annotated[
 Threads = Annotated[
     int | None, option("--threads", "CPU threads.", COMPUTING, metavar="N", default="all cores")
 ]
+StopFile = Annotated[
+    Path | None,
+    option("--stop", "Texts that are no mentions, one a line.", DETECTION, metavar="FILE"),
+]
+DetectedGroups = Annotated[
+    str | None,
+    option(
+        "--semantic-groups",
+        "Semantic groups to detect; names of others still keep their text.",
+        DETECTION,
+        metavar="GROUP,...",
+        default="all",
+    ),
+]
+ShardOption = Annotated[
+    str,
+    option(
+        "--shard", "The shard to work on: I/N (from 1), or auto (Slurm, accelerate, torchrun).",
+        RUNS, metavar="I/N",
+    ),
+]  # fmt: skip
+Restart = Annotated[bool, flag("--restart", "Start over, and keep the earlier run aside.", RUNS)]
 TimeLimit = Annotated[
     str | None,
     option(

@@ -25,7 +25,8 @@ def slurm(
         list[str],
         argument(
             "-- LINK_ARGUMENTS...",
-            "Arguments of `longbel link`, after `--`: corpus, --out, --kb, --model, ...",
+            "Arguments of `longbel link`, after `--`: corpus, --out, --kb, --model, ...; after "
+            "`detect` those of `longbel detect`.",
         ),
     ],
     tasks: Annotated[int, option("--tasks", "Jobs of the array.", JOB, metavar="N")] = 1,
@@ -68,18 +69,21 @@ def slurm(
         ),
     ] = None,
 ) -> None:
-    """Print an sbatch script that runs `longbel link` as an array.
+    """Print an sbatch script that runs `link`, or `detect`, as an array.
 
     Jobs stop before their time is over, and are requeued until the run is done.
     """
     from longbel_cli.commands.privacy import is_shared
     from longbel_cli.linking.linkers import MODEL_LINKER, uses_gpu
-    from longbel_cli.runs.slurm import SlurmJob, sbatch_script, value_of
+    from longbel_cli.runs.slurm import SlurmJob, command_of, sbatch_script, value_of
 
+    command, arguments = command_of(link_arguments)
     if gpus is None:
-        gpus = int(uses_gpu(value_of("--linker", link_arguments) or MODEL_LINKER))
+        linker = value_of("--linker", arguments) or MODEL_LINKER
+        gpus = int(command == "link" and uses_gpu(linker))
     job = SlurmJob(
-        link_arguments=link_arguments,
+        arguments=arguments,
+        command=command,
         tasks=tasks,
         processes=processes,
         time=time,

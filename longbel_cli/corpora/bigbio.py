@@ -270,7 +270,7 @@ class Writer:
 
     def write(self, read: Read, answers: Answers) -> None:
         raw = read.item.raw
-        value = dict(raw) if isinstance(raw, dict) else _as_bigbio(read.document)
+        value = dict(raw) if isinstance(raw, dict) else as_bigbio(read.document)
         waiting = {mention.id: mention for mention in read.document.mentions}
         value["entities"] = [
             self._answered(entity, _taken(entity, waiting), answers)
@@ -317,7 +317,8 @@ def _stated(mention: Mention) -> tuple[object, ...]:
     return mention.spans, mention.entity_type, mention.text.split()
 
 
-def _as_bigbio(document: Document) -> dict[str, Any]:
+def as_bigbio(document: Document) -> dict[str, Any]:
+    """A document with its mentions as an object of the BigBio KB schema."""
     return {
         "id": document.id,
         "document_id": document.id,

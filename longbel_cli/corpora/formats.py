@@ -36,6 +36,7 @@ class CorpusFormat:
     named themselves, and with `any_name` for those that a folder holds. `pairs`: a document is a
     text with a file of annotations beside it, which cannot come from standard input.
     `replaces_gold`: its writer keeps the corpus's own codes unless it is told to replace them.
+    `annotated`: it can hold mentions; texts alone cannot.
     """
 
     name: str
@@ -47,6 +48,7 @@ class CorpusFormat:
     pairs: bool = False
     writer: MakeWriter | None = None
     replaces_gold: bool = False
+    annotated: bool = True
 
     def has_name(self, path: Path) -> bool:
         """Whether the file's name is one of this format."""

@@ -15,20 +15,13 @@ import marisa_trie
 
 from kb_builder.files import sha256_of
 from longbel_cli.corpora.abbreviations import abbreviations
+from longbel_cli.detecting.detector import Detection
 from longbel_cli.detecting.index import NameIndex, is_in_capitals
 from longbel_cli.detecting.matching import Match, leftmost_longest, nested
 from longbel_cli.detecting.options import DICTIONARY, DictionaryOptions
 from longbel_cli.detecting.stop_words import function_words
 from longbel_cli.detecting.tokens import Segment, Tokenizer
 from longbel_cli.types import Document, Span
-
-
-class Detection(NamedTuple):
-    """A mention that was detected, in document offsets; larger scores are better."""
-
-    span: Span
-    group: str
-    score: float
 
 
 class LearnedName(NamedTuple):

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from kb_builder.files import real_path
 from longbel_cli.corpora import Problem
+from longbel_cli.detecting.detector import Detector, mention_line, with_detected
 from longbel_cli.linking.checks import at_least_one, can_be_made, finite
 from longbel_cli.linking.prompt_file import PromptFile
 from longbel_cli.linking.protocols import (
@@ -46,6 +47,8 @@ from longbel_cli.types import Prediction, mark_review
 
 log = logging.getLogger(__name__)
 
+_MENTIONS_OF_A_TEXT = 32  # about; a window closes by them
+
 Commit = Callable[[Window, list[str], dict[str, Any]], None]
 """Takes a window, its lines, and a note of how it was linked."""
 
@@ -53,7 +56,7 @@ Commit = Callable[[Window, list[str], dict[str, Any]], None]
 @dataclass(frozen=True)
 class JobOptions:
     """Everything about a job but how to link and what to read. None for the bounds of a window: as
-    suits the linker and its device."""
+    suits the linker and its device. `detector`: finds the mentions to link, in texts."""
 
     out: Path
     shard: Shard = field(default_factory=Shard)
@@ -66,6 +69,7 @@ class JobOptions:
     stats: Path | None = None
     saliency: Path | None = None
     threads: int | None = None
+    detector: Detector | None = None
 
     def __post_init__(self) -> None:
         at_least_one("--window", self.window_documents)
@@ -99,24 +103,54 @@ class JobOptions:
             ("--prompts", self.own_prompts),
             ("--stats", self.own_stats),
             ("--saliency", self.saliency),
+            ("--out", self.mentions),
         )
+
+    @property
+    def mentions(self) -> Path | None:
+        """The file of detected mentions; None where none are detected, or there is no run."""
+        keeps = self.detector is not None and str(self.out) != "-"
+        return Layout(self.out).mentions if keeps else None
 
     @property
     def own_files(self) -> frozenset[Path]:
         """Files of this job that are no corpus, should they lie in its folder."""
-        paths = (self.prompts, self.own_prompts, self.stats, self.own_stats, self.saliency)
+        paths = (
+            self.prompts, self.own_prompts, self.stats, self.own_stats, self.saliency,
+            self.mentions,
+        )  # fmt: skip
         return frozenset(real_path(path) for path in paths if path is not None)
 
     def window_bounds(self, linker: EntityLinker) -> tuple[int | Auto, int | Auto]:
         """After how many documents, and mentions, a window closes."""
         return (
-            self.window_documents or Auto(lambda: linker.window_size()[0]),
-            self.window_mentions or Auto(lambda: linker.window_size()[1]),
+            self.window_documents or Auto(lambda: self._window_size(linker)[0]),
+            self.window_mentions or Auto(lambda: self._window_size(linker)[1]),
         )
+
+    def _window_size(self, linker: EntityLinker) -> tuple[int, int]:
+        """As suits the linker; where mentions are detected in a window that was read, its documents
+        alone can close it."""
+        documents, mentions = linker.window_size()
+        if self.detector is None:
+            return documents, mentions
+        return max(1, min(documents, mentions // _MENTIONS_OF_A_TEXT)), mentions
+
+    def detected(self, pending: Iterable[Window]) -> Iterator[Window]:
+        """The windows with the mentions that are detected in them, where mentions are detected."""
+        for window in pending:
+            if self.detector is not None:
+                documents = tuple(with_detected(each, self.detector) for each in window.documents)
+                window = replace(window, documents=documents)
+            yield window
+
+    def mention_lines(self, window: Window) -> list[str]:
+        """The lines of the file of detected mentions, of one window."""
+        return [] if self.detector is None else list(map(mention_line, window.documents))
 
     def bounds(self, linker: EntityLinker, limit: int | None) -> Bounds:
         """Where windows are cut in a corpus read to `limit` documents (may load the model)."""
-        documents, mentions = linker.window_size()
+        documents, mentions = self._window_size(linker)
         return Bounds(self.window_documents or documents, self.window_mentions or mentions, limit)
 
     @property
@@ -165,6 +199,8 @@ class LinkJob:
             "unknown_group": reader.unknown_group,
             "min_score": self._options.min_score,
         }  # fmt: skip
+        if self._options.detector is not None:
+            results |= self._options.detector.settings()
         free = {
             "model_path": None if linker.model_path is None else str(linker.model_path),
             "kb_path": str(linker.knowledge_base.path),
@@ -173,11 +209,13 @@ class LinkJob:
         }
         if self._reader.surveyed is not None:
             free["documents"] = self._reader.surveyed.documents
-            free["mentions"] = self._reader.surveyed.mentions
+            if self._options.detector is None:
+                free["mentions"] = self._reader.surveyed.mentions
         documents, mentions = self._options.window_bounds(linker)
         return RunConfiguration(
-            results, self._reader.files, free, documents, mentions, reader.limit, command
-        )
+            results, self._reader.files, free, documents, mentions, reader.limit, command,
+            keeps_mentions=self._options.detector is not None,
+        )  # fmt: skip
 
     def run(self, command: Sequence[str], stop: StopSignals) -> Outcome:
         """Link what is left of the corpus; raises Stopped when `stop` says so."""
@@ -201,6 +239,7 @@ class LinkJob:
             return outcome
 
     def _link(self, run: Run, stop: StopSignals) -> Outcome:
+        options = self._options
         self._linker.pin_threads(run.settings["threads"])
         budget = run.last_note.get("max_batch_tokens", run.settings.get("max_batch_tokens"))
 
@@ -210,13 +249,13 @@ class LinkJob:
             return engine
 
         def commit(window: Window, lines: list[str], note: dict[str, Any]) -> None:
-            run.commit(window, lines, note=note)
+            run.commit(window, lines, note=note, mentions=options.mention_lines(window))
 
         return link_windows(
-            run.pending(self._reader.source()),
+            options.detected(run.pending(self._reader.source())),
             make_engine,
             commit,
-            self._options,
+            options,
             pages=None if self._make_page_writer is None else self._make_page_writer(),
             go_on=bool(run.records),
             mentions=run.mentions_left,
@@ -299,7 +338,10 @@ def survey_if_new(
     begun = all(Layout(out).configuration.exists() for out in outs)
     if options.restart or options.overwrite or not begun:
         survey = reader.survey(check)
-        log.info("%d documents, %d mentions", survey.documents, survey.mentions)
+        if options.detector is None:
+            log.info("%d documents, %d mentions", survey.documents, survey.mentions)
+        else:
+            log.info("%d documents", survey.documents)
 
 
 def prediction_line(prediction: Prediction, min_score: float | None) -> str:
@@ -343,12 +385,14 @@ def link_to_stream(
     survey = reader.survey()
     linker.pin_threads(options.threads or default_threads())
     outcome = link_windows(
-        windows(reader.source(), options.bounds(linker, reader.options.limit), Start()),
+        options.detected(
+            windows(reader.source(), options.bounds(linker, reader.options.limit), Start())
+        ),
         lambda on_prompt: linker.engine(on_prompt=on_prompt),
         commit,
         options,
         pages=None if make_page_writer is None else make_page_writer(),
-        mentions=survey.mentions,
+        mentions=survey.mentions if options.detector is None else None,
     )
     write_statistics(outcome.stats, options.stats)
     outcome.finished, outcome.quarantined = True, quarantined

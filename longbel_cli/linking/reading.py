@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 from kb_builder.errors import LongbelError, check_choice
 from longbel_cli.corpora import Corpus, OnProblem, Problem, fail, ignore, log_remark
-from longbel_cli.corpora.formats import check_format
+from longbel_cli.corpora.formats import CORPUS_FORMATS, check_format
 from longbel_cli.corpora.records import ON_ERROR
 from longbel_cli.corpora.resolve import UNKNOWN, TypeResolver, resolve_types
 from longbel_cli.linking.checks import at_least_one
@@ -29,6 +29,7 @@ class CorpusOptions:
     unknown_group: str = "error"
     limit: int | None = None
     not_corpus: frozenset[Path] = frozenset()  # files that may lie among the corpus's
+    texts_alone: bool = False  # mentions that the corpus has are left out: others are detected
 
     def __post_init__(self) -> None:
         check_format(self.format)
@@ -78,10 +79,16 @@ class CorpusReader:
             self._refuse_known(document.id)
             survey.documents += 1
             survey.mentions += len(document.mentions)
-            for mention in document.mentions:
+            for mention in () if self.options.texts_alone else document.mentions:
                 types[mention.entity_type] = types.get(mention.entity_type, 0) + 1
             if survey.documents == self.options.limit:
                 break
+        if not self.options.texts_alone and self._is_text_alone:
+            raise LongbelError(
+                f"{', '.join(map(str, self.options.paths))}: no document has a mention to link",
+                "Give --detector dictionary, which finds mentions in texts, or a corpus that has "
+                "mentions.",
+            )
         if self.options.unknown_group == "error":
             self._resolver.require(types)
         for name, count in types.items():
@@ -89,6 +96,11 @@ class CorpusReader:
             survey.by_group[group] = survey.by_group.get(group, 0) + count
         self.surveyed = survey
         return survey
+
+    @property
+    def _is_text_alone(self) -> bool:
+        """Whether no file of the corpus is of a format that can hold mentions."""
+        return not any(CORPUS_FORMATS[file.format].annotated for file in self._corpus.files)
 
     def _refuse_known(self, document: str) -> None:
         """Answers for documents whose gold the knowledge base holds would say nothing."""
@@ -117,6 +129,8 @@ class CorpusReader:
         return corpus_source(self._corpus, self._resolved, also)
 
     def _resolved(self, document: Document, on_problem: OnProblem) -> Document:
+        if self.options.texts_alone:
+            return replace(document, mentions=())
         return next(
             resolve_types([document], self._resolver, self.options.unknown_group, on_problem)
         )

@@ -39,7 +39,8 @@ class RunConfiguration:
     `documents` and `mentions` there gives `longbel status` the time left). `window_documents` and
     `window_mentions` close a window, `limit` documents the run; they and the versions are part of
     the results without being named there. `inputs` are the files read (see
-    `corpus_source.input_files`). `command` is the command line.
+    `corpus_source.input_files`). `command` is the command line. `keeps_mentions` says that the run
+    writes a file of detected mentions too.
     """
 
     results: Mapping[str, Any]
@@ -49,6 +50,7 @@ class RunConfiguration:
     window_mentions: int | Auto = 1000
     limit: int | None = None
     command: Sequence[str] = ()
+    keeps_mentions: bool = False
 
     def compared(self) -> dict[str, Any]:
         """The settings that must agree, flat; `Auto` values unresolved."""

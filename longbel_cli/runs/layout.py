@@ -15,12 +15,14 @@ from longbel_cli.runs.shards import Shard
 
 @dataclass(frozen=True)
 class StreamPaths:
-    """The three files that one shard writes: predictions, quarantined records, ledger."""
+    """The files that one shard writes: predictions, quarantined records, ledger, and the documents
+    with the mentions that were detected in them, where mentions are detected."""
 
     name: str
     data: Path
     errors: Path
     ledger: Path
+    mentions: Path
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Layout:
     @property
     def part(self) -> Path:
         return self.out.with_name(self.out.name + ".part")
+
+    @property
+    def mentions(self) -> Path:
+        """The documents with the mentions that were detected on the way to the result."""
+        return self.out.with_name(self.out.name + ".mentions.jsonl")
 
     @property
     def configuration(self) -> Path:
@@ -85,7 +92,8 @@ class Layout:
     def stream(self, shard: Shard) -> StreamPaths:
         """The files of one shard; those of the only one bear the run's plain names."""
         if shard.count == 1:
-            return StreamPaths(shard.name, self.part, self.errors, self.folder / "ledger.jsonl")
+            ledger, mentions = self.folder / "ledger.jsonl", self.folder / "mentions.jsonl"
+            return StreamPaths(shard.name, self.part, self.errors, ledger, mentions)
         return self._named(shard.name)
 
     @property
@@ -109,4 +117,5 @@ class Layout:
             self.folder / f"predictions-{name}.jsonl",
             self.folder / f"errors-{name}.jsonl",
             self.folder / f"ledger-{name}.jsonl",
+            self.folder / f"mentions-{name}.jsonl",
         )

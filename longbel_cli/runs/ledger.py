@@ -10,7 +10,8 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
@@ -19,6 +20,9 @@ from longbel_cli.runs.files import AppendFile, Files
 from longbel_cli.runs.layout import StreamPaths
 
 _CHECK = re.compile(rb',"check":"([0-9a-f]{16})"\}$')
+
+
+NOTHING = sha256_of(b"")
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class WindowRecord:
     `quarantined_documents` their number with those without; `quarantined` counts all quarantine
     records, `lines` predictions. `following` is the reader's position after the window's
     last document; `last` says that the corpus ends with it. `seconds` is what the window took,
-    `at` the Unix time of the commit, `note` whatever the linker wants to find again.
+    `at` the Unix time of the commit, `note` whatever the linker wants to find again. `detected` is
+    what the window has in the file of detected mentions.
     """
 
     window: int
@@ -55,6 +60,7 @@ class WindowRecord:
     seconds: float
     at: float
     note: dict[str, Any] = field(default_factory=dict)
+    detected: ByteRange = ByteRange(0, 0, NOTHING)
 
     @property
     def documents(self) -> int:
@@ -62,6 +68,8 @@ class WindowRecord:
 
     def to_line(self) -> bytes:
         content = asdict(self)
+        if self.detected.start == self.detected.end:
+            del content["detected"]
         content["first_document"] = self.document_ids[0] if self.document_ids else None
         content["last_document"] = self.document_ids[-1] if self.document_ids else None
         body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
@@ -83,6 +91,8 @@ class WindowRecord:
         kept["quarantined_ids"] = tuple(kept["quarantined_ids"])
         kept["data"] = ByteRange(**kept["data"])
         kept["errors"] = ByteRange(**kept["errors"])
+        if "detected" in kept:
+            kept["detected"] = ByteRange(**kept["detected"])
         return cls(**kept)
 
 
@@ -99,8 +109,7 @@ def read_ledger(paths: StreamPaths, merged: bool = False) -> tuple[list[WindowRe
     if not paths.ledger.exists():
         return [], 0
     content = paths.ledger.read_bytes()
-    data_size = paths.data.stat().st_size if paths.data.exists() else 0
-    errors_size = paths.errors.stat().st_size if paths.errors.exists() else 0
+    sizes = [_size_of(path) for path in (paths.data, paths.errors, paths.mentions)]
     records: list[WindowRecord] = []
     position = end = 0
     while (stop := content.find(b"\n", position)) >= 0:
@@ -108,15 +117,20 @@ def read_ledger(paths: StreamPaths, merged: bool = False) -> tuple[list[WindowRe
         position = stop + 1
         if record is None:
             continue
-        if not merged and (record.data.end > data_size or record.errors.end > errors_size):
+        ends = (record.data.end, record.errors.end, record.detected.end)
+        if not merged and any(end > size for end, size in zip(ends, sizes, strict=True)):
             continue
         records.append(record)
         end = position
     return records, end
 
 
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
 class Stream:
-    """One shard's three files, open for this process alone."""
+    """One shard's files, open for this process alone."""
 
     def __init__(self, paths: StreamPaths, files: Files, check_all: bool = False) -> None:
         """Open, and cut what a crash left: at the end always, anywhere with `check_all`."""
@@ -127,11 +141,14 @@ class Stream:
         self._ledger = AppendFile(paths.ledger, files)
         self._data = AppendFile(paths.data, files)
         self._errors = AppendFile(paths.errors, files)
+        self._mentions = AppendFile(paths.mentions, files) if paths.mentions.exists() else None
         if created:
             files.sync_folder(paths.ledger.parent)
             files.sync_folder(paths.data.parent)
         self._data.cut(max((record.data.end for record in self.records), default=0))
         self._errors.cut(max((record.errors.end for record in self.records), default=0))
+        if self._mentions is not None:
+            self._mentions.cut(max((record.detected.end for record in self.records), default=0))
 
     def _sound_records(self, check_all: bool) -> list[WindowRecord]:
         """The records whose bytes are as written, with the ledger rewritten to hold just these.
@@ -165,17 +182,21 @@ class Stream:
         lines: Sequence[bytes],
         errors: Sequence[bytes],
         describe: Callable[[ByteRange, ByteRange], WindowRecord],
+        mentions: Sequence[bytes] = (),
     ) -> WindowRecord:
         """Data, flush, ledger line, flush; `describe(data, errors)` makes the record."""
+        detected = self._append_mentions(mentions)
         data = self._append(self._data, lines)
         quarantine = self._append(self._errors, errors)
-        record = describe(data, quarantine)
+        record = replace(describe(data, quarantine), detected=detected)
         try:
             self._ledger.append(record.to_line())
         except BaseException:
             with suppress(LongbelError):
                 self._data.cut(data.start)
                 self._errors.cut(quarantine.start)
+                if self._mentions is not None and mentions:
+                    self._mentions.cut(detected.start)
             raise
         self.records.append(record)
         return record
@@ -187,14 +208,32 @@ class Stream:
         start, end = file.append(content)
         return ByteRange(start, end, sha256_of(content))
 
+    def _append_mentions(self, lines: Sequence[bytes]) -> ByteRange:
+        """To the file of detected mentions, which only a run that detects them has. What a commit
+        leaves there without a line in the ledger is cut off by the next start."""
+        if not lines:
+            return ByteRange(0, 0, NOTHING)
+        if self._mentions is None:
+            self._mentions = AppendFile(self.paths.mentions, self._files)
+            self._files.sync_folder(self.paths.mentions.parent)
+        return self._append(self._mentions, lines)
+
     def close(self) -> None:
-        for file in (self._data, self._errors, self._ledger):
-            file.close()
+        for file in (self._data, self._errors, self._ledger, self._mentions):
+            if file is not None:
+                file.close()
 
 
 def is_sound(paths: StreamPaths, record: WindowRecord) -> bool:
     """Whether the bytes of a window are still those that were committed."""
-    for path, expected in ((paths.data, record.data), (paths.errors, record.errors)):
+    pieces = (
+        (paths.data, record.data),
+        (paths.errors, record.errors),
+        (paths.mentions, record.detected),
+    )
+    for path, expected in pieces:
+        if expected.start == expected.end:
+            continue
         if sha256_of_file(path, expected.start, expected.end) != expected.sha256:
             return False
     return True

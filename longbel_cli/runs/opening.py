@@ -108,7 +108,9 @@ class Opening:
     def set_aside(self) -> bool:
         """Move a run or a fusion, with its result, to a folder of another name; whether there was
         one."""
-        beside = (self.layout.out, self.layout.part, self.layout.fusion_record)
+        beside = (
+            self.layout.out, self.layout.part, self.layout.fusion_record, self.layout.mentions,
+        )  # fmt: skip
         if not any(path.exists() for path in (*beside, self.layout.configuration)):
             return False
         self._refuse_living()
@@ -137,7 +139,7 @@ class Opening:
                 self.files.move(aside / path.name, path)
 
     def _discard(self) -> None:
-        for path in (self.layout.out, self.layout.part):
+        for path in (self.layout.out, self.layout.part, self.layout.mentions):
             if path.exists():
                 self.files.move(path, self.layout.folder / path.name)
         with drafted(self.layout.folder, self.files) as aside:
@@ -161,6 +163,8 @@ class Opening:
         strangers = [self.layout.out]
         if part and not begun:
             strangers.append(self.layout.part)
+        if self.configuration.keeps_mentions and not begun:
+            strangers.append(self.layout.mentions)
         changed = self.layout.finished.exists()
         for path in strangers:
             if not path.exists():

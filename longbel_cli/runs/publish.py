@@ -19,7 +19,7 @@ from kb_builder.files import blocks_of, new_sha256, sha256_of_file, sweep
 from longbel_cli.progress import ignore
 from longbel_cli.runs.files import Files, disk_error, read_json, to_json
 from longbel_cli.runs.layout import Layout, StreamPaths
-from longbel_cli.runs.ledger import ByteRange, WindowRecord, read_ledger
+from longbel_cli.runs.ledger import NOTHING, ByteRange, WindowRecord, read_ledger
 
 
 class Placed(NamedTuple):
@@ -31,8 +31,9 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True)
 class Finished:
-    """What a finished run consists of. `data_from` and `errors_from` are the files that become
-    the result and the quarantine file; None where they already lie in place."""
+    """What a finished run consists of. `data_from`, `errors_from` and `mentions_from` are the files
+    that become the result, the quarantine file and the file of detected mentions; None where they
+    already lie in place, or where there is none."""
 
     windows: int
     documents: int
@@ -46,6 +47,9 @@ class Finished:
     errors_sha256: str
     data_from: str
     errors_from: str | None
+    mentions_bytes: int = 0
+    mentions_sha256: str = NOTHING
+    mentions_from: str | None = None
 
 
 class _Copy(NamedTuple):
@@ -61,6 +65,10 @@ def _data_of(entry: Placed) -> tuple[Path, ByteRange]:
 
 def _errors_of(entry: Placed) -> tuple[Path, ByteRange]:
     return entry.paths.errors, entry.record.errors
+
+
+def _detected_of(entry: Placed) -> tuple[Path, ByteRange]:
+    return entry.paths.mentions, entry.record.detected
 
 
 def committed(layout: Layout) -> list[Placed]:
@@ -114,6 +122,9 @@ def publish(layout: Layout, files: Files, check_input: Callable[[], None]) -> Fi
     check_input()
     data = _collect(layout, placed, files, _data_of, layout.folder / "merged.jsonl")
     errors = _collect(layout, placed, files, _errors_of, layout.folder / "merged-errors.jsonl")
+    mentions = _collect(
+        layout, placed, files, _detected_of, layout.folder / "merged-mentions.jsonl"
+    )
     in_place = errors.source == layout.errors
     records = [entry.record for entry in placed]
     finished = Finished(
@@ -129,6 +140,11 @@ def publish(layout: Layout, files: Files, check_input: Callable[[], None]) -> Fi
         errors_sha256=errors.sha256,
         data_from=os.path.relpath(data.source, layout.out.parent),
         errors_from=None if in_place else os.path.relpath(errors.source, layout.out.parent),
+        mentions_bytes=mentions.bytes,
+        mentions_sha256=mentions.sha256,
+        mentions_from=os.path.relpath(mentions.source, layout.out.parent)
+        if mentions.bytes
+        else None,
     )
     files.write_file(layout.finished, to_json(asdict(finished)))
     complete(layout, files)
@@ -145,6 +161,10 @@ def complete(layout: Layout, files: Files) -> None:
         errors = layout.out.parent / finished.errors_from
         if errors.exists():
             files.move(errors, layout.errors)
+    if finished.mentions_from is not None:
+        mentions = layout.out.parent / finished.mentions_from
+        if mentions.exists() and mentions.stat().st_size == finished.mentions_bytes:
+            files.move(mentions, layout.mentions)
     data = layout.out.parent / finished.data_from
     # Of another size it is the part of a run begun anew since, which earlier versions let happen.
     if data.exists() and data.stat().st_size == finished.bytes:
@@ -155,7 +175,7 @@ def complete(layout: Layout, files: Files) -> None:
         with suppress(OSError):
             files.unlink(layout.replaced)
         for paths in layout.streams():
-            for path in (paths.data, paths.errors):
+            for path in (paths.data, paths.errors, paths.mentions):
                 if path not in (layout.part, layout.errors):
                     with suppress(OSError):
                         files.unlink(path)
@@ -210,11 +230,16 @@ def _collect(
     """All pieces in order as one file: a stream's own where it is just that, else a copy."""
     sources = {part_of(entry)[0] for entry in placed if part_of(entry)[1].end}
     only = next(iter(sources)) if len(sources) == 1 else None
-    if only in (layout.part, layout.errors) and _contiguous(only, placed, part_of):
+    if only in _whole_files(layout) and _contiguous(only, placed, part_of):
         return _Copy(only, *_checked_size(placed, part_of, ignore), copied=False)
     with files.writing(target) as write:
         size, digest = _checked_size(placed, part_of, write)
     return _Copy(target, size, digest, copied=True)
+
+
+def _whole_files(layout: Layout) -> tuple[Path, Path, Path]:
+    """Those of a run of one process, which become the result's files by renames."""
+    return layout.part, layout.errors, layout.stream_of_one.mentions
 
 
 def _contiguous(

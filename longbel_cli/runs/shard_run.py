@@ -128,9 +128,11 @@ class Run:
         lines: Sequence[str | bytes],
         errors: Sequence[Mapping[str, Any]] = (),
         note: Mapping[str, Any] | None = None,
+        mentions: Sequence[str | bytes] = (),
     ) -> None:
         """Write the predictions of a window, one JSON text a line, so that nothing can undo it.
 
+        `mentions` are the lines of the documents with the mentions that were detected in them.
         `errors` are quarantine records beyond those met while reading. Nothing is written if the
         input has changed or another process has taken the run over.
         """
@@ -157,7 +159,12 @@ class Run:
                 note=dict(note or {}),
             )
 
-        self._stream.commit([_line(line) for line in lines], _json_lines(problems), describe)
+        self._stream.commit(
+            [_line(line) for line in lines],
+            _json_lines(problems),
+            describe,
+            [_line(line) for line in mentions],
+        )
 
     def require(self, actual: Mapping[str, Any]) -> None:
         """Refuse (exit code 4) to go on where what an `Auto` setting comes to in this process,

@@ -1,4 +1,4 @@
-"""A batch script that runs `longbel link` under Slurm until it is done. Submits nothing."""
+"""A batch script that runs `longbel link` or `detect` under Slurm until it is done."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class SlurmJob:
     that makes the `longbel` command available. `shared`: the umask decides who may read the
     results, else their owner alone."""
 
-    link_arguments: Sequence[str]
+    arguments: Sequence[str]
+    command: str = "link"
     tasks: int = 1
     processes: int = 1
     time: str = "20:00:00"
@@ -63,7 +64,7 @@ class SlurmJob:
         for value in (self.time, self.memory, self.partition, self.account):
             if value is not None and (not value or not value.isprintable() or " " in value):
                 raise LongbelError(f"{value!r} is no value for an #SBATCH line", exit_code=2)
-        if any(argument.split("=")[0] == "--shard" for argument in self.link_arguments):
+        if any(argument.split("=")[0] == "--shard" for argument in self.arguments):
             raise LongbelError(
                 "the script sets --shard itself",
                 "Leave --shard out; --tasks and --processes say how many shards there are.",
@@ -72,15 +73,25 @@ class SlurmJob:
 
     @property
     def out(self) -> str:
-        """What link's `--out` is given."""
-        out = value_of("--out", self.link_arguments)
+        """What `--out` is given."""
+        out = value_of("--out", self.arguments)
         if out is not None:
             return _file(out)
         raise LongbelError(
-            "the arguments of link lack --out",
+            f"the arguments of {self.command} lack --out",
             "Give them after --, as in: longbel slurm --tasks 8 -- corpus.jsonl --out preds.jsonl",
             exit_code=2,
         )
+
+
+COMMANDS = ("link", "detect")
+
+
+def command_of(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The command that the arguments begin with, `link` where they name none, and those of it."""
+    if arguments and arguments[0] in COMMANDS:
+        return arguments[0], arguments[1:]
+    return COMMANDS[0], arguments
 
 
 def value_of(flag: str, arguments: Sequence[str]) -> str | None:
@@ -108,7 +119,7 @@ def _file(out: str) -> str:
 
 def sbatch_script(job: SlurmJob) -> str:
     """The text of the script."""
-    command = shlex.join(["longbel", "link", *job.link_arguments, "--shard", "auto"])
+    command = shlex.join(["longbel", job.command, *job.arguments, "--shard", "auto"])
     merge = f"longbel merge {shlex.quote(job.out)}"
     parts = ["#!/bin/bash\n" + "".join(f"#SBATCH {line}\n" for line in _directives(job))]
     if job.tasks * job.processes > 1:

@@ -29,6 +29,9 @@ FILES = {
     "`preds.jsonl.run/predictions-*.jsonl`": "shards.jsonl.run/predictions-*.jsonl",
     "`preds.jsonl.run/input-*.jsonl`": "piped.jsonl.run/input-*.jsonl",
     "`preds.jsonl.run.1/`, `.2/`, …": "preds.jsonl.run.1/*",
+    "`preds.jsonl.mentions.jsonl`": "found.jsonl.mentions.jsonl",
+    "`preds.jsonl.run/mentions*.jsonl`": "found.parts.jsonl.run/mentions-*.jsonl",
+    "`detect --out`": "detected.jsonl",
     "`link --prompts`": "prompts.jsonl",
     "`link --saliency`": "saliency/*",
     "`explain --out`": "explained.html",
@@ -70,6 +73,9 @@ def write_all(
         (*exact, "shards.jsonl", "--shard", "1/2"),
         (*exact, "shards.jsonl", "--shard", "2/2"),
         (*exact, "other.jsonl"),
+        (*exact, "found.jsonl", "--detector", "dictionary"),
+        (*exact, "found.parts.jsonl", "--detector", "dictionary", "--shard", "1/2"),
+        ("detect", "corpus.jsonl", "--kb", kb, "--out", "detected.jsonl"),
         ("fuse", "preds.jsonl", "other.jsonl", "--out", "fused.jsonl"),
         (*prompted, "--out", "preds.jsonl", "--restart"),
         ("build-kb", "names.tsv", "--names-from", "corpus.jsonl", "--out", "kb"),
@@ -121,7 +127,8 @@ def test_the_page_of_runs_lists_all_files_with_text_and_they_are_the_owner_s_alo
     found = files_with_text(tmp_path)
     lost = [name for name, glob in FILES.items() if not any(fnmatch(file, glob) for file in found)]
     assert lost == []
-    others = ("other.jsonl", "piped.jsonl", "shards.jsonl", "stopped.jsonl")
+    others = ("other.jsonl", "piped.jsonl", "shards.jsonl", "stopped.jsonl", "found.jsonl",
+              "found.parts.jsonl.run/predictions-*.jsonl")  # fmt: skip
     listed = [*FILES.values(), *others]
     assert [file for file in found if not any(fnmatch(file, glob) for glob in listed)] == []
     assert set(FILES) | NOT_SEARCHED == rows_of_the_page()

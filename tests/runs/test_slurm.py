@@ -70,18 +70,18 @@ def test_one_job_needs_no_array_and_no_merge() -> None:
         {"processes": 0},
         {"time": "20:00:00\n#SBATCH --nodes=9"},
         {"partition": "gpu --nodes=9"},
-        {"link_arguments": ["c.jsonl"]},
-        {"link_arguments": ["c.jsonl", "--out", "-"]},
-        {"link_arguments": ["c.jsonl", "--out", "a\n#SBATCH --wrap=evil"]},
-        {"link_arguments": ["c.jsonl", "--out=a\rb"]},
-        {"link_arguments": ["c.jsonl", "--out", 'a" --uid=0 "b']},
-        {"link_arguments": [*LINK, "--shard", "1/2"]},
-        {"link_arguments": [*LINK, "--shard=auto"]},
+        {"arguments": ["c.jsonl"]},
+        {"arguments": ["c.jsonl", "--out", "-"]},
+        {"arguments": ["c.jsonl", "--out", "a\n#SBATCH --wrap=evil"]},
+        {"arguments": ["c.jsonl", "--out=a\rb"]},
+        {"arguments": ["c.jsonl", "--out", 'a" --uid=0 "b']},
+        {"arguments": [*LINK, "--shard", "1/2"]},
+        {"arguments": [*LINK, "--shard=auto"]},
     ],
 )
 def test_what_makes_no_script(options: dict[str, object]) -> None:
     with pytest.raises(LongbelError) as raised:
-        sbatch_script(SlurmJob(**{"link_arguments": LINK, **options}))  # type: ignore[arg-type]
+        sbatch_script(SlurmJob(**{"arguments": LINK, **options}))  # type: ignore[arg-type]
     assert raised.value.exit_code == 2
 
 

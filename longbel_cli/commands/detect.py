@@ -1,0 +1,161 @@
+"""`longbel detect`: flags, help, and the results on stdout."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longbel_cli.commands import options as shared
+from longbel_cli.commands.notes import set_quiet
+from longbel_cli.commands.options import DETECTION, INPUT, OUTPUT, RUNS, argument, flag, option
+
+EXAMPLE = """
+longbel detect notes/ --kb kb/ --out mentions.jsonl
+longbel link mentions.jsonl --kb kb/ --model model/ --out preds.jsonl
+"""
+
+
+def detect(
+    texts: Annotated[
+        list[str],
+        argument(
+            "TEXT...",
+            "Files or folders of texts or of a corpus, whose own mentions are replaced; - reads "
+            "JSONL from stdin.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        option("--out", "Mentions (BigBio JSONL); - writes to stdout.", OUTPUT, metavar="FILE"),
+    ],
+    kb: shared.SampleKb = None,
+    detector: Annotated[
+        str,
+        option(
+            "--detector",
+            "What detects: {detectors:help}.",
+            DETECTION,
+            metavar="DETECTOR",
+            choice="detectors",
+        ),
+    ] = "dictionary",
+    names_from: Annotated[
+        list[Path] | None,
+        option(
+            "--names-from",
+            "Annotated corpus: its names are added, those it leaves alone dropped; repeatable.",
+            DETECTION,
+            metavar="CORPUS",
+        ),
+    ] = None,
+    type_map: shared.TypeMap = None,
+    stop: shared.StopFile = None,
+    nested: Annotated[
+        bool, flag("--nested", "Give mentions inside of mentions, too.", DETECTION)
+    ] = False,
+    abbreviations: Annotated[
+        str,
+        option(
+            "--abbreviations",
+            "Abbreviations that a document defines: {detected_abbreviations:help}.",
+            DETECTION,
+            metavar="SETTING",
+            choice="detected_abbreviations",
+        ),
+    ] = "on",
+    semantic_groups: shared.DetectedGroups = None,
+    semantic_types: Annotated[
+        str | None,
+        option(
+            "--semantic-types",
+            "Semantic types of concepts whose names are wanted.",
+            DETECTION,
+            metavar="TYPE,...",
+            default="all",
+        ),
+    ] = None,
+    vocabularies: Annotated[
+        str | None,
+        option(
+            "--vocabularies",
+            "Vocabularies whose names are looked for.",
+            DETECTION,
+            metavar="NAME,...",
+            default="all",
+        ),
+    ] = None,
+    without_vocabularies: Annotated[
+        str | None,
+        option(
+            "--without-vocabularies",
+            "Vocabularies that names are not taken from.",
+            DETECTION,
+            metavar="NAME,...",
+            default="none",
+        ),
+    ] = None,
+    format: shared.CorpusFormat = "auto",
+    limit: Annotated[
+        int | None, option("--limit", "Read only the first N documents.", INPUT, metavar="N")
+    ] = None,
+    on_error: shared.OnError = "quarantine",
+    keep: Annotated[bool, flag("--keep", "Keep the mentions that the corpus has.", OUTPUT)] = False,
+    overwrite: shared.Overwrite = False,
+    shard: shared.ShardOption = "1/1",
+    time_limit: shared.TimeLimit = None,
+    restart: shared.Restart = False,
+    window: Annotated[
+        int, option("--window", "Documents that are committed together.", RUNS, metavar="N")
+    ] = 64,
+    quiet: shared.Quiet = False,
+) -> None:
+    """Detect mentions in plain text.
+
+    The same command after a stop or a crash resumes the run. Exit code 5: done, with documents
+    quarantined.
+    """
+    from kb_builder.files import refuse_inputs
+    from kb_builder.store.knowledge_base import KnowledgeBase
+    from longbel_cli.corpora.resolve import load_type_map
+    from longbel_cli.detecting.job import DetectJob, DetectOptions, written
+    from longbel_cli.detecting.names import NameFilter
+    from longbel_cli.detecting.opening import examples_of, open_detector, stop_texts
+    from longbel_cli.detecting.options import DictionaryOptions
+    from longbel_cli.runs.run import StopSignals, parse_duration, shard_of
+    from longbel_cli.runs.standard_input import corpus_paths
+    from longbel_cli.sample_paths import kb_or_sample
+
+    set_quiet(quiet)
+    to_stdout = str(out) == "-"
+    shared.refuse_without_run(to_stdout, {"--shard": shard != "1/1", "--time-limit": time_limit})
+    signals = StopSignals(None if time_limit is None else parse_duration(time_limit))
+    with ExitStack() as stack:
+        if not to_stdout:
+            stack.enter_context(signals)
+        base = KnowledgeBase.open(kb_or_sample(kb))
+        chosen = DictionaryOptions(
+            names=NameFilter(
+                vocabularies=shared.listed(vocabularies),
+                without_vocabularies=shared.listed(without_vocabularies),
+                semantic_types=shared.listed(semantic_types),
+            ),
+            semantic_groups=shared.listed(semantic_groups), stop=stop_texts(stop),
+            abbreviations=abbreviations, nested=nested,
+        )  # fmt: skip
+        types = {} if type_map is None else load_type_map(type_map)
+        options = DetectOptions(
+            paths=stack.enter_context(corpus_paths(texts, None if to_stdout else out)), out=out,
+            format=format, on_error=on_error, keep=keep, limit=limit, window_documents=window,
+            shard=shard_of(shard), restart=restart, overwrite=overwrite,
+        )  # fmt: skip
+        examples = examples_of(names_from or (), base, types)
+        job = DetectJob(open_detector(detector, base, chosen, examples), base, options)
+        refuse_inputs(written(out), (*job.files, base.path, *(names_from or ()), type_map, stop))
+        outcome = job.to_stream(print) if to_stdout else job.run(sys.argv[1:], signals)
+        outcome.log(out)
+    if outcome.quarantined and not outcome.already:
+        raise typer.Exit(shared.QUARANTINED)
