@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kb_builder.errors import LongbelError
+from kb_builder.files import sweep
 from kb_builder.files.locks import locked
 from kb_builder.store.beside import DOCUMENTS, document_hash, open_beside
 from kb_builder.store.tables import BUILD_AGAIN, check_name, open_table, read_stored
@@ -224,6 +225,7 @@ class KnowledgeBase:
         for folder in self._trie_folders():
             trie = load_trie(folder, digest, self.signature)
             if trie is not None:
+                sweep(folder)  # of a process that was killed once a form of it was there
                 return trie
         return None
 
