@@ -35,7 +35,7 @@ def sigterm_tidies_up() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
+def _terminate(signal_number: int, frame: FrameType | None) -> None:
     raise _Terminated
 
 

@@ -83,7 +83,7 @@ class Corpus:
         self.paths = tuple(str(path) for path in paths)
         self.files = corpus_files(paths, format, on_remark, not_corpus)
         self.duplicates: set[Position] | None = (
-            None if duplicates is None else {Position(*place) for place in duplicates}
+            None if duplicates is None else {Position(*position) for position in duplicates}
         )
 
     def read(
@@ -97,8 +97,8 @@ class Corpus:
 
         A full read in which no document could be read ends in a LongbelError.
         """
-        for found in self.read_whole(on_problem, start=start, on_remark=on_remark):
-            yield found.position, found.document
+        for whole in self.read_whole(on_problem, start=start, on_remark=on_remark):
+            yield whole.position, whole.document
 
     def read_whole(
         self,
@@ -141,20 +141,20 @@ class Corpus:
     def _items(
         self, begin: Position, on_remark: OnProblem
     ) -> Iterator[tuple[Position, CorpusFile, Item]]:
-        for number in range(begin.file, len(self.files)):
-            file = self.files[number]
-            first = begin if number == begin.file else Position(number)
+        for index in range(begin.file, len(self.files)):
+            file = self.files[index]
+            first = begin if index == begin.file else Position(index)
             last = first
             empty = True
             try:
                 for item in CORPUS_FORMATS[file.format].read(file, first):
                     empty = False
-                    last = Position(number, item.offset, item.line or 0)
+                    last = Position(index, item.offset, item.line or 0)
                     yield last, file, item
             except UnreadableError as error:
                 broken = Item(last.offset, error.line, error.document_id, _raiser(error))
                 # One past the last good document, so that every position is another.
-                yield Position(number, last.offset + (not empty), error.line or 0), file, broken
+                yield Position(index, last.offset + (not empty), error.line or 0), file, broken
                 empty = False
             if empty and first.offset == 0:
                 on_remark(Problem.of_file(file.path, "the file holds no document"))

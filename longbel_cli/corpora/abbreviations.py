@@ -27,10 +27,10 @@ def abbreviations(text: str) -> dict[str, str]:
 
     White space inside a long form is one blank each.
     """
-    found: dict[str, str] = {}
+    long_forms: dict[str, str] = {}
     for short, long in _definitions(text):
-        found.setdefault(short, " ".join(long.split()))
-    return found
+        long_forms.setdefault(short, " ".join(long.split()))
+    return long_forms
 
 
 def expanded(mention: str, known: Mapping[str, str]) -> str | None:

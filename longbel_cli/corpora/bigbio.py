@@ -43,8 +43,8 @@ _KEYS = ("id", "type", "text", "offsets", "normalized")
 def read(file: CorpusFile, start: Position) -> Iterator[Item]:
     """The documents of one file from `start` on."""
     if is_row_file(file.path):
-        for number, value in rows(file.path, start.offset):
-            yield item(value, number, number + 1)  # the row stands for the line
+        for row_index, value in rows(file.path, start.offset):
+            yield item(value, row_index, row_index + 1)  # the row stands for the line
     else:
         yield from json_items(file.path, start, ARRAYS, item)
 
@@ -73,13 +73,13 @@ def documents_of(
 ) -> Iterator[Document]:
     """The checked documents of BigBio objects in memory (`page 1`, `page 2`, ... in messages)."""
     seen: set[str] = set()
-    for number, page in enumerate(pages, start=1):
-        source = CorpusFile(f"page {number}", "bigbio")
-        found = item(page, number, None)
-        repeated = found.document_id in seen
-        document = settle(source, found, repeated, on_problem, on_remark)
-        if found.document_id is not None:
-            seen.add(found.document_id)
+    for ordinal, page in enumerate(pages, start=1):
+        source = CorpusFile(f"page {ordinal}", "bigbio")
+        entry = item(page, ordinal, None)
+        repeated = entry.document_id in seen
+        document = settle(source, entry, repeated, on_problem, on_remark)
+        if entry.document_id is not None:
+            seen.add(entry.document_id)
         if document is not None:
             yield document
 
@@ -88,47 +88,47 @@ def _build(value: dict[str, Any]) -> Draft:
     draft = Draft([])
     if identifier(value.get("document_id")) is None:
         draft.warnings.append(Remark("it has no document_id; its id stands in"))
-    for number, passage in enumerate(_list(value, "passages"), start=1):
-        draft.passages.extend(_passages(passage, number, draft))
+    for ordinal, passage in enumerate(_list(value, "passages"), start=1):
+        draft.passages.extend(_passages(passage, ordinal, draft))
     if not draft.passages:
         raise UnreadableError("it has no passage")
-    for number, entity in enumerate(_list(value, "entities"), start=1):
+    for ordinal, entity in enumerate(_list(value, "entities"), start=1):
         fault = _add_mention(entity, draft)
         if fault is not None:
             mention_id = identifier(entity.get("id")) if isinstance(entity, dict) else None
-            draft.faults.append(Remark(f"entity {number}: {fault}", mention_id))
+            draft.faults.append(Remark(f"entity {ordinal}: {fault}", mention_id))
     return draft
 
 
 def _list(value: dict[str, Any], key: str) -> list[Any]:
-    found = value.get(key)
-    if found is None:
+    entries = value.get(key)
+    if entries is None:
         if key in value:
             return []
         raise UnreadableError(
             f"it has no {key!r}: not a document of the BigBio KB schema{_keys_of(value)}"
         )
-    if not isinstance(found, list):
-        raise UnreadableError(f"its {key!r} must be a list, not {_kind(found)}")
-    return found
+    if not isinstance(entries, list):
+        raise UnreadableError(f"its {key!r} must be a list, not {_kind(entries)}")
+    return entries
 
 
-def _passages(passage: Any, number: int, draft: Draft) -> list[Passage]:
+def _passages(passage: Any, ordinal: int, draft: Draft) -> list[Passage]:
     if not isinstance(passage, dict):
-        raise UnreadableError(f"passage {number} must be an object, not {_kind(passage)}")
+        raise UnreadableError(f"passage {ordinal} must be an object, not {_kind(passage)}")
     texts = _texts(passage.get("text"))
     spans = _spans(passage.get("offsets"))
     if texts is None or spans is None:
-        raise UnreadableError(f"passage {number} needs 'text' (strings) and 'offsets' ([[s, e]])")
+        raise UnreadableError(f"passage {ordinal} needs 'text' (strings) and 'offsets' ([[s, e]])")
     if len(texts) != len(spans):
         raise UnreadableError(
-            f"passage {number} has {len(texts)} texts and {len(spans)} pairs of offsets"
+            f"passage {ordinal} has {len(texts)} texts and {len(spans)} pairs of offsets"
         )
     for text, span in zip(texts, spans, strict=True):
         if len(text) != span.end - span.start:
             draft.warnings.append(
                 Remark(
-                    f"passage {number} has {len(text)} characters and offsets "
+                    f"passage {ordinal} has {len(text)} characters and offsets "
                     f"{span.start}-{span.end}; it is placed at {span.start}"
                 )
             )
@@ -234,8 +234,8 @@ def _gold(normalized: Any) -> tuple[str, ...] | None:
 def _keys_of(value: dict[str, Any]) -> str:
     """Which keys there are, and which are needed; what is no name is not shown."""
     names = [key for key in value if re.fullmatch(r"[A-Za-z_][\w.-]{0,30}", key, re.ASCII)]
-    found = ", ".join(names[:_LISTED_KEYS]) + (", …" if len(names) > _LISTED_KEYS else "")
-    return f" (keys: {found or 'none'}; needed: document_id, passages, entities)"
+    listed = ", ".join(names[:_LISTED_KEYS]) + (", …" if len(names) > _LISTED_KEYS else "")
+    return f" (keys: {listed or 'none'}; needed: document_id, passages, entities)"
 
 
 def _kind(value: Any) -> str:
@@ -324,12 +324,12 @@ def as_bigbio(document: Document) -> dict[str, Any]:
         "document_id": document.id,
         "passages": [
             {
-                "id": passage.id or f"{document.id}_p{number}",
+                "id": passage.id or f"{document.id}_p{index}",
                 "type": passage.type or "document",
                 "text": [passage.text],
                 "offsets": [[passage.start, passage.end]],
             }
-            for number, passage in enumerate(document.passages)
+            for index, passage in enumerate(document.passages)
         ],
         "entities": [
             {

@@ -38,9 +38,9 @@ def read(file: CorpusFile, start: Position) -> Iterator[Item]:
     if is_json(file.path):
         yield from json_items(file.path, start, ARRAYS, item)
         return
-    for number, (line, value) in enumerate(_xml_documents(file.path)):
-        if number >= start.offset:
-            yield item(value, number, line)
+    for index, (line, value) in enumerate(_xml_documents(file.path)):
+        if index >= start.offset:
+            yield item(value, index, line)
 
 
 def sniff(head: bytes) -> bool:
@@ -72,11 +72,11 @@ def _build(value: dict[str, Any]) -> Draft:
     if value.get("misplaced"):
         raise UnreadableError(str(value["misplaced"]))
     draft = Draft([])
-    for number, passage in enumerate(_objects(value, "passages"), start=1):
-        offset = _number(passage.get("offset"))
+    for ordinal, passage in enumerate(_objects(value, "passages"), start=1):
+        offset = _integer(passage.get("offset"))
         if offset is None:
-            raise UnreadableError(f"passage {number} has no offset")
-        draft.passages.extend(_texts(passage, offset, number))
+            raise UnreadableError(f"passage {ordinal} has no offset")
+        draft.passages.extend(_texts(passage, offset, ordinal))
         _add_annotations(passage, draft)
         for sentence in _objects(passage, "sentences"):
             _add_annotations(sentence, draft)
@@ -86,33 +86,33 @@ def _build(value: dict[str, Any]) -> Draft:
     return draft
 
 
-def _texts(passage: dict[str, Any], offset: int, number: int) -> list[Passage]:
+def _texts(passage: dict[str, Any], offset: int, ordinal: int) -> list[Passage]:
     """The passage's text, or where it is only in sentences, each of these at its offset."""
     kind = _infons(passage).get("type", "")
     text = passage.get("text")
     if isinstance(text, str) and text:
-        return [Passage(text, offset, f"p{number}", kind)]
+        return [Passage(text, offset, f"p{ordinal}", kind)]
     made = []
     for sentence in _objects(passage, "sentences"):
-        start, text = _number(sentence.get("offset")), sentence.get("text")
+        start, text = _integer(sentence.get("offset")), sentence.get("text")
         if start is None or not isinstance(text, str):
-            raise UnreadableError(f"a sentence of passage {number} has no offset or no text")
-        made.append(Passage(text, start, f"p{number}", kind))
-    return made or [Passage("", offset, f"p{number}", kind)]
+            raise UnreadableError(f"a sentence of passage {ordinal} has no offset or no text")
+        made.append(Passage(text, start, f"p{ordinal}", kind))
+    return made or [Passage("", offset, f"p{ordinal}", kind)]
 
 
 def _add_annotations(holder: dict[str, Any], draft: Draft) -> None:
-    found = holder.get("annotations")
-    if found is None:
+    annotations = holder.get("annotations")
+    if annotations is None:
         return
-    if not isinstance(found, list):
+    if not isinstance(annotations, list):
         raise UnreadableError("'annotations' must be a list")
-    for annotation in found:
+    for annotation in annotations:
         reason = _add_mention(annotation, draft)
         if reason is not None:
             known = annotation if isinstance(annotation, dict) else {}
             draft.faults.append(
-                Remark(reason, identifier(known.get("id")), _number(known.get("line")))
+                Remark(reason, identifier(known.get("id")), _integer(known.get("line")))
             )
 
 
@@ -134,7 +134,7 @@ def _add_mention(annotation: Any, draft: Draft) -> str | None:
     if not entity_type:
         return "it has no type (infon `type`)"
     gold = _gold(infons)
-    line = _number(annotation.get("line"))
+    line = _integer(annotation.get("line"))
     draft.unread.extend(
         Remark(f"the infon {key!r}", mention_id, line) for key in _unread_infons(infons, gold)
     )
@@ -146,8 +146,8 @@ def _gold(infons: dict[str, str]) -> tuple[str, ...] | None:
     """The codes under the first infon that holds one; else NO_CODE, where any says it."""
     keys = [key for key in _CODE_INFONS if key in infons]
     keys += [key for key in infons if is_database(key)]
-    found = [gold_codes(infons[key], database=key) for key in keys]
-    said = [gold for gold in found if gold is not None]
+    codes = [gold_codes(infons[key], database=key) for key in keys]
+    said = [gold for gold in codes if gold is not None]
     return next((gold for gold in said if gold != (NO_CODE,)), said[0] if said else None)
 
 
@@ -169,7 +169,7 @@ def _spans(value: Any) -> tuple[Span, ...] | None:
     for location in value:
         if not isinstance(location, dict):
             return None
-        start, length = _number(location.get("offset")), _number(location.get("length"))
+        start, length = _integer(location.get("offset")), _integer(location.get("length"))
         if start is None or length is None:
             return None
         spans.append(Span(start, start + length))
@@ -177,25 +177,27 @@ def _spans(value: Any) -> tuple[Span, ...] | None:
 
 
 def _objects(value: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    found = value.get(key)
-    if found is None:
+    entries = value.get(key)
+    if entries is None:
         return []
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UnreadableError(f"its {key!r} must be a list of objects")
-    return found
+    return entries
 
 
 def _infons(value: dict[str, Any]) -> dict[str, str]:
     """The infons with lower-case keys; what is no text (null, a list) is left out."""
-    found = value.get("infons")
-    if not isinstance(found, dict):
+    infons = value.get("infons")
+    if not isinstance(infons, dict):
         return {}
     return {
-        key.lower(): name for key, entry in found.items() if (name := identifier(entry)) is not None
+        key.lower(): name
+        for key, entry in infons.items()
+        if (name := identifier(entry)) is not None
     }
 
 
-def _number(value: Any) -> int | None:
+def _integer(value: Any) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -254,8 +256,8 @@ class _XmlParser:
 
     def taken(self) -> list[tuple[int, dict[str, Any]]]:
         """The documents that are complete since the last call."""
-        found, self._found = self._found, []
-        return found
+        documents, self._found = self._found, []
+        return documents
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         if self._builder is None:
@@ -303,9 +305,9 @@ _PLACES = {
 
 
 def _misplaced(document: ElementTree.Element) -> str | None:
-    for tag, places in _PLACES.items():
+    for tag, paths in _PLACES.items():
         there = sum(1 for _ in document.iter(tag))
-        read = sum(len(document.findall(place)) for place in places)
+        read = sum(len(document.findall(path)) for path in paths)
         if there != read:
             return f"{there - read} <{tag}> stand where BioC has none"
     return None

@@ -67,8 +67,10 @@ def pair_of(path: str) -> Pair:
 def _build(pair: Pair) -> Draft:
     text = stored.decoded(_bytes(pair.text), str(pair.text.name))
     lines = stored.decoded(_bytes(pair.annotations), str(pair.annotations.name))
-    found = Annotations.of(lines)
-    draft = Draft([], found.mentions(), found.faults, found.warnings, found.unread)
+    annotations = Annotations.of(lines)
+    draft = Draft(
+        [], annotations.mentions(), annotations.faults, annotations.warnings, annotations.unread
+    )
     if text.startswith("\ufeff"):
         # BRAT counts a byte order mark as a character, other tools do not: the mentions tell.
         without = text.removeprefix("\ufeff")
@@ -109,22 +111,22 @@ class Writer:
             path = Path(read.document.id)
             text = read.item.raw.text.read_bytes()
             lines = read.item.raw.annotations.read_bytes()
-            numbers = {mention.id: mention.id for mention in read.document.mentions}
+            ids = {mention.id: mention.id for mention in read.document.mentions}
             if any(mention.gold and mention.id in answers for mention in read.document.mentions):
                 self._changes["documents: their own codes stay beside the added ones"] += 1
         else:
             path = safe_path(read.document.id)
             text = read.document.text.encode("utf-8")
-            numbers = _named_by_number(read.document)
-            lines = self._mention_lines(read, numbers)
+            ids = _named_by_number(read.document)
+            lines = self._mention_lines(read, ids)
         write_new(self._folder, path.with_name(f"{path.name}.txt"), text)
-        lines = _with_references(lines, read, numbers, answers, self._database)
+        lines = _with_references(lines, read, ids, answers, self._database)
         write_new(self._folder, path.with_name(f"{path.name}.ann"), lines)
 
     def close(self) -> None:
         self._changes.tell(".ann files")
 
-    def _mention_lines(self, read: Read, numbers: dict[str, str]) -> bytes:
+    def _mention_lines(self, read: Read, ids: dict[str, str]) -> bytes:
         made = []
         for mention in read.document.mentions:
             entity_type = _word(mention.entity_type)
@@ -133,7 +135,7 @@ class Writer:
             fragments = _fragments(mention, read.document.text)
             spans = ";".join(f"{start} {end}" for start, end in fragments)
             text = one_line(" ".join(read.document.text[start:end] for start, end in fragments))
-            made.append(f"{numbers[mention.id]}\t{entity_type} {spans}\t{text}\n")
+            made.append(f"{ids[mention.id]}\t{entity_type} {spans}\t{text}\n")
         return "".join(made).encode("utf-8")
 
 
@@ -150,28 +152,28 @@ def _fragments(mention: Mention, text: str) -> list[Span]:
 def _named_by_number(document: Document) -> dict[str, str]:
     """A BRAT id for each mention: the `T3` its id ends in where that is clear, else counted."""
     endings = {
-        mention.id: found[0] if (found := re.search(r"T[0-9]+$", mention.id)) else ""
+        mention.id: match[0] if (match := re.search(r"T[0-9]+$", mention.id)) else ""
         for mention in document.mentions
     }
     if "" not in endings.values() and len(set(endings.values())) == len(endings):
         return endings
-    return {mention_id: f"T{number}" for number, mention_id in enumerate(endings, start=1)}
+    return {mention_id: f"T{ordinal}" for ordinal, mention_id in enumerate(endings, start=1)}
 
 
 def _with_references(
-    lines: bytes, read: Read, numbers: dict[str, str], answers: Answers, database: str
+    lines: bytes, read: Read, ids: dict[str, str], answers: Answers, database: str
 ) -> bytes:
     """The lines of an .ann file with an N line for each answer after them."""
-    number = max(map(int, re.findall(rb"(?:^|[\r\n])N([0-9]{1,18})\t", lines)), default=0)
+    last_note = max(map(int, re.findall(rb"(?:^|[\r\n])N([0-9]{1,18})\t", lines)), default=0)
     end = _line_end(lines)
     added = []
     for mention in read.document.mentions:
         for code, name in answers.get(mention.id, ()):
-            number += 1
+            last_note += 1
             if _word(code) != code:
                 warn_of(read, mention, "blanks in its code became `_`")
-            reference = f"Reference {numbers[mention.id]} {database}:{_word(code)}"
-            added.append(f"N{number}\t{reference}\t{one_line(name)}{end}")
+            reference = f"Reference {ids[mention.id]} {database}:{_word(code)}"
+            added.append(f"N{last_note}\t{reference}\t{one_line(name)}{end}")
     if added and lines and not lines.endswith((b"\n", b"\r")):
         added.insert(0, end)
     return lines + "".join(added).encode("utf-8")

@@ -114,15 +114,15 @@ def _in_order(draft: Draft) -> tuple[Passage, ...]:
     if passages != draft.passages:
         draft.warnings.append(Remark("its passages are not in the order of their offsets"))
     end = 0
-    for number, passage in enumerate(passages, start=1):
+    for ordinal, passage in enumerate(passages, start=1):
         if passage.start < end:
             raise UnreadableError(
-                f"passage {number} starts at {passage.start}, before {end}, "
-                + ("where the passage before it ends" if number > 1 else "where texts begin")
+                f"passage {ordinal} starts at {passage.start}, before {end}, "
+                + ("where the passage before it ends" if ordinal > 1 else "where texts begin")
             )
         if passage.start - end > WIDEST_GAP:
             raise UnreadableError(
-                f"passage {number} starts at {passage.start}, more than {WIDEST_GAP} characters "
+                f"passage {ordinal} starts at {passage.start}, more than {WIDEST_GAP} characters "
                 f"after {end}"
             )
         end = passage.end
@@ -158,8 +158,8 @@ def _fault(mention: Mention, document: Document, starts: Sequence[int]) -> str |
     if not mention.text.strip():
         return "it states no text, so its offsets cannot be verified"
     if not fits(mention, text):
-        places = ";".join(f"{span.start}-{span.end}" for span in mention.spans)
-        return f"its text is not the document's at {places}" + _unit_hint(mention, text)
+        offsets = ";".join(f"{span.start}-{span.end}" for span in mention.spans)
+        return f"its text is not the document's at {offsets}" + _unit_hint(mention, text)
     damaged = next(filter(is_damaged, mention.gold or ()), None)
     if damaged is not None:
         return f"its code was changed by a spreadsheet ({damaged})"
@@ -220,11 +220,11 @@ def _nearby(mention: Mention, text: str) -> str:
     first = max(start - _NEARBY, 0)
     after = text.find(stated, start, start + _NEARBY + len(stated))
     before = text.rfind(stated, first, start + len(stated))
-    found = [place for place in (before, after) if place >= 0]
-    if not found:
+    starts = [nearest for nearest in (before, after) if nearest >= 0]
+    if not starts:
         return ""
-    place = min(found, key=lambda offset: abs(offset - start))
-    return f"; that text stands at {place}-{place + len(stated)}"
+    nearest = min(starts, key=lambda offset: abs(offset - start))
+    return f"; that text stands at {nearest}-{nearest + len(stated)}"
 
 
 def _words(parts: list[bytes], encoding: str) -> list[str]:

@@ -20,8 +20,8 @@ def json_items(
     A name in `.json` (or `.json.gz`) says JSON, any other JSON Lines.
     """
     if path.lower().removesuffix(".gz").endswith(".json"):
-        for found in stored.json_documents(path, arrays, start.offset, start.line):
-            yield to_item(found.value, found.offset, found.line)
+        for document in stored.json_documents(path, arrays, start.offset, start.line):
+            yield to_item(document.value, document.offset, document.line)
     else:
         yield from _json_lines(path, start, to_item)
 

@@ -97,28 +97,28 @@ def _files_of(
             raise LongbelError(f"{form} cannot be read from standard input", exit_code=2)
         yield CorpusFile(STDIN, STDIN_FORMAT if form == AUTO else form)
         return
-    place = Path(path)
-    if place.is_dir():
-        for file in _walk(place, place, form, on_remark, ()):
+    location = Path(path)
+    if location.is_dir():
+        for file in _walk(location, location, form, on_remark, ()):
             if real_path(Path(file.path)) not in not_corpus:
                 yield file
         return
-    if not place.exists():
+    if not location.exists():
         raise LongbelError(f"{path}: no such file or folder", "Check the corpus path.")
-    if not place.is_file():
+    if not location.is_file():
         raise LongbelError(f"{path}: no regular file", "Pipe JSONL to `-` instead.")
-    found = _format_of_named(place, form)
-    if found is None:
-        kind = kind_of(place)
+    file_format = _format_of_named(location, form)
+    if file_format is None:
+        kind = kind_of(location)
         raise LongbelError(
             f"{path}: the format cannot be told from the file's name or first bytes"
             + ("" if kind is None else f": it is {kind.what}"),
             _kinds(form) if kind is None else kind.advice,
         )
-    if found == "brat":
-        yield CorpusFile(str(any_case(place.with_suffix(".ann"))), "brat", place.stem)
+    if file_format == "brat":
+        yield CorpusFile(str(any_case(location.with_suffix(".ann"))), "brat", location.stem)
     else:
-        yield CorpusFile(str(place), found)
+        yield CorpusFile(str(location), file_format)
 
 
 def _walk(
@@ -146,15 +146,15 @@ def _walk(
         if entry.exists() and not entry.is_file():
             on_remark(Problem.of_file(str(entry), "it is no regular file; it is left out"))
             continue
-        found = _format_in_folder(entry, form, annotated)
-        if found == "brat":
+        file_format = _format_in_folder(entry, form, annotated)
+        if file_format == "brat":
             if _suffix(entry) == ".txt" and entry.stem in annotated:
                 continue  # the .ann stands for the pair
             document_id = entry.relative_to(root).with_suffix("").as_posix()
             lines = entry if _suffix(entry) == ".ann" else entry.with_suffix(".ann")
             yield CorpusFile(str(lines), "brat", document_id)
-        elif found is not None:
-            yield CorpusFile(str(entry), found)
+        elif file_format is not None:
+            yield CorpusFile(str(entry), file_format)
         elif entry.suffix not in _BRAT_EXTRAS and form == AUTO:
             kind = kind_of(entry)
             what = "no corpus file by its name" if kind is None else kind.what
@@ -165,16 +165,16 @@ def _format_in_folder(path: Path, form: str, annotated: set[str]) -> str | None:
     """The format of a file that a folder holds; None if it is no part of the corpus."""
     suffix = _suffix(path)
     if suffix == ".ann" or (suffix == ".txt" and path.stem in annotated):
-        found: str | None = "brat"
+        file_format: str | None = "brat"
     elif suffix == ".txt" and _ABOUT.match(path.name):
         return None
     elif suffix == ".txt" and form in (AUTO, "brat") and annotated:
         # Among pairs, a text without its annotations is a document that lost them.
-        found = format_by_name(path) or "brat"
+        file_format = format_by_name(path) or "brat"
     else:
-        found = format_by_name(path)
-    if form == AUTO or found == form:
-        return found
+        file_format = format_by_name(path)
+    if form == AUTO or file_format == form:
+        return file_format
     if form == "brat" and suffix == ".txt":
         return "brat"
     # Formats share suffixes: one that was named decides.
@@ -185,18 +185,18 @@ def _format_of_named(path: Path, form: str) -> str | None:
     """The format of a file that was named itself: looked into where its name says nothing."""
     suffix = _suffix(path)
     if suffix == ".ann":
-        found: str | None = "brat"
+        file_format: str | None = "brat"
     elif suffix == ".txt" and any_case(path.with_suffix(".ann")).exists():
-        found = "brat"
+        file_format = "brat"
     else:
-        found = format_by_name(path)
+        file_format = format_by_name(path)
     if form != AUTO:
         if form == "brat" and suffix not in (".txt", ".ann"):
             return None
         return form
-    if found is None and suffix == ".txt" and kind_of(path) is None:
+    if file_format is None and suffix == ".txt" and kind_of(path) is None:
         return "brat"
-    return found or format_by_content(path)
+    return file_format or format_by_content(path)
 
 
 def _suffix(path: Path) -> str:

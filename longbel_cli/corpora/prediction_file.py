@@ -94,11 +94,11 @@ def _recoded(prediction: Prediction, changed: Mapping[str, str]) -> Prediction:
 
 def score_of(value: Any) -> float:
     """A score; NaN where it is unknown."""
-    number = math.nan if value is None or value == "" else float(value)
+    score = math.nan if value is None or value == "" else float(value)
     # Tables say NaN where a score is unknown; JSON says null.
-    if math.isinf(number) or (math.isnan(number) and isinstance(value, float)):
+    if math.isinf(score) or (math.isnan(score) and isinstance(value, float)):
         raise ValueError("a score is finite")
-    return number
+    return score
 
 
 def duplicate_notes(path: Path, what: str, duplicates: int, differing: int) -> tuple[str, ...]:

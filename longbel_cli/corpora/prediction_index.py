@@ -53,16 +53,18 @@ class PredictionIndex:
 
     def of(self, document_id: str) -> Iterator[Prediction]:
         """The predictions of a document."""
-        for offset, number, count in self._runs.get(document_id, ()):
-            for _, prediction in islice(self._predictions(offset, number), count):
+        for offset, line_number, count in self._runs.get(document_id, ()):
+            for _, prediction in islice(self._predictions(offset, line_number), count):
                 yield prediction
 
-    def _predictions(self, offset: int, number: int) -> Iterator[tuple[stored.Line, Prediction]]:
+    def _predictions(
+        self, offset: int, line_number: int
+    ) -> Iterator[tuple[stored.Line, Prediction]]:
         try:
-            for line in stored.lines(str(self.path), offset, number):
+            for line in stored.lines(str(self.path), offset, line_number):
                 if line.data.strip():
-                    place = f"{self.path}:{line.number}"
-                    yield line, prediction_of_line(line.data, place)
+                    location = f"{self.path}:{line.number}"
+                    yield line, prediction_of_line(line.data, location)
         except UnreadableError as error:
             raise unreadable(self.path, error) from error
 

@@ -64,13 +64,13 @@ def read_table(path: Path, lines: Sequence[Line]) -> PredictionFile:
     mentions: dict[tuple[object, ...], list[_Row]] = {}
     ranks: dict[tuple[object, ...], _Row] = {}
     duplicates, differing = 0, 0
-    for number, fields in rows:
+    for line_number, fields in rows:
         if len(fields) != len(header):
             raise LongbelError(
-                f"{path}:{number}: {len(fields)} fields where the header has {len(header)}",
+                f"{path}:{line_number}: {len(fields)} fields where the header has {len(header)}",
                 "A field cannot hold a line break, nor what parts fields unless it is quoted.",
             )
-        row = _row(fields, columns, f"{path}:{number}")
+        row = _row(fields, columns, f"{path}:{line_number}")
         mention: tuple[object, ...]
         if row.mention_id:
             mention = (row.document, row.mention_id)
@@ -78,13 +78,13 @@ def read_table(path: Path, lines: Sequence[Line]) -> PredictionFile:
             mention = (row.document, row.spans, row.group)
         elif row.rank > 1:
             raise LongbelError(
-                f"{path}:{number}: rank {row.rank} of an unknown mention",
+                f"{path}:{line_number}: rank {row.rank} of an unknown mention",
                 "A table of several candidates a mention needs mention ids "
                 f"({', '.join(COLUMNS['mention_id'])}) or spans "
                 "(start_span and end_span, or spans).",
             )
         else:
-            mention = (row.document, number)
+            mention = (row.document, line_number)
         if (*mention, row.rank) in ranks:
             duplicates += 1
             differing += ranks[(*mention, row.rank)] != row
@@ -106,8 +106,8 @@ def read_table(path: Path, lines: Sequence[Line]) -> PredictionFile:
         )
     prefix = _free_prefix({group[0].mention_id for group in mentions.values()})
     predictions = tuple(
-        _table_prediction(group, f"{prefix}{number}", has_documents)
-        for number, group in enumerate(mentions.values(), start=1)
+        _table_prediction(group, f"{prefix}{line_number}", has_documents)
+        for line_number, group in enumerate(mentions.values(), start=1)
     )
     return PredictionFile(path, predictions, tuple(notes), has_documents, has_ids, nameless)
 
@@ -123,16 +123,18 @@ def _free_prefix(ids: set[str]) -> str:
 def _fields(path: Path, lines: Sequence[Line]) -> Iterator[tuple[int, list[str]]]:
     """Line number and fields of each line. Where tabs part them, quotes are ordinary characters."""
     delimiter = ""
-    for _, number, data in lines:
+    for _, line_number, data in lines:
         try:
             text = data.removesuffix(b"\r").decode()
         except UnicodeDecodeError as error:
-            raise LongbelError(f"{path}:{number}: not UTF-8 (byte {error.start + 1})") from error
+            raise LongbelError(
+                f"{path}:{line_number}: not UTF-8 (byte {error.start + 1})"
+            ) from error
         delimiter = delimiter or delimiter_of(text, "\t")
         if delimiter == "\t":
-            yield number, [_unquoted(field) for field in text.split("\t")]
+            yield line_number, [_unquoted(field) for field in text.split("\t")]
         else:
-            yield number, next(csv.reader([text], delimiter=delimiter), [])
+            yield line_number, next(csv.reader([text], delimiter=delimiter), [])
 
 
 def _unquoted(field: str) -> str:
@@ -147,9 +149,9 @@ def _unquoted(field: str) -> str:
 def _columns(path: Path, header: list[str]) -> dict[str, int]:
     columns: dict[str, int] = {}
     for ours, theirs in COLUMNS.items():
-        found = next((name for name in theirs if name in header), None)
-        if found is not None:
-            columns[ours] = header.index(found)
+        header_name = next((name for name in theirs if name in header), None)
+        if header_name is not None:
+            columns[ours] = header.index(header_name)
     if "predicted" not in columns and "gold" in columns:
         columns["predicted"] = columns.pop("gold")
     if "predicted" not in columns:
@@ -162,7 +164,7 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
     return columns
 
 
-def _row(fields: list[str], columns: dict[str, int], place: str) -> _Row:
+def _row(fields: list[str], columns: dict[str, int], location: str) -> _Row:
     def field(name: str) -> str:
         return fields[columns[name]].strip() if name in columns else ""
 
@@ -184,19 +186,19 @@ def _row(fields: list[str], columns: dict[str, int], place: str) -> _Row:
             score=score_of(field("score")) if math.isnan(beam_score) else beam_score,
         )
     except DamagedCodeError as error:
-        raise damaged(place, error) from error
+        raise damaged(location, error) from error
     except ValueError as error:
-        raise LongbelError(f"{place}: rank, score or span is no such number") from error
+        raise LongbelError(f"{location}: rank, score or span is no such number") from error
 
 
 def _spans(text: str) -> tuple[Span, ...]:
     """`9-14,19-24`, in the order of their offsets."""
     if not text:
         return ()
-    found = [_SPAN.fullmatch(part.strip()) for part in text.split(",")]
-    if None in found:
+    matches = [_SPAN.fullmatch(part.strip()) for part in text.split(",")]
+    if None in matches:
         raise ValueError(text)
-    return tuple(sorted(Span(int(pair[1]), int(pair[2])) for pair in found if pair is not None))
+    return tuple(sorted(Span(int(pair[1]), int(pair[2])) for pair in matches if pair is not None))
 
 
 def _rank_of(text: str) -> int:
@@ -207,10 +209,10 @@ def _rank_of(text: str) -> int:
 
 
 def _integer(text: str) -> int:
-    number = float(text)
-    if not number.is_integer() or number < 0:
+    value = float(text)
+    if not value.is_integer() or value < 0:
         raise ValueError(text)
-    return int(number)
+    return int(value)
 
 
 def _table_prediction(rows: list[_Row], made_up_id: str, has_documents: bool) -> Prediction:

@@ -48,10 +48,10 @@ def read_predictions(path: Path | str) -> PredictionFile:
 
 def unreadable(path: Path, error: UnreadableError) -> LongbelError:
     """That a predictions file cannot be read to its end."""
-    place = path if error.line is None else f"{path}:{error.line}"
+    location = path if error.line is None else f"{path}:{error.line}"
     part = Path(f"{path}.part")
     return LongbelError(
-        f"{place}: {error.reason}",
+        f"{location}: {error.reason}",
         f"There is an unfinished run of that name: see `longbel status {path}`."
         if part.exists()
         else "Give the file that `longbel link --out` wrote, or a table of the published code.",
@@ -73,36 +73,36 @@ def _read_jsonl(path: Path, lines: Sequence[Line]) -> PredictionFile:
     return PredictionFile(path, tuple(predictions.values()), notes)
 
 
-def prediction_of_line(line: bytes, place: str) -> Prediction:
+def prediction_of_line(line: bytes, location: str) -> Prediction:
     """The record of one line of preds.jsonl; raises LongbelError that begins with `place`."""
     try:
         record = json.loads(line.decode())
     except UnicodeDecodeError as error:
-        raise LongbelError(f"{place}: not UTF-8 (byte {error.start + 1} of the line)") from error
+        raise LongbelError(f"{location}: not UTF-8 (byte {error.start + 1} of the line)") from error
     except RecursionError as error:
-        raise LongbelError(f"{place}: nested too deeply to be a prediction") from error
+        raise LongbelError(f"{location}: nested too deeply to be a prediction") from error
     except json.JSONDecodeError as error:
         raise LongbelError(
-            f"{place}: not a whole JSON object (column {error.colno}: {error.msg})",
+            f"{location}: not a whole JSON object (column {error.colno}: {error.msg})",
             "The line is torn or edited: run `longbel link` again, it goes on where it stopped.",
         ) from error
     except ValueError as error:
-        raise LongbelError(f"{place}: a number has too many digits") from error
+        raise LongbelError(f"{location}: a number has too many digits") from error
     if b"\\ud" in line.lower() and not _is_unicode(record):
-        raise LongbelError(f"{place}: half of a surrogate pair, which is no character")
+        raise LongbelError(f"{location}: half of a surrogate pair, which is no character")
     if not isinstance(record, dict):
-        raise LongbelError(f"{place}: a prediction must be a JSON object")
+        raise LongbelError(f"{location}: a prediction must be a JSON object")
     try:
         return _prediction(record)
     except KeyError as error:
         raise LongbelError(
-            f"{place}: key {error.args[0]!r} is missing",
+            f"{location}: key {error.args[0]!r} is missing",
             "A line needs document_id, mention_id, semantic_group and beams.",
         ) from error
     except DamagedCodeError as error:
-        raise damaged(place, error) from error
+        raise damaged(location, error) from error
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
-        message = f"{place}: a value of the wrong type or range ({type(error).__name__})"
+        message = f"{location}: a value of the wrong type or range ({type(error).__name__})"
         raise LongbelError(message) from error
 
 

@@ -56,8 +56,8 @@ def read(file: CorpusFile, start: Position) -> Iterator[Item]:
     for line in stored.lines(file.path, start.offset, start.line or 1):
         data = line.data.removesuffix(b"\r")
         line = Line(line.offset, line.number, data)
-        found = _TEXT.match(data)
-        if block and (not data.strip() or (found and _starts_anew(found, block))):
+        match = _TEXT.match(data)
+        if block and (not data.strip() or (match and _starts_anew(match, block))):
             yield _item(block)
             block = []
         if data.strip():
@@ -71,14 +71,14 @@ def sniff(head: bytes) -> bool:
     return _HEAD.match(head) is not None
 
 
-def _starts_anew(found: re.Match[bytes], block: list[Line]) -> bool:
+def _starts_anew(match: re.Match[bytes], block: list[Line]) -> bool:
     """Whether a text line belongs to another document than the block so far."""
     first = _TEXT.match(block[0].data)
-    if first is None or first[1] != found[1]:
+    if first is None or first[1] != match[1]:
         return True
     # The same id again: another document if it has that passage already.
     return any(
-        other[2] == found[2] for other in (_TEXT.match(line.data) for line in block) if other
+        other[2] == match[2] for other in (_TEXT.match(line.data) for line in block) if other
     )
 
 
@@ -106,9 +106,9 @@ def _build(document_id: str, block: list[Line]) -> Draft:
         match = _TEXT.match(line.data)
         if match is not None:
             # The id ends at the first bar, so offsets in the message count from there.
-            place = line.offset + match.start(3)
+            offset = line.offset + match.start(3)
             try:
-                texts[match[2]] = stored.decoded(match[3], "the text", place)
+                texts[match[2]] = stored.decoded(match[3], "the text", offset)
             except UnreadableError as error:
                 raise UnreadableError(error.reason, line.number) from None
             continue
@@ -252,6 +252,6 @@ def _title_and_abstract(document: Document) -> tuple[str, str]:
     else:
         # The character between the parts is in neither: no mention may begin or end with it.
         edges = {offset for m in document.mentions for offset in (m.start, m.end - 1)}
-        ends = (found.start() for found in re.finditer(r"[\r\n]", text))
+        ends = (line_break.start() for line_break in re.finditer(r"[\r\n]", text))
         end = next((offset for offset in ends if offset not in edges), len(text))
     return text[:end], text[end + 1 :]

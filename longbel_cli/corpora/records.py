@@ -58,8 +58,8 @@ class Problem:
     @property
     def message(self) -> str:
         """One line: file, line, document, mention and reason."""
-        place = self.source if self.line is None else f"{self.source}:{self.line}"
-        parts = [place]
+        location = self.source if self.line is None else f"{self.source}:{self.line}"
+        parts = [location]
         if self.document_id is not None:
             parts.append(f"document {self.document_id}")
         if self.mention_id is not None:

@@ -23,9 +23,9 @@ def rows(path: str, start: int) -> Iterator[tuple[int, Any]]:
     batches = _arrow_batches if path.lower().endswith(_ARROW) else _parquet_batches
     try:
         for first, batch in batches(path, start):
-            for number, value in enumerate(batch.to_pylist(), start=first):
-                if number >= start:
-                    yield number, value
+            for row_index, value in enumerate(batch.to_pylist(), start=first):
+                if row_index >= start:
+                    yield row_index, value
     except OSError as error:
         reason = error.strerror or "it is no Parquet or Arrow file or is damaged"
         raise UnreadableError(f"the file cannot be read ({reason})") from None

@@ -40,8 +40,8 @@ class SeenIds:
 
         key = np.uint64(value)
         for values in self._sorted:
-            place = int(np.searchsorted(values, key))
-            if place < len(values) and values[place] == key:
+            index = int(np.searchsorted(values, key))
+            if index < len(values) and values[index] == key:
                 return True
         return False
 

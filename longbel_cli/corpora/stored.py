@@ -86,7 +86,7 @@ class Line(NamedTuple):
 def lines(
     path: str,
     offset: int = 0,
-    number: int = 1,
+    line_number: int = 1,
     on_bytes: Callable[[bytes], object] = ignore,
 ) -> Iterator[Line]:
     """The lines of a file from a byte offset, which must be the start of line `number`.
@@ -100,15 +100,15 @@ def lines(
         while data := handle.readline(LONGEST_LINE):
             if len(data) == LONGEST_LINE and not data.endswith(b"\n"):
                 raise UnreadableError(
-                    f"line {number} is longer than {LONGEST_LINE} bytes; "
+                    f"line {line_number} is longer than {LONGEST_LINE} bytes; "
                     "the rest of the file is left out",
-                    number,
+                    line_number,
                 )
             on_bytes(data)
             line = data.removesuffix(b"\n")
-            yield Line(offset, number, line.removeprefix(BOM) if offset == 0 else line)
+            yield Line(offset, line_number, line.removeprefix(BOM) if offset == 0 else line)
             offset += len(data)
-            number += 1
+            line_number += 1
 
 
 def json_value(text: str, line: int | None) -> Any:
@@ -205,8 +205,8 @@ class _JsonStream:
 
     def _object(self, arrays: tuple[str, ...], resumed: bool = False) -> Iterator[JsonValue]:
         """An object: the document itself, unless one of its keys holds the array of documents."""
-        place = self._place()
-        found: dict[str, Any] = {}
+        location = self._place()
+        members: dict[str, Any] = {}
         streamed = resumed
         first = not resumed
         if not resumed:
@@ -222,13 +222,13 @@ class _JsonStream:
                 streamed = True
                 yield from self._array(())
             else:
-                found[key] = self._decode()
+                members[key] = self._decode()
         if not streamed:
-            yield JsonValue(*place, found)
+            yield JsonValue(*location, members)
 
     def _value(self) -> JsonValue:
-        place = self._place()
-        return JsonValue(*place, self._decode())
+        location = self._place()
+        return JsonValue(*location, self._decode())
 
     def _more(self, closing: str, first: bool) -> bool:
         """Whether another element follows, its comma being passed; else what closes is passed."""
@@ -309,10 +309,10 @@ class _JsonStream:
             text = self._decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             # The decoder may hold back up to three bytes of the chunk before.
-            place = self._bytes_read - (len(error.object) - len(data)) + error.start
+            offset = self._bytes_read - (len(error.object) - len(data)) + error.start
             raise UnreadableError(
                 f"the file is not UTF-8: byte 0x{error.object[error.start]:02x} at byte offset "
-                f"{place} (perhaps Latin-1 or UTF-16); the rest of the file is left out"
+                f"{offset} (perhaps Latin-1 or UTF-16); the rest of the file is left out"
             ) from None
         self._text = self._text[self._mark :] + text
         self._at -= self._mark
@@ -344,12 +344,12 @@ class _JsonStream:
 
 def head(path: str, size: int = _CHUNK) -> bytes:
     """The first unpacked bytes of a file; of a damaged one what comes before the damage."""
-    found = b""
+    data = b""
     try:
         with opened(path) as handle:
             # read1 gives what is buffered and may be far less; read would lose all at the damage.
-            while len(found) < size and (part := handle.read1(size - len(found))):
-                found += part
+            while len(data) < size and (part := handle.read1(size - len(data))):
+                data += part
     except UnreadableError:
         pass  # told by whoever reads the file
-    return found
+    return data

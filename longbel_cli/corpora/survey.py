@@ -112,7 +112,7 @@ class Survey:
 
 def survey(
     corpus: Corpus,
-    found: Survey,
+    report: Survey,
     on_problem: OnProblem,
     resolver: TypeResolver | None = None,
     has_code: HasCode | None = None,
@@ -123,28 +123,28 @@ def survey(
     base has a concept.
     """
     if has_code is not None:
-        found.gold_in_kb = 0
+        report.gold_in_kb = 0
 
     def leave_out(problem: Problem) -> None:
-        found.left_out.append(problem)
+        report.left_out.append(problem)
         on_problem(problem)
 
     def remark(problem: Problem) -> None:
-        found.noted.append(problem)
-        found.gold_not_read += problem.gold_not_read
+        report.noted.append(problem)
+        report.gold_not_read += problem.gold_not_read
 
     for read in corpus.read_whole(leave_out, on_remark=remark):
-        found.add(read.document, read.file.format, has_code)
-    for code, count in sorted(found.codes_without_digit.items()):
+        report.add(read.document, read.file.format, has_code)
+    for code, count in sorted(report.codes_without_digit.items()):
         if count > 1:
             remark(_word_as_code(corpus, code, count))
     if resolver is None:
         return
-    found.unmapped_types = resolver.unmapped(found.types)
-    for entity_type, count in found.types.items():
+    report.unmapped_types = resolver.unmapped(report.types)
+    for entity_type, count in report.types.items():
         group = resolver.group(entity_type)
         if group is not None:
-            found.groups[group] += count
+            report.groups[group] += count
 
 
 def _has_digit(code: str) -> bool:

@@ -81,7 +81,7 @@ def one_line(text: str) -> str:
 
 def unbroken(text: str) -> Iterator[tuple[int, int]]:
     """The stretches of a text without tabs and line ends."""
-    return (found.span() for found in re.finditer(f"[^{BREAK}]+", text))
+    return (match.span() for match in re.finditer(f"[^{BREAK}]+", text))
 
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f%\\:*?"<>|\ud800-\udfff]')  # the last has no UTF-8
@@ -100,9 +100,9 @@ def safe_path(document_id: str) -> Path:
 def _safe_name(part: str) -> str:
     if not part:
         return "%"
-    name = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", part)
+    name = _UNSAFE.sub(lambda match: f"%{ord(match[0]):02X}", part)
     if name[0] in ". " or name[-1] in ". ":
-        name = re.sub(r"^[. ]+|[. ]+$", lambda found: _encoded(found[0]), name)
+        name = re.sub(r"^[. ]+|[. ]+$", lambda match: _encoded(match[0]), name)
     if len(name.encode("utf-8")) > _LONGEST_NAME:
         digest = blake2b(part.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
         cut = name.encode("utf-8")[: _LONGEST_NAME - len(digest) - 1].decode("utf-8", "ignore")

@@ -96,7 +96,7 @@ class DictionaryDetector:
     def matches(self, document: Document) -> list[Match]:
         """All that competed and won, whether or not its group is asked for."""
         text = document.text
-        borders = [place for each in document.passages for place in (each.start, each.end)]
+        borders = [offset for each in document.passages for offset in (each.start, each.end)]
         search = _Search(self, text)
         choose = nested if self.options.nested else leftmost_longest
         return [
@@ -177,7 +177,7 @@ class _Search:
         if segment.glued[first]:
             return []
         position = segment.keys[first]
-        found: dict[int, Match] = {}
+        match_of_end: dict[int, Match] = {}
         for key, key_id in self._detector.keys_at(segment, position).items():
             behind = self._token_behind(segment, position + len(key), first)
             if behind is None:
@@ -185,10 +185,10 @@ class _Search:
             start, end = segment.starts[first], segment.ends[behind - 1]
             match = self._detector.known(key, key_id, self._text[start:end])
             if match is not None:
-                found[behind] = match._replace(start=start, end=end)
+                match_of_end[behind] = match._replace(start=start, end=end)
         if segment.forms[first] in self._short_forms:
-            self._add_short_forms(segment, first, found)
-        return sorted(found.items())
+            self._add_short_forms(segment, first, match_of_end)
+        return sorted(match_of_end.items())
 
     @staticmethod
     def _token_behind(segment: Segment, position: int, first: int) -> int | None:
@@ -196,7 +196,9 @@ class _Search:
         behind = bisect_left(segment.keys, position, first + 1)
         return None if behind < len(segment.glued) and segment.glued[behind] else behind
 
-    def _add_short_forms(self, segment: Segment, first: int, found: dict[int, Match]) -> None:
+    def _add_short_forms(
+        self, segment: Segment, first: int, match_of_end: dict[int, Match]
+    ) -> None:
         position = segment.keys[first]
         for short in self._short_forms[segment.forms[first]]:
             if not segment.joined.startswith(short.key, position):
@@ -207,7 +209,7 @@ class _Search:
             start, end = segment.starts[first], segment.ends[behind - 1]
             if self._text[start:end].rstrip("s'\u2019") != short.text.rstrip("s"):
                 continue
-            found.pop(behind, None)
+            match_of_end.pop(behind, None)
             if short.group is not None:
                 score = self._detector.learned.prior
-                found[behind] = Match(start, end, short.key, short.group, True, score)
+                match_of_end[behind] = Match(start, end, short.key, short.group, True, score)

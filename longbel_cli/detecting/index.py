@@ -129,8 +129,8 @@ def _winners(ids: np.ndarray, rows: np.ndarray, n_keys: int, groups: tuple[str, 
     total = np.bincount(of_pair, votes, len(pairs))
     titles, asked = (np.bincount(of_pair, column, len(pairs)) for column in (preferred, wanted))
     key, of_key = np.divmod(pairs, len(groups))
-    place = np.array([_place(name) for name in groups])[of_key]
-    best_first = np.lexsort((of_key, place, titles == 0, -total, key))
+    position = np.array([_place(name) for name in groups])[of_key]
+    best_first = np.lexsort((of_key, position, titles == 0, -total, key))
     _, first = np.unique(key[best_first], return_index=True)
     best = best_first[first]
     claims = np.full(n_keys, _NONE, np.uint16)

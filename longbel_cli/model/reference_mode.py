@@ -36,7 +36,7 @@ class Mode(NamedTuple):
 
 
 MODES = (Mode(True, True), Mode(False, True), Mode(True, False), Mode(False, False))
-_found: WeakKeyDictionary[nn.Module, Mode] = WeakKeyDictionary()
+_modes: WeakKeyDictionary[nn.Module, Mode] = WeakKeyDictionary()
 
 
 def checked_reference(
@@ -49,7 +49,7 @@ def checked_reference(
 
 def reference_mode(model: PreTrainedModel, prompt: Sequence[int]) -> Mode:
     """The fastest right way; `prompt` are ids of a prompt."""
-    if model not in _found:
+    if model not in _modes:
         plain_attention(model)
         length = min(_LENGTH, max_positions(model.config) - _NEW)
         long = of_length(prompt, max(length, 2))
@@ -62,8 +62,8 @@ def reference_mode(model: PreTrainedModel, prompt: Sequence[int]) -> Mode:
                 f"{type(model).__name__}: generate gives other scores than the model's own forward",
                 HINT,
             )
-        _found[model] = mode
-    return _found[model]
+        _modes[model] = mode
+    return _modes[model]
 
 
 def _refuse_reading_ahead(model: PreTrainedModel, ids: Sequence[int]) -> None:

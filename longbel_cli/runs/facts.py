@@ -65,8 +65,8 @@ def read_fusion_record(predictions: Path) -> dict[str, Any] | None:
     except OSError:
         return None
     earlier = record.get("replaced")
-    known = [one for one in (record, earlier) if isinstance(one, dict)]
-    return next((one for one in known if one.get("sha256", digest) == digest), None)
+    known = [entry for entry in (record, earlier) if isinstance(entry, dict)]
+    return next((entry for entry in known if entry.get("sha256", digest) == digest), None)
 
 
 def _json_object(path: Path) -> dict[str, Any] | None:

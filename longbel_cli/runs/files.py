@@ -39,7 +39,7 @@ def disk_error(error: OSError, path: Path, doing: str) -> LongbelError:
 
 
 @contextmanager
-def _told(path: Path, doing: str) -> Iterator[None]:
+def _disk_errors(path: Path, doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -55,17 +55,17 @@ class Files(Disk):
     # From here on: made of the operations above, with errors told.
 
     def make_folder(self, folder: Path) -> None:
-        with _told(folder, "make the directory"):
+        with _disk_errors(folder, "make the directory"):
             folder.mkdir(parents=True, exist_ok=True)
 
     def sync_folder(self, folder: Path) -> None:
         """Make names in a folder durable."""
-        with _told(folder, "write"):
+        with _disk_errors(folder, "write"):
             flush_folder(folder, self)
 
     def move(self, source: Path, target: Path) -> None:
         """Rename, durably; to another file system, where a run's folder may lie, by a copy."""
-        with _told(target, "write"):
+        with _disk_errors(target, "write"):
             try:
                 self.replace(source, target)
             except OSError as error:
@@ -83,18 +83,22 @@ class Files(Disk):
 
     def write_file(self, path: Path, data: bytes) -> None:
         """The whole file at once: a reader finds the old content or the new, never a part."""
-        with _told(path, "write"):
+        with _disk_errors(path, "write"):
             write_whole(path, data, self)
 
     @contextmanager
     def writing(self, path: Path) -> Iterator[Callable[[bytes], None]]:
         """As `write_file`, by a function that is given block after block."""
-        with _told(path, "write"), whole_file(path, self) as draft, draft.open("wb") as stream:
+        with (
+            _disk_errors(path, "write"),
+            whole_file(path, self) as draft,
+            draft.open("wb") as stream,
+        ):
             yield lambda block: self.write(stream.fileno(), block)
 
     def create_file(self, path: Path, data: bytes) -> bool:
         """As `write_file`, but only where there is no such file; whether this call made it."""
-        with _told(path, "write"):
+        with _disk_errors(path, "write"):
             return create_whole(path, data, self)
 
 
@@ -104,14 +108,14 @@ class AppendFile:
     def __init__(self, path: Path, files: Files) -> None:
         self.path = path
         self._files = files
-        with _told(path, "open"):
+        with _disk_errors(path, "open"):
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             self.size = os.fstat(self._fd).st_size
 
     def append(self, data: bytes) -> tuple[int, int]:
         """Write and flush; the byte range that the data now takes."""
         start = self.size
-        with _told(self.path, "write"):
+        with _disk_errors(self.path, "write"):
             try:
                 os.lseek(self._fd, start, os.SEEK_SET)
                 self._files.write(self._fd, data)
@@ -127,7 +131,7 @@ class AppendFile:
         """Drop everything after `size` bytes."""
         if self.size <= size:
             return
-        with _told(self.path, "write"):
+        with _disk_errors(self.path, "write"):
             self._files.truncate(self._fd, size)
             self._files.sync(self._fd)
         self.size = size

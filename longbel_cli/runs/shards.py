@@ -68,11 +68,11 @@ def _array_task(environment: Mapping[str, str]) -> tuple[int, int]:
     """Position of this Slurm array task among the array's tasks, from 0, and their number."""
     if "SLURM_ARRAY_TASK_ID" not in environment:
         return 0, 1
-    first = _number(environment, "SLURM_ARRAY_TASK_MIN", 0)
-    task = _number(environment, "SLURM_ARRAY_TASK_ID", 0) - first
-    count = _number(environment, "SLURM_ARRAY_TASK_COUNT", 1)
-    last = _number(environment, "SLURM_ARRAY_TASK_MAX", first + count - 1)
-    step = _number(environment, "SLURM_ARRAY_TASK_STEP", 1)
+    first = _variable(environment, "SLURM_ARRAY_TASK_MIN", 0)
+    task = _variable(environment, "SLURM_ARRAY_TASK_ID", 0) - first
+    count = _variable(environment, "SLURM_ARRAY_TASK_COUNT", 1)
+    last = _variable(environment, "SLURM_ARRAY_TASK_MAX", first + count - 1)
+    step = _variable(environment, "SLURM_ARRAY_TASK_STEP", 1)
     if step < 1 or task % step or (last - first) // step + 1 != count:
         raise _usage(
             "--shard auto needs a Slurm array with evenly spaced task numbers, as --array=1-8"
@@ -83,7 +83,7 @@ def _array_task(environment: Mapping[str, str]) -> tuple[int, int]:
 def _rank(environment: Mapping[str, str]) -> tuple[int, int]:
     for rank, ranks in _RANKS:
         if rank in environment and ranks in environment:
-            return _number(environment, rank, 0), _number(environment, ranks, 1)
+            return _variable(environment, rank, 0), _variable(environment, ranks, 1)
     if environment.get("ACCELERATE_USE_CPU", "").lower() == "true" and "MASTER_PORT" in environment:
         log.warning(
             "accelerate starts a single process on CPUs unless it is given --mpirun_hostfile; "
@@ -92,7 +92,7 @@ def _rank(environment: Mapping[str, str]) -> tuple[int, int]:
     return 0, 1
 
 
-def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+def _variable(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, str(default))
     if not text.strip().isdigit():
         raise _usage(f"--shard auto: {name} is {text!r}, not a number")

@@ -129,7 +129,9 @@ class Seq2SeqLinker(PromptedLinker[PublishedModel, PromptingOptions]):
 def answer_start(model: PublishedModel) -> tuple[int, ...]:
     """The tokens that the decoder is given before an answer: the start, and the one that is forced
     to follow (a language's code, say), as the model's generation config tells."""
-    start, forced = (_told(model, key) for key in ("decoder_start_token_id", "forced_bos_token_id"))
+    start, forced = (
+        _token_id(model, key) for key in ("decoder_start_token_id", "forced_bos_token_id")
+    )
     if start is None:
         raise LongbelError(
             f"{model.path}: the model does not say what its answers start with",
@@ -138,7 +140,7 @@ def answer_start(model: PublishedModel) -> tuple[int, ...]:
     return (start,) if forced is None else (start, forced)
 
 
-def _told(model: PublishedModel, key: str) -> int | None:
+def _token_id(model: PublishedModel, key: str) -> int | None:
     """A token of the generation config; older models tell it in config.json."""
     file = model.path / GENERATION
     token = (read_object(file) if file.exists() else model.config).get(key)
