@@ -117,7 +117,7 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--names", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path(".bench"))
     parser.add_argument("--packages", type=Path, default=Path(".bench/packages"))
     options = parser.parse_args()

@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "kb-build": ("kb_build --work {work} --atoms 1000000 2000000 5000000 10000000",),
     "kb-memory": ("kb_memory --kb {work}/kb-10000000 --names 1000000 5000000",),
     "kb-step": ("kb_step",),
+    "kb-sources": ("kb_sources --work {work} --packages {work}/packages",),
+    "kb-words": ("kb_words --work {work}",),
     "corpora-read": ("corpora_read --folder {work}",),
     "linking": (
         f"{_DECODE} --context 400 --documents 2",
