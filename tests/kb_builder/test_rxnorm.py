@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
+from kb_builder.rules.normalise import tidy
+from kb_builder.store.knowledge_base import KnowledgeBase
 from tests.support.kb_cases import build, conso_row, names_of, rel_row, rows_of, sty_row
 
 # In RxNorm TS is empty, and codes of RxNorm's own atoms are the RXCUIs.
@@ -76,3 +80,60 @@ def test_the_options_of_a_release_apply(release: Path, tmp_path: Path) -> None:
     (release / "RXNSTY.RRF").unlink()
     with pytest.raises(LongbelError, match=r"no RXNSTY\.RRF in it"):
         build(release, tmp_path / "no")
+
+
+# Against an independent reading: lines split at bars ----------------------------------------------
+
+RXCUI = st.sampled_from(["161", "313782", "5", "9"])
+ATOM = st.tuples(
+    RXCUI,
+    st.text("aB ,\"'é/5", min_size=1, max_size=6).map(lambda text: f"x{text.strip()}x"),
+    st.sampled_from(["RXNORM", "NDDF"]),
+    st.sampled_from(["SCD", "SY", "PSN", "ET"]),
+    st.sampled_from(["N", "N", "O", "Y", "E"]),
+)
+
+
+def lines_of(file: Path) -> list[list[str]]:
+    return [line.split("|") for line in file.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(ATOM, max_size=8),
+    st.lists(st.tuples(RXCUI, st.sampled_from(["isa", "inverse_isa", "has_form"]), RXCUI),
+             max_size=6),
+)  # fmt: skip
+def test_a_release_is_read_as_its_lines_say(
+    tmp_path_factory: pytest.TempPathFactory,
+    atoms: list[tuple[str, ...]],
+    relations: list[tuple[str, str, str]],
+) -> None:
+    folder = tmp_path_factory.mktemp("rxnorm")
+    source = folder / "rrf"
+    source.mkdir()
+    conso = [
+        conso_row(cui, text, ts="", sab=sab, tty=tty, code=cui, suppress=suppress)
+        for cui, text, sab, tty, suppress in [("161", "always", "RXNORM", "IN", "N"), *atoms]
+    ]
+    rel = [rel_row(low, "RN" if rela == "isa" else "RO", high, rela=rela)
+           for low, rela, high in relations]  # fmt: skip
+    sty = [sty_row(cui, "T121") for cui in ("161", "313782", "5", "9")]
+    for name, rows in (("RXNCONSO", conso), ("RXNSTY", sty), ("RXNREL", rel)):
+        (source / f"{name}.RRF").write_text("".join(rows), encoding="utf-8")
+    build(source, folder / "kb")
+    base = KnowledgeBase.open(folder / "kb")
+    told = {(row["code"], row["name"]) for row in base.audit().to_pylist()}
+    named = {(base.code(row), base.name(row)) for row in range(base.n_names)}
+    expected = {(line[0], tidy(line[14])) for line in lines_of(source / "RXNCONSO.RRF")
+                if line[16] == "N"}  # fmt: skip
+    assert named | told == expected
+    pairs = set()
+    for line in lines_of(source / "RXNREL.RRF"):
+        parent, child = (line[0], line[4]) if line[7] == "isa" else (line[4], line[0])
+        if line[7] in ("isa", "inverse_isa") and parent != child:
+            pairs.add((child, parent, "is_a"))
+    has = base.has_code
+    assert set(rows_of(folder / "kb", "relations")) == {
+        pair for pair in pairs if has(pair[0]) and has(pair[1])
+    }
