@@ -70,6 +70,7 @@ COMMANDS = [
     (*LINK, PREDS),  # already finished
     (*LINK, PREDS, "--window", "1"),
     (*LINK, CORPUS),
+    ("detect", CORPUS, "--kb", KB, "--out", f"detected{EVIL}.jsonl"),
     ("status", PREDS),
     ("status", f"nothing{EVIL}"),
     ("merge", PREDS),

@@ -75,6 +75,7 @@ ROWS = (
     Row("build-kb --overwrite", "build-kb more.tsv --out built --overwrite", at("built"),
         "build-kb names.tsv --out built"),
     Row("link", "link corpus.jsonl --kb kb --linker exact --out new.jsonl", at("new.jsonl")),
+    Row("detect", "detect corpus.jsonl --kb kb --out new.jsonl", at("new.jsonl")),
     Row("link -", "link - --format bigbio --kb kb --linker exact --out new.jsonl < corpus.jsonl",
         at("new.jsonl")),
     Row("link --dry-run",
