@@ -13,17 +13,18 @@ from kb_builder.codes import plain_numbers_meet
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.records import STDIN, CorpusFile, Item, UnreadableError
 
-# A file that spells fewer than two of these cannot hold codes of two such databases.
+# A file that spells fewer than two of these cannot hold codes of two such databases. In lower
+# case: what every spelling has a part of, which is found 100 times as fast, and the spellings.
 _SPELLINGS = tuple(
-    re.compile(spelling, re.IGNORECASE)
-    for spelling in (
-        rb"snomed|\bsct",
-        rb"\bo?mim\b",
-        rb"ncbi[ _-]?gene|entrez|gene[ _-]?id",
-        rb"ncbi[ _-]?tax|taxonomy|tax[ _-]?id",
-        rb"rxnorm|rxcui",
-        rb"pubchem",
-        rb"omop",
+    (parts, re.compile(spelling))
+    for parts, spelling in (
+        ((b"snomed", b"sct"), rb"snomed|\bsct"),
+        ((b"mim",), rb"\bo?mim\b"),
+        ((b"ncbi", b"entrez", b"gene"), rb"ncbi[ _-]?gene|entrez|gene[ _-]?id"),
+        ((b"tax",), rb"ncbi[ _-]?tax|taxonomy|tax[ _-]?id"),
+        ((b"rxnorm", b"rxcui"), rb"rxnorm|rxcui"),
+        ((b"pubchem",), rb"pubchem"),
+        ((b"omop",), rb"omop"),
     )
 )
 _CHUNK, _OVERLAP = 1 << 20, 32
@@ -46,10 +47,13 @@ def _may_meet(files: Sequence[CorpusFile]) -> bool:
         if file.path.lower().endswith((".parquet", ".pq", ".arrow")):
             return True  # compressed: nothing can be told from the bytes
         for data in _chunks(file.path):
+            lower = data.lower()
             spelled.update(
                 spelling
-                for spelling in _SPELLINGS
-                if spelling not in spelled and spelling.search(data)
+                for parts, spelling in _SPELLINGS
+                if spelling not in spelled
+                and any(part in lower for part in parts)
+                and spelling.search(lower)
             )
             if len(spelled) > 1:
                 return True
