@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from kb_builder.files import drafted
+from kb_builder.files import drafted, sweep
 from longbel_cli.runs import claim as claims
 from longbel_cli.runs.configuration import (
     FORMAT,
@@ -43,13 +43,15 @@ class Opening:
     stale_seconds: float
 
     def already_finished(self) -> Run | None:
-        """The run, if it is finished and as asked for. Writes nothing."""
+        """The run, if it is finished and as asked for. Writes nothing, and removes what a process
+        left that was killed as it gave its claim up."""
         kept = Kept.read(self.layout)
         if kept is None or self._differences(kept):
             return None
         finished = finished_run(self.layout)
         if finished is None:
             return None
+        sweep(self.layout.claims, self.files)
         return self._run(kept.settings, finished=finished)
 
     def _differences(self, kept: Kept) -> list[str]:
