@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from kb_builder.rules.columns import pairs, starts_of_runs
 from kb_builder.rules.normalise import tidy
 from kb_builder.rules.pairs import AuditRows, Claims, joined
 from kb_builder.semantics import resolve_group
-from kb_builder.terms import CorpusNames, Terms
+from kb_builder.terms import ConceptGroups, CorpusNames
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,30 @@ class Annotated:
     counts: dict[str, int] = field(default_factory=dict)
 
 
+class Terminology(Protocol):
+    """The concepts that corpora are held against; `Terms` is one."""
+
+    @property
+    def codes(self) -> Any:
+        """Texts, by concept."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Their names."""
+
+    @property
+    def concept(self) -> np.ndarray:
+        """Of every name."""
+
+    @property
+    def group(self) -> np.ndarray | None:
+        """Of every name; None where `concept_groups` has them."""
+
+    @property
+    def concept_groups(self) -> ConceptGroups | None:
+        """Of every concept."""
+
+
 class _Key(NamedTuple):
     group: int
     name: str
@@ -42,7 +66,7 @@ class _Key(NamedTuple):
 
 
 def annotated_names(
-    terms: Terms, corpora: Sequence[CorpusNames], min_documents: int = 1
+    terms: Terminology, corpora: Sequence[CorpusNames], min_documents: int = 1
 ) -> Annotated:
     """What corpora call the concepts of `terms`, each in at least `min_documents` documents.
 
@@ -58,7 +82,7 @@ def annotated_names(
 class _Reader:
     """The rows of corpora, counted by group, name and concept."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terminology) -> None:
         self._terms = terms
         self._groups: dict[str, int | None] = {}
         self._of_concept: dict[int, list[int]] = {}

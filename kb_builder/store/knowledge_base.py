@@ -59,7 +59,10 @@ class KnowledgeBase:
         self._group_first = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
         self._concept = _numpy(names["concept"])
         self._tries: dict[str, Trie] = {}
-        self._corpus_of: dict[str, str] | None = None
+        # Of documents that names came from, by the hash of their ids; None: not read yet.
+        self.corpus_of_hash: dict[str, str] | None = None
+        # bool[n_names]: the names of corpora that were added since; None: there are none.
+        self.annotated: np.ndarray | None = None
 
     @classmethod
     def open(cls, path: Path | str) -> KnowledgeBase:
@@ -87,6 +90,28 @@ class KnowledgeBase:
     @property
     def n_concepts(self) -> int:
         return len(self._concepts)
+
+    @property
+    def signature_on_disk(self) -> str:
+        """The signature of the directory, whatever names were added since it was opened."""
+        kept: str = self.info.get("signature_on_disk", self.signature)
+        return kept
+
+    @property
+    def names_added(self) -> dict[str, str]:
+        """The corpora, with their hashes, whose names were added since it was opened."""
+        added: dict[str, str] = self.info.get("names_added", {})
+        return added
+
+    @property
+    def names_table(self) -> pa.Table:
+        """The names: name, code, group, language, preferred, concept, by_concept."""
+        return self._names
+
+    @property
+    def concepts_table(self) -> pa.Table:
+        """The concepts, by code: code, preferred_name, semantic_types, groups, n_names."""
+        return self._concepts
 
     @property
     def row_concepts(self) -> np.ndarray:
@@ -199,13 +224,13 @@ class KnowledgeBase:
 
     def corpus_of_document(self, document: str) -> str | None:
         """The corpus from whose document of this id names of this knowledge base came."""
-        if self._corpus_of is None:
-            self._corpus_of = {}
+        if self.corpus_of_hash is None:
+            self.corpus_of_hash = {}
             table = open_beside(self.path, DOCUMENTS) if "corpora" in self.info else None
             if table is not None:
                 columns = (table[name].to_pylist() for name in ("document", "corpus"))
-                self._corpus_of = dict(zip(*columns, strict=True))
-        return self._corpus_of.get(document_hash(document)) if self._corpus_of else None
+                self.corpus_of_hash = dict(zip(*columns, strict=True))
+        return self.corpus_of_hash.get(document_hash(document)) if self.corpus_of_hash else None
 
     def audit(self) -> pa.Table:
         """What became of names that were dropped or given to another concept."""

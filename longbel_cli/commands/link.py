@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -143,6 +144,15 @@ def link(
             choice="abbreviations",
         ),
     ] = "on",
+    names_from: Annotated[
+        list[Path] | None,
+        option(
+            "--names-from",
+            "Annotated corpus whose names exact, tfidf and dense look up, too (repeatable).",
+            MODEL,
+            metavar="CORPUS",
+        ),
+    ] = None,
     device: shared.Device = "auto",
     dtype: shared.Dtype = "auto",
     max_batch_tokens: shared.MaxBatchTokens = None,
@@ -202,66 +212,23 @@ def link(
     The same command after a stop or a crash resumes the run. Exit code 5: done, with documents or
     mentions quarantined.
     """
-    from kb_builder.files import refuse_inputs
-    from longbel_cli.corpora.resolve import load_type_map
-    from longbel_cli.linking.checks import refuse_beside
     from longbel_cli.linking.ensemble import link_corpus
-    from longbel_cli.linking.job import JobOptions, link_to_stream
-    from longbel_cli.linking.linkers import MODEL_LINKER, check_flags, open_model, open_other
-    from longbel_cli.linking.options import BaselineOptions, LinkOptions
-    from longbel_cli.linking.reading import CorpusOptions, CorpusReader
-    from longbel_cli.runs.run import StopSignals, parse_duration, shard_of
-    from longbel_cli.runs.standard_input import corpus_paths
+    from longbel_cli.linking.job import link_to_stream
+    from longbel_cli.linking.linkers import check_flags
+    from longbel_cli.runs.run import StopSignals, parse_duration
 
     set_quiet(quiet)
     check_flags(linker, shared.given(context))
-    seconds = None if time_limit is None else parse_duration(time_limit)
-    job = JobOptions(
-        out=out, shard=shard_of(shard),
-        window_documents=shared.number_or_auto("--window", window),
-        window_mentions=shared.number_or_auto("--window-mentions", window_mentions),
-        restart=restart, overwrite=overwrite, min_score=min_score, prompts=prompts, stats=stats,
-        saliency=saliency, threads=threads,
-    )  # fmt: skip
+    job = _job(context)
     to_stdout = str(out) == "-"
-    if to_stdout:
-        needs_run = {"--ensemble": bool(ensemble), "--time-limit": bool(time_limit)}
-        needs_run["--shard"] = job.shard.count > 1
-        refuse_beside("--out -", needs_run, "Give --out a file's name.")
-    stop = StopSignals(seconds)
+    stop = StopSignals(None if time_limit is None else parse_duration(time_limit))
     with ExitStack() as stack:
-        keeps_run = not (to_stdout or dry_run)
-        if keeps_run:
+        if not (to_stdout or dry_run):
             stack.enter_context(stop)
-        linkers: Sequence[EntityLinker]
-        if linker == MODEL_LINKER:
-            link_options = LinkOptions(
-                beams=beams, context_format=context_format, language=language, composite=composite,
-                decoder=decoder, device=device, dtype=dtype, max_batch_tokens=max_batch_tokens,
-                context_tokens=context_tokens,
-            )  # fmt: skip
-            linkers = open_model(model, kb, link_options, shared.listed(ensemble))
-        else:
-            baseline_options = BaselineOptions(
-                beams=beams, model=model, device=device, pooling=pooling, language=language,
-                abbreviations=abbreviations, max_batch_tokens=max_batch_tokens,
-            )  # fmt: skip
-            linkers = [open_other(linker, kb, baseline_options)]
+        linkers = _linkers(context)
         if detector is not None:
-            refuse_beside("--detector", {"--dry-run": dry_run}, "Run `longbel detect` first.")
-            job = _detecting(job, detector, linkers[0], stop_file, semantic_groups, abbreviations)
-        corpus_options = CorpusOptions(
-            paths=stack.enter_context(corpus_paths(corpus, out if keeps_run else None)),
-            format=format, on_error=on_error, unknown_group=unknown_group, limit=limit,
-            type_map={} if type_map is None else load_type_map(type_map),
-            not_corpus=job.own_files, texts_alone=detector is not None,
-        )  # fmt: skip
-        base = linkers[0].knowledge_base
-        reader = CorpusReader(
-            corpus_options, base.groups, corpus_of_document=base.corpus_of_document
-        )
-        read = (*reader.files, base.path, linkers[0].model_path, type_map, stop_file)
-        refuse_inputs(job.written, read)
+            job = _detecting(job, context.params, linkers[0])
+        reader = stack.enter_context(_reader(context, job, linkers[0]))
         if dry_run:
             _print_plans(linkers, reader, job)
             return
@@ -275,24 +242,83 @@ def link(
         raise typer.Exit(shared.QUARANTINED)
 
 
-def _detecting(
-    job: JobOptions,
-    detector: str,
-    linker: EntityLinker,
-    stop: Path | None,
-    groups: str | None,
-    abbreviations: str,
-) -> JobOptions:
-    """The job with mentions detected on the way."""
-    from dataclasses import replace
+def _job(context: typer.Context) -> JobOptions:
+    """What the flags say of the job; LongbelError where one of them needs a run that it has not."""
+    from longbel_cli.linking.checks import refuse_beside
+    from longbel_cli.linking.job import JobOptions
+    from longbel_cli.runs.run import shard_of
 
+    given = context.params
+    job = shared.options_of(
+        context,
+        JobOptions,
+        shard=shard_of(given["shard"]),
+        window_documents=shared.number_or_auto("--window", given["window"]),
+        window_mentions=shared.number_or_auto("--window-mentions", given["window_mentions"]),
+        detector=None,
+    )
+    if str(job.out) == "-":
+        needs_run = {"--ensemble": bool(given["ensemble"]), "--time-limit": given["time_limit"]}
+        needs_run["--shard"] = job.shard.count > 1
+        refuse_beside("--out -", needs_run, "Give --out a file's name.")
+    if given["detector"] is not None:
+        refuse_beside("--detector", {"--dry-run": given["dry_run"]}, "Run `longbel detect` first.")
+    return job
+
+
+def _linkers(context: typer.Context) -> Sequence[EntityLinker]:
+    """What links: a model in one prompt format or several, or a baseline."""
+    from longbel_cli.linking.linkers import MODEL_LINKER, open_model, open_other
+    from longbel_cli.linking.options import BaselineOptions, LinkOptions
+
+    given = context.params
+    if given["linker"] == MODEL_LINKER:
+        options = shared.options_of(context, LinkOptions)
+        return open_model(given["model"], given["kb"], options, shared.listed(given["ensemble"]))
+    names_from = tuple(given["names_from"] or ())
+    baseline = shared.options_of(context, BaselineOptions, names_from=names_from)
+    return [open_other(given["linker"], given["kb"], baseline)]
+
+
+@contextmanager
+def _reader(
+    context: typer.Context, job: JobOptions, linker: EntityLinker
+) -> Iterator[CorpusReader]:
+    """Reads the corpus; LongbelError where something that is written is read, too."""
+    from kb_builder.files import refuse_inputs
+    from longbel_cli.corpora.resolve import load_type_map
+    from longbel_cli.linking.reading import CorpusOptions, CorpusReader
+    from longbel_cli.runs.standard_input import corpus_paths
+
+    given, base = context.params, linker.knowledge_base
+    keeps_run = not given["dry_run"] and str(job.out) != "-"
+    with corpus_paths(given["corpus"], job.out if keeps_run else None) as paths:
+        options = shared.options_of(
+            context,
+            CorpusOptions,
+            paths=paths,
+            type_map={} if given["type_map"] is None else load_type_map(given["type_map"]),
+            not_corpus=job.own_files,
+            texts_alone=given["detector"] is not None,
+        )
+        reader = CorpusReader(options, base.groups, corpus_of_document=base.corpus_of_document)
+        read = (*reader.files, base.path, linker.model_path, given["type_map"], given["stop_file"])
+        refuse_inputs(job.written, (*read, *(given["names_from"] or ())))
+        yield reader
+
+
+def _detecting(job: JobOptions, given: Mapping[str, Any], linker: EntityLinker) -> JobOptions:
+    """The job with mentions detected on the way."""
     from longbel_cli.detecting.opening import open_detector, stop_texts
     from longbel_cli.detecting.options import DictionaryOptions
 
     options = DictionaryOptions(
-        semantic_groups=shared.listed(groups), stop=stop_texts(stop), abbreviations=abbreviations
+        semantic_groups=shared.listed(given["semantic_groups"]),
+        stop=stop_texts(given["stop_file"]),
+        abbreviations=given["abbreviations"],
     )
-    return replace(job, detector=open_detector(detector, linker.knowledge_base, options))
+    detector = open_detector(given["detector"], linker.knowledge_base, options)
+    return replace(job, detector=detector)
 
 
 def _print_plans(

@@ -7,8 +7,9 @@ A command uses them as annotations of its parameters, `kb: Kb = None`, and makes
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
@@ -27,6 +28,7 @@ COMPUTING = "Computing"
 DIAGNOSTICS = "Diagnostics"
 
 
+Options = TypeVar("Options")
 QUARANTINED = 5  # the exit code of what is done, but for what was quarantined
 
 
@@ -34,6 +36,13 @@ def given(context: typer.Context) -> list[str]:
     """The names of the parameters that the command line states."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+
+
+def options_of(context: typer.Context, kind: type[Options], **more: Any) -> Options:
+    """An option record whose fields are the command's parameters of the same names, but for
+    `more`."""
+    names = {field.name for field in fields(cast(Any, kind))} & context.params.keys()
+    return kind(**{name: context.params[name] for name in names} | more)
 
 
 def listed(text: str | None) -> tuple[str, ...]:

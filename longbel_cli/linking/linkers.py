@@ -41,6 +41,13 @@ _MODEL = ModelLinker(
 )  # fmt: skip
 
 
+# What a linker offers in place of a flag that it does not take.
+_INSTEAD = {
+    (MODEL_LINKER, "names_from"): "Build the knowledge base with `build-kb --names-from`: the trie "
+    "then holds the names.",
+}
+
+
 def linkers() -> dict[str, ModelLinker | Baseline]:
     """All that `--linker` names."""
     return {MODEL_LINKER: _MODEL, **BASELINES}
@@ -60,9 +67,8 @@ def check_flags(linker: str, given: Iterable[str]) -> None:
     for name in given:
         if name in special - rows[linker].flags:
             flag = "--" + name.replace("_", "-")
-            raise LongbelError(
-                f"{flag} does not go with --linker {linker}", "Leave one of them out.", exit_code=2
-            )
+            hint = _INSTEAD.get((linker, name), "Leave one of them out.")
+            raise LongbelError(f"{flag} does not go with --linker {linker}", hint, exit_code=2)
 
 
 def open_model(
@@ -85,10 +91,16 @@ def open_model(
 
 
 def open_other(name: str, kb: Path | None, options: BaselineOptions) -> EntityLinker:
-    """A baseline with the knowledge base in a directory."""
+    """A baseline with the knowledge base in a directory and the names of corpora beside its own."""
     from kb_builder.store.knowledge_base import KnowledgeBase
 
-    return open_baseline(name, KnowledgeBase.open(kb_or_sample(kb)), options)
+    base = KnowledgeBase.open(kb_or_sample(kb))
+    if options.names_from:
+        from kb_builder.store.annotated import with_names
+        from longbel_cli.corpora.gold_names import gold_names
+
+        base = with_names(base, gold_names(options.names_from))
+    return open_baseline(name, base, options)
 
 
 def _model_and_kb(model: str | None, kb: Path | None) -> tuple[str, Path | None]:

@@ -6,6 +6,7 @@ Loads nothing heavy: help texts list the choices.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from kb_builder.errors import LongbelError, check_choice
 from longbel_cli.linking.checks import at_least_one
@@ -55,7 +56,8 @@ class LinkOptions:
 
 @dataclass(frozen=True)
 class BaselineOptions:
-    """How to link with a baseline; each takes what concerns it."""
+    """How to link with a baseline; each takes what concerns it. `names_from` are corpora whose
+    annotated names are looked up beside the knowledge base's."""
 
     beams: int = 5
     model: str | None = None
@@ -64,6 +66,7 @@ class BaselineOptions:
     language: str | None = None
     abbreviations: str = "on"
     max_batch_tokens: int | None = None
+    names_from: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         _check_beams(self.beams)

@@ -38,7 +38,7 @@ class Names:
     """As much of a knowledge base as a ranker reads: names in rows, and their concepts."""
 
     def __init__(self, names: list[str], concepts: list[int]) -> None:
-        self.names = names
+        self.names, self.annotated = names, None
         self.row_concepts = np.array(concepts, dtype=np.int32)
 
     def names_of(self, rows: Any) -> list[str]:

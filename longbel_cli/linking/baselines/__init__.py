@@ -35,13 +35,14 @@ class Baseline:
         return linker
 
 
+_LOOK_UP = frozenset({"abbreviations", "names_from"})
 BASELINES = {
-    "exact": Baseline("exact", "names that are the mention", frozenset({"abbreviations"})),
-    "tfidf": Baseline("tfidf", "names with like trigrams", frozenset({"abbreviations"})),
+    "exact": Baseline("exact", "names that are the mention", _LOOK_UP),
+    "tfidf": Baseline("tfidf", "names with like trigrams", _LOOK_UP),
     "dense": Baseline(
         "dense",
         "names nearest by an encoder",
-        frozenset({"model", "device", "pooling", "abbreviations"}),
+        _LOOK_UP | {"model", "device", "pooling"},
     ),
     "seq2seq": Baseline(
         "seq2seq",

@@ -105,14 +105,16 @@ class DenseRanker(Ranker):
 
     def rank(self, mentions: Sequence[str], rows: range, limit: int) -> list[list[Hit]]:
         vectors = self.encode(mentions)
-        concepts = self.knowledge_base.row_concepts
+        concepts, annotated = self.knowledge_base.row_concepts, self.knowledge_base.annotated
         blocks: list[list[list[Hit]]] = [[] for _ in mentions]
         for first, names in self._blocks(rows):
             for index, cosines in enumerate(self._cosines(vectors, names)):
-                best = best_names(cosines, concepts[first : first + len(names)], limit)
+                own = slice(first, first + len(names))
+                of_corpora = None if annotated is None else annotated[own]
+                best = best_names(cosines, concepts[own], limit, annotated=of_corpora)
                 hits = [Hit(round(float(cosines[row]), 6), first + row) for row in best]
                 blocks[index].append(hits)
-        return [merged(of_mention, concepts, limit) for of_mention in blocks]
+        return [merged(of_mention, concepts, limit, annotated) for of_mention in blocks]
 
     def _cosines(self, mentions: np.ndarray, names: np.ndarray) -> np.ndarray:
         """float64[mentions, names] of products in float32 on the encoder's device."""

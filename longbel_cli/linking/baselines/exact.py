@@ -18,8 +18,9 @@ from longbel_cli.linking.options import BaselineOptions
 
 
 class ExactRanker(IndexedRanker["FormIndex"]):
-    """Every concept that the mention names scores 1: those that it is the preferred title of
-    come first, then by code. A mention that is no name has no candidates."""
+    """Every concept that the mention names scores 1: those that corpora call so come first, then
+    those that it is the preferred title of, then by code. A mention that is no name has no
+    candidates."""
 
     name = "exact"
 
@@ -33,11 +34,14 @@ class ExactRanker(IndexedRanker["FormIndex"]):
     def _hits(self, rows: Sequence[int]) -> list[Hit]:
         base = self.knowledge_base
         concepts = base.row_concepts  # rows of a table that is sorted by code
-        preferred_first = sorted(
-            rows, key=lambda row: (not base.term(row).preferred, int(concepts[row]), row)
-        )
+        annotated = base.annotated
+
+        def rank(row: int) -> tuple[bool, bool, int, int]:
+            is_own = annotated is None or not annotated[row]
+            return is_own, not base.term(row).preferred, int(concepts[row]), row
+
         of_concept: dict[int, Hit] = {}
-        for row in preferred_first:
+        for row in sorted(rows, key=rank):
             of_concept.setdefault(int(concepts[row]), Hit(1.0, row))
         return list(of_concept.values())
 

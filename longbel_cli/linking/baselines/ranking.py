@@ -68,7 +68,8 @@ class Ranker(ABC):
     def settings(self) -> dict[str, Any]:
         return {
             "linker": self.name,
-            "kb": self.knowledge_base.signature,
+            "kb": self.knowledge_base.signature_on_disk,
+            "names_from": self.knowledge_base.names_added or None,
             "beams": self.beams,
             "context_format": "none",
             "model": "none",
@@ -239,32 +240,38 @@ def names_by_block(base: KnowledgeBase, rows: range, size: int) -> Iterator[tupl
 
 
 def best_names(
-    scores: np.ndarray, concepts: np.ndarray, limit: int, above: float = -np.inf
+    scores: np.ndarray,
+    concepts: np.ndarray,
+    limit: int,
+    above: float = -np.inf,
+    annotated: np.ndarray | None = None,
 ) -> list[int]:
     """Positions of the best name of each of the `limit` best concepts, best first.
 
-    `scores` (float[n]) are compared as predictions show them, with 6 decimals; of equal ones the
-    first stands. Names that do not score more than `above` are left out.
+    `scores` (float[n]) are compared as predictions show them, with 6 decimals; of equal ones those
+    of corpora (`annotated`, bool[n]) come before others, then the first. Names that do not score
+    more than `above` are left out.
     """
     kept = 4 * limit
     while True:
-        top = _best(scores, kept, above)
+        top = _best(scores, kept, above, annotated)
         _, first = np.unique(concepts[top], return_index=True)
         if len(first) >= limit or len(top) < min(kept, len(scores)) or kept >= len(scores):
             return [int(position) for position in top[np.sort(first)][:limit]]
         kept *= 4
 
 
-def _best(scores: np.ndarray, limit: int, above: float) -> np.ndarray:
-    """Positions of the best `number` scores, best first."""
+def _best(scores: np.ndarray, limit: int, above: float, annotated: np.ndarray | None) -> np.ndarray:
+    """Positions of the best `limit` scores, best first."""
     reached = _reached(scores, limit) - ROUNDING
     chosen = np.flatnonzero(scores >= reached if reached > above else scores > above)
     shown = np.round(scores[chosen], 6)
-    return chosen[np.lexsort((chosen, -shown))][:limit]
+    keys = (chosen, -shown) if annotated is None else (chosen, ~annotated[chosen], -shown)
+    return chosen[np.lexsort(keys)][:limit]
 
 
 def _reached(scores: np.ndarray, limit: int) -> float:
-    """A score that at least `number` reach: as many stretches of them have one that does."""
+    """A score that at least `limit` reach: as many stretches of them have one that does."""
     stretch = len(scores) // (8 * limit)
     if stretch < 2:
         return -np.inf
@@ -272,9 +279,19 @@ def _reached(scores: np.ndarray, limit: int) -> float:
     return float(np.sort(stretches.max(axis=1))[-limit])
 
 
-def merged(blocks: Iterable[Sequence[Hit]], concepts: np.ndarray, limit: int) -> list[Hit]:
-    """The best concepts of several blocks' best; of equal scores the first row's."""
-    hits = sorted((hit for block in blocks for hit in block), key=lambda hit: (-hit.score, hit.row))
+def merged(
+    blocks: Iterable[Sequence[Hit]],
+    concepts: np.ndarray,
+    limit: int,
+    annotated: np.ndarray | None = None,
+) -> list[Hit]:
+    """The best concepts of several blocks' best; of equal scores those of corpora come before
+    others (`annotated`, bool by row), then the first row's."""
+
+    def rank(hit: Hit) -> tuple[float, bool, int]:
+        return -hit.score, annotated is not None and not annotated[hit.row], hit.row
+
+    hits = sorted((hit for block in blocks for hit in block), key=rank)
     of_concept: dict[int, Hit] = {}
     for hit in hits:
         of_concept.setdefault(int(concepts[hit.row]), hit)

@@ -48,10 +48,11 @@ class TfidfRanker(IndexedRanker["TrigramIndex"]):
 class _Block:
     """Names from `first_row` on: the names that hold trigram `keys[i]` are
     `names[starts[i]:starts[i + 1]]` (uint16, within the block), with their unit vectors' weights
-    (float32). `concepts` are those of the names."""
+    (float32). `concepts` are those of the names; `annotated` says which corpora use, if any."""
 
     first_row: int
     concepts: np.ndarray
+    annotated: np.ndarray | None
     keys: np.ndarray
     starts: np.ndarray
     names: np.ndarray
@@ -82,7 +83,7 @@ class TrigramIndex:
     """
 
     def __init__(self, knowledge_base: KnowledgeBase, rows: range) -> None:
-        self._concepts = knowledge_base.row_concepts
+        self._concepts, self._annotated = knowledge_base.row_concepts, knowledge_base.annotated
         counted = [
             (start, len(names), count_trigrams(names))
             for start, names in names_by_block(knowledge_base, rows, NAMES_PER_BLOCK)
@@ -102,9 +103,11 @@ class TrigramIndex:
         idf = self._idf[np.searchsorted(self._keys, counts.keys)]
         weights = counts.times * np.repeat(idf, counts.sizes)
         weights /= np.sqrt(np.bincount(counts.name, weights * weights, n_names))[counts.name]
+        own = slice(first_row, first_row + n_names)
         return _Block(
             first_row=first_row,
-            concepts=self._concepts[first_row : first_row + n_names],
+            concepts=self._concepts[own],
+            annotated=None if self._annotated is None else self._annotated[own],
             keys=counts.keys,
             starts=np.concatenate(([0], np.cumsum(counts.sizes))),
             names=counts.name,
@@ -123,7 +126,8 @@ class TrigramIndex:
         if not len(self._keys):
             return []
         keys, weights = self._vector(mention)
-        return merged(self._best_of_blocks(keys, weights, limit), self._concepts, limit)
+        hits = self._best_of_blocks(keys, weights, limit)
+        return merged(hits, self._concepts, limit, self._annotated)
 
     def _best_of_blocks(
         self, keys: np.ndarray, weights: np.ndarray, limit: int
@@ -132,7 +136,7 @@ class TrigramIndex:
             cosines = block.cosines(keys, weights)
             yield [
                 Hit(round(float(cosines[row]), 6), block.first_row + row)
-                for row in best_names(cosines, block.concepts, limit, above=0.0)
+                for row in best_names(cosines, block.concepts, limit, 0.0, block.annotated)
             ]
 
     def _vector(self, text: str) -> tuple[np.ndarray, np.ndarray]:
