@@ -109,7 +109,7 @@ class CorpusReader:
             raise LongbelError(
                 f"document {document}: names of the knowledge base came from it (--names-from "
                 f"{corpus})",
-                hint="Link other documents, or leave out that corpus, here or of the knowledge base.",
+                hint="Link other documents, or leave that corpus out (of the KB, or here).",
                 exit_code=2,
             )
 
