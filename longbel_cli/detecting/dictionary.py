@@ -19,9 +19,11 @@ from longbel_cli.detecting.detector import Detection
 from longbel_cli.detecting.index import NameIndex, is_in_capitals
 from longbel_cli.detecting.matching import Match, leftmost_longest, nested
 from longbel_cli.detecting.options import DICTIONARY, DictionaryOptions
-from longbel_cli.detecting.stop_words import function_words
+from longbel_cli.detecting.stop_words import stop_words
 from longbel_cli.detecting.tokens import Segment, Tokenizer
 from longbel_cli.types import Document, Span
+
+_MOST_KNOWN = 1 << 15  # looked-up keys that are remembered
 
 
 class LearnedName(NamedTuple):
@@ -71,9 +73,11 @@ class DictionaryDetector:
     ) -> None:
         self.options, self.learned = options, learned or Learned()
         self._index, self._iterate = index, index.trie.iter_prefixes_with_ids
+        self._known: dict[tuple[str, bool], Match | None] = {}
         self._tokenizer = Tokenizer(options.rules.folding)
         self._stopped = frozenset(map(self._tokenizer.key, options.stop)) | self.learned.left_alone
-        words = function_words() if options.rules.function_words else frozenset()
+        rules = options.rules
+        words = stop_words(rules.function_words, rules.general_words)
         self._function_words = frozenset(map(self._tokenizer.form, words))
         self._wanted = frozenset(options.semantic_groups)
 
@@ -121,26 +125,36 @@ class DictionaryDetector:
 
     def known(self, key: str, key_id: int | None, text: str) -> Match | None:
         """The match that a text of that key makes, at no place; None where it names nothing."""
+        in_capitals = is_in_capitals(text)
+        asked = (key, in_capitals)
+        if asked not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[asked] = self._look_up(key, key_id, in_capitals)
+        return self._known[asked]
+
+    def _look_up(self, key: str, key_id: int | None, in_capitals: bool) -> Match | None:
         learned = self.learned.names.get(key)
-        if learned is not None and (not learned.capitals or is_in_capitals(text)):
+        if learned is not None and (not learned.capitals or in_capitals):
             return Match(0, 0, key, learned.group, True, learned.score)
         if key_id is None or self.is_stopped(key):
             return None
-        claim = self._index.claim(key_id, is_in_capitals(text))
+        claim = self._index.claim(key_id, in_capitals)
         if claim is None:
             return None
         if not self.options.rules.all_compete and self._wanted and claim.group not in self._wanted:
             return None
         return Match(0, 0, key, claim.group, claim.wanted, self.learned.prior)
 
-    def keys_at(self, segment: Segment, position: int) -> dict[str, int | None]:
+    def keys_at(self, joined: str, position: int) -> list[tuple[str, int | None]]:
         """The keys that the forms from a position on begin with."""
-        ahead = segment.joined[position : position + self._index.longest]
-        keys: dict[str, int | None] = dict(self._iterate(ahead))
+        keys: list[tuple[str, int | None]]
+        keys = list(self._iterate(joined[position : position + self._index.longest]))
         if self.learned.names:
-            ahead = segment.joined[position : position + self._longest_learned]
-            for key in self.learned.trie.iter_prefixes(ahead):
-                keys.setdefault(key, None)
+            known = {key for key, _ in keys}
+            ahead = joined[position : position + self._longest_learned]
+            keys += [(key, None) for key in self.learned.trie.iter_prefixes(ahead)
+                     if key not in known]  # fmt: skip
         return keys
 
     @cached_property
@@ -177,16 +191,20 @@ class _Search:
         if segment.glued[first]:
             return []
         position = segment.keys[first]
+        keys = self._detector.keys_at(segment.joined, position)
+        abbreviated = segment.forms[first] in self._short_forms
+        if not keys and not abbreviated:
+            return []
         match_of_end: dict[int, Match] = {}
-        for key, key_id in self._detector.keys_at(segment, position).items():
+        for key, key_id in keys:
             behind = self._token_behind(segment, position + len(key), first)
             if behind is None:
                 continue
             start, end = segment.starts[first], segment.ends[behind - 1]
             match = self._detector.known(key, key_id, self._text[start:end])
             if match is not None:
-                match_of_end[behind] = match._replace(start=start, end=end)
-        if segment.forms[first] in self._short_forms:
+                match_of_end[behind] = Match(start, end, *match[2:])
+        if abbreviated:
             self._add_short_forms(segment, first, match_of_end)
         return sorted(match_of_end.items())
 

@@ -24,6 +24,7 @@ class Rules:
     folding: Folding = field(default_factory=Folding)
     capitals: bool = True
     function_words: bool = True
+    general_words: bool = True
     all_compete: bool = True
 
 

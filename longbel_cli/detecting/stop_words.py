@@ -1,6 +1,7 @@
-"""Function words of three languages, written by hand: a name that is nothing else is no mention.
+"""Words of three languages, written by hand: a name that is nothing else is no mention.
 
 Some terminologies call a gene AND, a unit À or a finding AS; in running text these are grammar.
+Terminologies of findings also list general words, such as Result, Common and Feature.
 """
 
 from __future__ import annotations
@@ -38,7 +39,27 @@ FUNCTION_WORDS = {
         """,
 }
 
+# Chosen on the development sets of the corpora that were measured.
+GENERAL_WORDS = {
+    "en": """
+        agent band common complete complication condition development developmental domain
+        expressed expression familial feature finding gave inherited initiation localized marker
+        motif oral orally outcome pathway rare region resistance resistant result rich sensitive
+        sensitivity sign stage symptom test variable
+        """,
+    "fr": """
+        association complet complète condition expression orale région rare résultat signe test
+        """,
+    "es": """
+        caso completo común condición estudio hospital mal oral raro región resultado signo zona
+        """,
+}
 
-def function_words() -> frozenset[str]:
-    """The function words of all languages together."""
-    return frozenset(word for words in FUNCTION_WORDS.values() for word in words.split())
+
+def stop_words(function_words: bool = True, general_words: bool = True) -> frozenset[str]:
+    """The words of all languages, of the lists that are asked for."""
+    lists = [
+        *(FUNCTION_WORDS.values() if function_words else ()),
+        *(GENERAL_WORDS.values() if general_words else ()),
+    ]
+    return frozenset(word for words in lists for word in words.split())

@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 
 END = " "  # of each token in a key: tokens hold no white space
 _MOST_FORMS = 1 << 17  # forms that are remembered: about 20 MB
@@ -103,22 +104,17 @@ class Tokenizer:
             start = end
 
     def _segment(self, text: str, start: int, end: int) -> Segment:
-        starts, ends, forms, glued, keys = [], [], [], [], []
         known, make = self._forms, self.form
-        last, length = -1, 0
-        word_before = False
-        for match in self._token.finditer(text, start, end):
-            token = match[0]
-            form = known.get(token) or make(token)
-            first, behind = match.span()
-            is_word = token[0].isalnum()
-            starts.append(first)
-            ends.append(behind)
-            forms.append(form)
-            glued.append(first == last and is_word and word_before)
-            keys.append(length)
-            last, word_before = behind, is_word
-            length += len(form) + 1
+        spans = [match.span() for match in self._token.finditer(text, start, end)]
+        tokens = [text[first:behind] for first, behind in spans]
+        forms = [known.get(token) or make(token) for token in tokens]
+        starts = [first for first, _ in spans]
+        ends = [behind for _, behind in spans]
+        glued = [
+            first == last and tokens[i][0].isalnum() and tokens[i - 1][0].isalnum()
+            for i, (first, last) in enumerate(zip(starts, (-1, *ends), strict=False))
+        ]
+        keys = list(accumulate((len(form) + 1 for form in forms[:-1]), initial=0))
         return Segment(starts, ends, forms, glued, keys, END.join(forms) + END)
 
 

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "kb-sources": ("kb_sources --work {work} --packages {work}/packages",),
     "kb-words": ("kb_words --work {work}",),
     "corpora-read": ("corpora_read --folder {work}",),
+    "detecting": ("detecting --kb {kb} --data {data} --large {work}/kb-10000000",),
     "linking": (
         f"{_DECODE} --context 400 --documents 2",
         f"{_DECODE} --context 1500 --documents 2 --baseline-batches 1 --baseline-mentions 4",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from longbel_cli.detecting.index import is_in_capitals, only_in_capitals
-from longbel_cli.detecting.stop_words import function_words
+from longbel_cli.detecting.stop_words import stop_words
 from longbel_cli.detecting.tokens import Tokenizer
 
 
@@ -14,7 +14,7 @@ class Oracle:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._tokenizer = Tokenizer()
-        self._words = {self._tokenizer.form(word) for word in function_words()}
+        self._words = {self._tokenizer.form(word) for word in stop_words()}
         self._names: dict[str, list[str]] = {}
         for name in names:
             self._names.setdefault(self._tokenizer.key(name), []).append(name)
