@@ -49,6 +49,19 @@ def at(name: str) -> Result:
     return lambda folder: tree(folder / name)
 
 
+def with_mentions(name: str) -> Result:
+    """A result and the detected mentions, which are in place before it."""
+
+    def result(folder: Path) -> Any:
+        made = tree(folder / name)
+        return (made, tree(folder / f"{name}.mentions.jsonl")) if made else None
+
+    return result
+
+
+DETECTED = "link corpus.jsonl --kb kb --linker exact --detector dictionary --window 2 --out"
+
+
 class Row(NamedTuple):
     """A command, what it makes, and the commands that make what lies there before."""
 
@@ -78,6 +91,11 @@ ROWS = (
     Row("detect", "detect corpus.jsonl --kb kb --out new.jsonl", at("new.jsonl")),
     Row("link -", "link - --format bigbio --kb kb --linker exact --out new.jsonl < corpus.jsonl",
         at("new.jsonl")),
+    Row("detect", "detect corpus.jsonl --kb kb --window 2 --out new.jsonl", at("new.jsonl")),
+    Row("link --detector", f"{DETECTED} new.jsonl", with_mentions("new.jsonl")),
+    Row("merge of detected", "merge found.jsonl", with_mentions("found.jsonl")),
+    Row("the first index", "detect corpus.jsonl --kb built --out new.jsonl", at("new.jsonl"),
+        "build-kb names.tsv --out built"),
     Row("link --dry-run",
         "link corpus.jsonl --kb kb --linker exact --out dry.jsonl --dry-run", tree),
 )  # fmt: skip
@@ -149,6 +167,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, kb_folder: Path, model_fo
         f"{link} preds.jsonl --linker exact", f"{link} other.jsonl --linker tfidf",
         f"{link} shards.jsonl --linker exact --window 2 --shard 1/2",
         f"{link} shards.jsonl --linker exact --window 2 --shard 2/2",
+        f"{DETECTED} found.jsonl --shard 1/2", f"{DETECTED} found.jsonl --shard 2/2",
     ):  # fmt: skip
         assert struck(work_of(command), folder)[0] == 0, command
     return folder
@@ -207,14 +226,18 @@ class Storm:
         return None
 
 
+OF_EACH_START = {"claims", "tries", "detecting"}
+
+
 def _below(folder: Path) -> set[str]:
-    """What lies in a folder, but for locks, the notes of each start of a run, and tries: one of a
-    trie's two files will do, and the cache has what a full disk kept from the knowledge base."""
+    """What lies in a folder, but for locks, the notes of each start of a run, tries and indexes:
+    one of a trie's two files will do, and the cache has what a full disk kept from the knowledge
+    base."""
     return {
         str(path.relative_to(folder))
         for path in folder.rglob("*")
         if path.suffix != ".lock"
-        and (is_draft(path) or path.parent.name not in ("claims", "tries"))
+        and (is_draft(path) or not {path.name, *path.parts[-3:-1]} & OF_EACH_START)
     }
 
 
