@@ -91,7 +91,6 @@ ROWS = (
     Row("detect", "detect corpus.jsonl --kb kb --out new.jsonl", at("new.jsonl")),
     Row("link -", "link - --format bigbio --kb kb --linker exact --out new.jsonl < corpus.jsonl",
         at("new.jsonl")),
-    Row("detect", "detect corpus.jsonl --kb kb --window 2 --out new.jsonl", at("new.jsonl")),
     Row("link --detector", f"{DETECTED} new.jsonl", with_mentions("new.jsonl")),
     Row("merge of detected", "merge found.jsonl", with_mentions("found.jsonl")),
     Row("the first index", "detect corpus.jsonl --kb built --out new.jsonl", at("new.jsonl"),
