@@ -26,6 +26,8 @@ longbel check corpus/ --kb kb/
 def check(
     corpus: shared.CorpusPaths,
     format: shared.CorpusFormat = "auto",
+    text_column: shared.TextColumn = None,
+    id_column: shared.IdColumn = None,
     type_map: shared.TypeMap = None,
     on_error: shared.OnError = "quarantine",
     kb: Annotated[
@@ -64,7 +66,7 @@ def check(
     counts = Survey()
     try:
         survey(
-            Corpus(corpus, format, counts.noted.append),
+            Corpus(corpus, format, counts.noted.append, columns=(text_column, id_column)),
             counts,
             fail if on_error == "fail" else _print_problem,
             resolver,

@@ -99,6 +99,8 @@ def detect(
         ),
     ] = None,
     format: shared.CorpusFormat = "auto",
+    text_column: shared.TextColumn = None,
+    id_column: shared.IdColumn = None,
     limit: Annotated[
         int | None, option("--limit", "Read only the first N documents.", INPUT, metavar="N")
     ] = None,
@@ -149,7 +151,8 @@ def detect(
         types = {} if type_map is None else load_type_map(type_map)
         options = DetectOptions(
             paths=stack.enter_context(corpus_paths(texts, None if to_stdout else out)), out=out,
-            format=format, on_error=on_error, keep=keep, limit=limit, window_documents=window,
+            format=format, text_column=text_column, id_column=id_column,
+            on_error=on_error, keep=keep, limit=limit, window_documents=window,
             shard=shard_of(shard), restart=restart, overwrite=overwrite,
         )  # fmt: skip
         examples = examples_of(names_from or (), base, types)

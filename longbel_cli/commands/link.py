@@ -45,6 +45,8 @@ def link(
         option("--out", "Predictions (JSONL); - writes to stdout.", OUTPUT, metavar="FILE"),
     ],
     format: shared.CorpusFormat = "auto",
+    text_column: shared.TextColumn = None,
+    id_column: shared.IdColumn = None,
     detector: Annotated[
         str | None,
         option(

@@ -159,6 +159,26 @@ _RECORDED = "as run.json says"
 _SAMPLE = "the bundled sample"
 
 CorpusFormat = Annotated[str, _corpus_format()]
+TextColumn = Annotated[
+    str | None,
+    option(
+        "--text-column",
+        "Column of the texts in tables of texts.",
+        INPUT,
+        metavar="NAME",
+        default="note_text, else text",
+    ),
+]
+IdColumn = Annotated[
+    str | None,
+    option(
+        "--id-column",
+        "Column of the documents' ids in tables of texts.",
+        INPUT,
+        metavar="NAME",
+        default="note_id, else document_id, else id",
+    ),
+]
 RecordedCorpusFormat = Annotated[str | None, _corpus_format(_RECORDED)]
 TypeMap = Annotated[
     Path | None,

@@ -32,7 +32,7 @@ from kb_builder.errors import LongbelError
 from longbel_cli.corpora.check import settle
 from longbel_cli.corpora.databases import databases_stay
 from longbel_cli.corpora.formats import CORPUS_FORMATS
-from longbel_cli.corpora.listing import corpus_files
+from longbel_cli.corpora.listing import GUESSED, Columns, corpus_files
 from longbel_cli.corpora.records import (
     STDIN,
     CorpusFile,
@@ -79,9 +79,10 @@ class Corpus:
         on_remark: OnProblem = ignore,
         duplicates: Collection[Position] | None = None,
         not_corpus: Collection[Path] = (),
+        columns: Columns = GUESSED,
     ) -> None:
         self.paths = tuple(str(path) for path in paths)
-        self.files = corpus_files(paths, format, on_remark, not_corpus)
+        self.files = corpus_files(paths, format, on_remark, not_corpus, columns)
         self.duplicates: set[Position] | None = (
             None if duplicates is None else {Position(*position) for position in duplicates}
         )

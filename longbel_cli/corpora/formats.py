@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kb_builder.errors import check_choice
-from longbel_cli.corpora import bigbio, bioc, brat, pubtator, stored
+from longbel_cli.corpora import bigbio, bioc, brat, pubtator, stored, texts
 from longbel_cli.corpora.records import CorpusFile, Item, Position
 from longbel_cli.corpora.writing import Writer
 
@@ -36,7 +36,8 @@ class CorpusFormat:
     named themselves, and with `any_name` for those that a folder holds. `pairs`: a document is a
     text with a file of annotations beside it, which cannot come from standard input.
     `replaces_gold`: its writer keeps the corpus's own codes unless it is told to replace them.
-    `annotated`: it can hold mentions; texts alone cannot.
+    `annotated`: it can hold mentions; texts alone cannot. `knows` looks into a file whose first
+    bytes say nothing.
     """
 
     name: str
@@ -49,6 +50,7 @@ class CorpusFormat:
     writer: MakeWriter | None = None
     replaces_gold: bool = False
     annotated: bool = True
+    knows: Callable[[Path], bool] | None = None
 
     def has_name(self, path: Path) -> bool:
         """Whether the file's name is one of this format."""
@@ -90,6 +92,21 @@ CORPUS_FORMATS: dict[str, CorpusFormat] = {
             suffixes=(".xml", ".bioc", ".json", ".jsonl", ".ndjson"),
             sniff=bioc.sniff,
         ),
+        CorpusFormat(
+            "text",
+            "plain texts (.txt)",
+            texts.read_text,
+            annotated=False,
+        ),
+        CorpusFormat(
+            "texts",
+            "tables of texts (.csv, .tsv, .jsonl, .parquet)",
+            texts.read_table,
+            suffixes=(*texts.TABLE_SUFFIXES, *texts.ROW_SUFFIXES, ".json"),
+            sniff=texts.sniff,
+            annotated=False,
+            knows=texts.is_table,
+        ),
     )
 }
 STDIN_FORMAT = "bigbio"
@@ -124,4 +141,7 @@ def format_by_content(path: Path) -> str | None:
 def _accepted(rows: list[CorpusFormat], path: Path) -> str | None:
     """The last of these formats that accepts the first bytes of a file."""
     head = stored.head(str(path))
-    return next((row.name for row in reversed(rows) if row.sniff(head)), None)
+    for row in reversed(rows):
+        if row.sniff(head) or (row.knows is not None and row.knows(path)):
+            return row.name
+    return None

@@ -27,6 +27,9 @@ _BRAT_EXTRAS = (".conf", ".config")
 _RUN_FOLDER = re.compile(r".\.run(?:\.[0-9]+)?\Z")
 # A text of such a name is no document that lost its annotations.
 _ABOUT = re.compile(r"read.?me|licen[cs]e|copying|notice|change.?log|authors", re.IGNORECASE)
+# How columns of texts and ids are named: as asked for, None where they are to be guessed.
+Columns = tuple[str | None, str | None]
+GUESSED: Columns = (None, None)
 
 
 def corpus_files(
@@ -34,14 +37,18 @@ def corpus_files(
     form: str,
     on_remark: OnProblem,
     not_corpus: Collection[Path] = (),
+    columns: Columns = GUESSED,
 ) -> list[CorpusFile]:
-    """Every file of the corpus, in the order it is read.
+    """Every file of the corpus, in the order it is read. `columns` are those of tables of texts;
+    where they are named, a table is one of texts.
 
     Paths in the order given; below a folder by name, folders among files. Hidden files are left
     out, and so are the files of a run and `not_corpus` (real paths) in a folder. Raises
     LongbelError where a path does not exist or its format cannot be told.
     """
     check_format(form)
+    if columns != GUESSED and form == AUTO:
+        form = "texts"
     if not paths:
         raise LongbelError("no corpus was given", exit_code=2)
     files: dict[CorpusFile, None] = {}
@@ -58,7 +65,7 @@ def corpus_files(
             if file.format == "brat" and file in files:
                 continue
             files[file] = None
-            kept.append(file)
+            kept.append(file._replace(columns=columns))
     if not kept:
         raise _nothing_found(paths, form, passed_over)
     return kept
@@ -118,7 +125,8 @@ def _files_of(
     if file_format == "brat":
         yield CorpusFile(str(any_case(location.with_suffix(".ann"))), "brat", location.stem)
     else:
-        yield CorpusFile(str(location), file_format)
+        document_id = location.stem if file_format == "text" else None
+        yield CorpusFile(str(location), file_format, document_id)
 
 
 def _walk(
@@ -153,6 +161,9 @@ def _walk(
             document_id = entry.relative_to(root).with_suffix("").as_posix()
             lines = entry if _suffix(entry) == ".ann" else entry.with_suffix(".ann")
             yield CorpusFile(str(lines), "brat", document_id)
+        elif file_format == "text":
+            document_id = entry.relative_to(root).with_suffix("").as_posix()
+            yield CorpusFile(str(entry), "text", document_id)
         elif file_format is not None:
             yield CorpusFile(str(entry), file_format)
         elif entry.suffix not in _BRAT_EXTRAS and form == AUTO:
@@ -166,17 +177,19 @@ def _format_in_folder(path: Path, form: str, annotated: set[str]) -> str | None:
     suffix = _suffix(path)
     if suffix == ".ann" or (suffix == ".txt" and path.stem in annotated):
         file_format: str | None = "brat"
-    elif suffix == ".txt" and _ABOUT.match(path.name):
+    elif suffix == ".txt" and _ABOUT.fullmatch(path.stem):
         return None
     elif suffix == ".txt" and form in (AUTO, "brat") and annotated:
         # Among pairs, a text without its annotations is a document that lost them.
         file_format = format_by_name(path) or "brat"
     else:
-        file_format = format_by_name(path)
+        file_format = _plain_if_text(path, format_by_name(path))
     if form == AUTO or file_format == form:
         return file_format
     if form == "brat" and suffix == ".txt":
         return "brat"
+    if form == "text" and suffix == ".txt":
+        return "text"
     # Formats share suffixes: one that was named decides.
     return form if CORPUS_FORMATS[form].has_name(path) else None
 
@@ -194,9 +207,15 @@ def _format_of_named(path: Path, form: str) -> str | None:
         if form == "brat" and suffix not in (".txt", ".ann"):
             return None
         return form
-    if file_format is None and suffix == ".txt" and kind_of(path) is None:
-        return "brat"
-    return file_format or format_by_content(path)
+    return _plain_if_text(path, file_format) or format_by_content(path)
+
+
+def _plain_if_text(path: Path, file_format: str | None) -> str | None:
+    """The format of a file without annotations beside it; plain text, where `.txt` is all that is
+    known of it."""
+    if file_format is None and _suffix(path) == ".txt" and kind_of(path) is None:
+        return "text"
+    return file_format
 
 
 def _suffix(path: Path) -> str:

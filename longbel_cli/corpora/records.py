@@ -116,11 +116,14 @@ class UnreadableError(Exception):
 
 
 class CorpusFile(NamedTuple):
-    """One file of a corpus (BRAT: one pair, named by its .ann). `document_id` for BRAT alone."""
+    """One file of a corpus (BRAT: one pair, named by its .ann). `document_id` where the file is one
+    document, which is named by it; `columns` of texts and of ids in tables of texts, as asked for
+    (None: guessed)."""
 
     path: str
     format: str
     document_id: str | None = None
+    columns: tuple[str | None, str | None] = (None, None)
 
 
 class Remark(NamedTuple):

@@ -44,6 +44,8 @@ class DetectOptions:
     paths: tuple[Path, ...]
     out: Path
     format: str = "auto"
+    text_column: str | None = None
+    id_column: str | None = None
     on_error: str = "quarantine"
     keep: bool = False
     limit: int | None = None
@@ -88,7 +90,8 @@ class DetectJob:
 
     def __init__(self, detector: Detector, base: KnowledgeBase, options: DetectOptions) -> None:
         self._detector, self._base, self._options = detector, base, options
-        self._corpus = Corpus(options.paths, options.format, log_remark)
+        columns = options.text_column, options.id_column
+        self._corpus = Corpus(options.paths, options.format, log_remark, columns=columns)
 
     @property
     def files(self) -> list[Path]:
@@ -102,6 +105,8 @@ class DetectJob:
             **self._detector.settings(),
             "kb": self._base.signature,
             "format": options.format,
+            "text_column": options.text_column,
+            "id_column": options.id_column,
             "on_error": options.on_error,
             "keep": options.keep,
         }

@@ -172,7 +172,8 @@ class LinkedRun:
             )
         kb = sources.kb or free.get("kb_path")
         linker = Linker.open(model_path(model), None if kb is None else Path(kb), options)
-        corpus = Corpus(paths, sources.format or settings.get("format", "auto"))
+        columns = settings.get("text_column"), settings.get("id_column")
+        corpus = Corpus(paths, sources.format or settings.get("format", "auto"), columns=columns)
         run = cls(linker, corpus, settings)
         run._refuse_others(layout)
         return run

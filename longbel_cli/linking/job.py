@@ -194,6 +194,8 @@ class LinkJob:
             "threads": Auto(default_threads) if self._options.threads is None
             else self._options.threads,
             "format": reader.format,
+            "text_column": reader.text_column,
+            "id_column": reader.id_column,
             "type_map": dict(sorted(reader.type_map.items())),
             "on_error": reader.on_error,
             "unknown_group": reader.unknown_group,

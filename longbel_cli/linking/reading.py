@@ -29,6 +29,8 @@ class CorpusOptions:
     unknown_group: str = "error"
     limit: int | None = None
     not_corpus: frozenset[Path] = frozenset()  # files that may lie among the corpus's
+    text_column: str | None = None  # of tables of texts; None: guessed
+    id_column: str | None = None
     texts_alone: bool = False  # mentions that the corpus has are left out: others are detected
 
     def __post_init__(self) -> None:
@@ -65,8 +67,9 @@ class CorpusReader:
         self._on_remark = on_remark
         self._resolver = TypeResolver(groups, options.type_map)
         self._corpus = Corpus(
-            options.paths, options.format, on_remark, not_corpus=options.not_corpus
-        )
+            options.paths, options.format, on_remark, not_corpus=options.not_corpus,
+            columns=(options.text_column, options.id_column),
+        )  # fmt: skip
 
     def survey(self, check: Callable[[], None] = ignore) -> Survey:
         """Read everything once; LongbelError lists every type without a group, with its count.
@@ -86,8 +89,8 @@ class CorpusReader:
         if not self.options.texts_alone and self._is_text_alone:
             raise LongbelError(
                 f"{', '.join(map(str, self.options.paths))}: no document has a mention to link",
-                "Give --detector dictionary, which finds mentions in texts, or a corpus that has "
-                "mentions.",
+                "Give --detector dictionary, which finds mentions in texts as `longbel detect` "
+                "does, or a corpus that has mentions.",
             )
         if self.options.unknown_group == "error":
             self._resolver.require(types)

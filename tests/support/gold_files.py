@@ -157,4 +157,4 @@ GOLD_FORMS = {
     )
 }
 # Formats whose files hold no codes.
-WITHOUT_GOLD: frozenset[str] = frozenset()
+WITHOUT_GOLD: frozenset[str] = frozenset({"text", "texts"})
