@@ -183,7 +183,7 @@ def _format_in_folder(path: Path, form: str, annotated: set[str]) -> str | None:
         # Among pairs, a text without its annotations is a document that lost them.
         file_format = format_by_name(path) or "brat"
     else:
-        file_format = _plain_if_text(path, format_by_name(path))
+        file_format = _texts_or(path, format_by_name(path))
     if form == AUTO or file_format == form:
         return file_format
     if form == "brat" and suffix == ".txt":
@@ -207,15 +207,16 @@ def _format_of_named(path: Path, form: str) -> str | None:
         if form == "brat" and suffix not in (".txt", ".ann"):
             return None
         return form
-    return _plain_if_text(path, file_format) or format_by_content(path)
+    return _texts_or(path, file_format) or format_by_content(path)
 
 
-def _plain_if_text(path: Path, file_format: str | None) -> str | None:
-    """The format of a file without annotations beside it; plain text, where `.txt` is all that is
-    known of it."""
-    if file_format is None and _suffix(path) == ".txt" and kind_of(path) is None:
+def _texts_or(path: Path, file_format: str | None) -> str | None:
+    """The format of a file without annotations beside it: plain text, where `.txt` is all that is
+    known of it; none, where what is known as another tool's file has the name of a table."""
+    known = file_format in (None, "texts") and kind_of(path) is not None
+    if file_format is None and _suffix(path) == ".txt" and not known:
         return "text"
-    return file_format
+    return None if known else file_format
 
 
 def _suffix(path: Path) -> str:

@@ -111,7 +111,10 @@ def _row(
 def _item(file: CorpusFile, value: Any, index: int, line: int | None) -> Item:
     if not isinstance(value, dict):
         return unreadable(index, line, "a row must be a JSON object")
-    text_column, id_column = columns(file, list(value))
+    try:
+        text_column, id_column = columns(file, list(value))
+    except UnreadableError as error:
+        return unreadable(index, line, error.reason)
     document_id = identifier(value.get(id_column))
     if document_id is None:
         return unreadable(index, line, f"its {id_column} is no id")
@@ -138,7 +141,8 @@ def columns(file: CorpusFile, names: Sequence[str]) -> tuple[str, str]:
         if column is None:
             raise UnreadableError(
                 f"no column {' or '.join(candidates)}; there are {shown_columns(names)} "
-                f"({flag} names another)"
+                f"({flag} names another)",
+                line=1,
             )
         chosen.append(column)
     if None in asked:

@@ -216,12 +216,12 @@ def test_ids_that_clash_between_two_corpora_are_quarantined(tmp_path: Path) -> N
     ]
 
 
-def test_a_text_without_annotations_that_was_named_is_a_broken_document(tmp_path: Path) -> None:
+def test_a_text_of_brat_without_annotations_is_a_broken_document(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_text("Fever")
     told: list[Problem] = []
     with pytest.raises(LongbelError, match="no document can be read"):
-        list(read_corpus([path], on_problem=told.append))
+        list(read_corpus([path], "brat", on_problem=told.append))
     assert [problem.reason for problem in told] == ["its .ann file is missing"]
 
 
@@ -290,7 +290,7 @@ def test_corpora_that_are_refused(
     ("files", "message", "hint"),
     [
         ({"c.zip": b"PK\x03\x04"}, "there is 1 of .zip; c.zip is a zip archive", "Unpack it"),
-        ({"x.txt": b"a", "x.ann.txt": b""}, "2 of .txt; x.ann.txt is named", "ends in .ann"),
+        ({"x.ann.txt": b""}, "1 of .txt; x.ann.txt is named", "ends in .ann"),
         ({"x.norm": b"N1"}, "x.norm is concept labels of n2c2", "N lines of BRAT"),
         ({"x.xmi": b"<xmi:XMI/>", "y.xmi": b""}, "2 of .xmi; x.xmi is a UIMA CAS", "BioC"),
         ({"x.tsv": b"#FORMAT=WebAnno TSV 3.3"}, "x.tsv is a WebAnno", "BioC"),

@@ -488,7 +488,7 @@ BIGBIO_CASES = (
          read={"d": ["T1=C1"]}),
     Case("bigbio_parquet_broken", {"c.parquet": b"PAR1" + b"Zanthoma" * 9 + b"PAR1"},
          refused="no document can be", left_out=[(None, None, None, "damaged")]),
-    Case("bigbio_parquet_of_something_else", {"c.parquet": parquet({"text": "Zanthoma"})},
+    Case("bigbio_parquet_of_something_else", {"c.parquet": parquet({"body": "Zanthoma"})},
          refused="no document can be",
          left_out=[(None, None, 1, "neither document_id nor id")]),
 )  # fmt: skip
@@ -656,8 +656,11 @@ FOLDER_CASES = (
          left_out=[("d", None, 1, "was read before")]),
     Case("folder_with_files_of_no_kind", {"notes.docx": b"PK", "c.jsonl": lines(page(entity()))},
          read=D, warnings=["notes.docx"]),
-    Case("folder_of_texts_alone", {"x.txt": TEXT.encode()}, refused="no corpus file found",
-         warnings=["x.txt"]),
+    Case("folder_of_texts_alone", {"x.txt": TEXT.encode(), "readme.txt": b"a"}, read={"x": []},
+         warnings=["readme.txt"]),
+    Case("parquet_of_texts_without_ids", {"c.parquet": parquet({"text": "Zanthoma"})},
+         refused="no document can be",
+         left_out=[(None, None, 1, "no column note_id or document_id or id")]),
     Case("folder_empty", {}, refused="no corpus file found"),
 )  # fmt: skip
 
