@@ -27,7 +27,7 @@ from longbel_cli.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from longbel_cli.linking.job import JobOptions
+    from longbel_cli.linking.job_options import JobOptions
     from longbel_cli.linking.protocols import EntityLinker, PageWriter
     from longbel_cli.linking.reading import CorpusReader
 
@@ -247,7 +247,7 @@ def link(
 def _job(context: typer.Context) -> JobOptions:
     """What the flags say of the job; LongbelError where one of them needs a run that it has not."""
     from longbel_cli.linking.checks import refuse_beside
-    from longbel_cli.linking.job import JobOptions
+    from longbel_cli.linking.job_options import JobOptions
     from longbel_cli.runs.run import shard_of
 
     given = context.params

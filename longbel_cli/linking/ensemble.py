@@ -17,7 +17,8 @@ from typing import Any
 from kb_builder.errors import LongbelError
 from kb_builder.files import sha256_of_file, write_whole
 from longbel_cli.linking.fused_file import fuse_files
-from longbel_cli.linking.job import JobOptions, LinkJob, survey_if_new
+from longbel_cli.linking.job import LinkJob, survey_if_new
+from longbel_cli.linking.job_options import JobOptions
 from longbel_cli.linking.linker import Linker
 from longbel_cli.linking.protocols import EntityLinker, PagesOf
 from longbel_cli.linking.reading import CorpusReader

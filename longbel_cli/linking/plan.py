@@ -12,7 +12,8 @@ from heapq import heapreplace
 from itertools import islice
 from typing import NamedTuple
 
-from longbel_cli.linking.job import JobOptions, default_threads
+from longbel_cli.linking.job import default_threads
+from longbel_cli.linking.job_options import JobOptions
 from longbel_cli.linking.protocols import EntityLinker, Needs
 from longbel_cli.linking.reading import CorpusReader
 from longbel_cli.progress import duration_text

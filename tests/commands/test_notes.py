@@ -123,7 +123,7 @@ from longbel_cli.corpora.prediction_index import PredictionIndex
 from longbel_cli.linking.baselines import BaselineOptions, open_baseline
 from longbel_cli.linking.ensemble import link_corpus
 from longbel_cli.linking.fused_file import fuse_files
-from longbel_cli.linking.job import JobOptions
+from longbel_cli.linking.job_options import JobOptions
 from longbel_cli.linking.reading import CorpusOptions, CorpusReader
 from longbel_cli.runs.run import StopSignals, set_run_aside
 from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files

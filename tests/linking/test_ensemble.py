@@ -17,7 +17,7 @@ from kb_builder.store.knowledge_base import KnowledgeBase
 from longbel_cli.linking import ensemble
 from longbel_cli.linking.baselines.exact import ExactRanker
 from longbel_cli.linking.ensemble import FusedFile, link_corpus, linkers_in_formats
-from longbel_cli.linking.job import JobOptions
+from longbel_cli.linking.job_options import JobOptions
 from longbel_cli.linking.reading import CorpusOptions, CorpusReader
 from longbel_cli.linking.statistics import Outcome
 from longbel_cli.runs.signals import Stopped, StopSignals

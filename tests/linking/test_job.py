@@ -12,7 +12,8 @@ import pytest
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import read_corpus
 from longbel_cli.linking.engine import LinkingEngine
-from longbel_cli.linking.job import JobOptions, LinkJob, link_to_stream
+from longbel_cli.linking.job import LinkJob, link_to_stream
+from longbel_cli.linking.job_options import JobOptions
 from longbel_cli.linking.linker import Linker
 from longbel_cli.linking.options import LinkOptions
 from longbel_cli.linking.plan import plan

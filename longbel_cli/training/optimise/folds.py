@@ -18,7 +18,8 @@ import torch
 
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora.prediction_index import PredictionIndex
-from longbel_cli.linking.job import JobOptions, LinkJob
+from longbel_cli.linking.job import LinkJob
+from longbel_cli.linking.job_options import JobOptions
 from longbel_cli.linking.linker import Linker
 from longbel_cli.linking.options import LinkOptions
 from longbel_cli.linking.reading import CorpusOptions, CorpusReader

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from longbel_cli.linking.job import JobOptions, link_windows
+from longbel_cli.linking.job import link_windows
+from longbel_cli.linking.job_options import JobOptions
 from longbel_cli.linking.plan import passes_of
 from longbel_cli.linking.prompted import CPU_WINDOW, GPU_WINDOW, PromptedLinker
 from longbel_cli.model.decoders import DecodeStats
