@@ -226,11 +226,18 @@ def test_nothing_is_said_twice() -> None:
     ("sought", "words_there"),
     [
         ("the columns of a table of names", r"`code`, `name`(?: and|,) `group`"),
-        ("exit code 5", r"\| 5 \| done, but"),
+        ("what exit code 5 means", r"\| 5 \| done, but"),
+        ("what to look at then", r"`OUT\.run/errors\.jsonl`"),
         ("how to add a corpus format", r"^#+ A corpus format\n"),
         ("what memory gains", r"^#+ What document memory gains\n"),
+        ("what memory gains, with an interval", r"−0\.9 \[−3\.5, \+1\.6\]"),
         ("the Slurm script", r"#SBATCH --requeue"),
+        ("a container under Slurm", r"longbel slurm --tasks 16 --setup"),
         ("which files hold patient text", r"`preds\.jsonl\.run/input-\*\.jsonl`"),
+        ("plain notes", r"link notes/ --detector dictionary"),
+        ("linking with an OBO file", r"build-kb hp\.obo .*\n.*link corpus/ --kb kb"),
+        ("installing offline", r"pip install --no-index"),
+        ("comparing systems", r"--paired tfidf\.jsonl"),
     ],
 )
 def test_two_steps_from_the_front_page_lead_to(sought: str, words_there: str) -> None:
