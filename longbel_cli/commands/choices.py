@@ -62,6 +62,7 @@ CHOICES: dict[str, Choice] = {
     "languages": Choice("longbel_cli.prompting.sentences", "PUNKT_MODELS"),
     "linkers": Choice("longbel_cli.linking.linkers", "linkers"),
     "decoders": Choice("longbel_cli.model.decoders", "DECODERS"),
+    "fusions": Choice("longbel_cli.linking.fusion", "FUSIONS"),
     "poolings": Choice("longbel_cli.linking.options", "POOLINGS"),
     "abbreviations": Choice("longbel_cli.linking.options", "ABBREVIATIONS"),
     "detectors": Choice("longbel_cli.detecting.opening", "DETECTORS"),

@@ -21,6 +21,16 @@ def fuse(
         list[Path], argument("PREDS...", "Two or more predictions files of the same mentions.")
     ],
     out: Annotated[Path, option("--out", "Fused predictions (JSONL).", OUTPUT, metavar="FILE")],
+    by: Annotated[
+        str,
+        option(
+            "--by",
+            "What a concept scores for each file that has it: {fusions:help}.",
+            FUSION,
+            metavar="FUSION",
+            choice="fusions",
+        ),
+    ] = "rank",
     weights: Annotated[
         str | None,
         option("--weights", "A weight for each file.", FUSION, metavar="W,...", default="all 1"),
@@ -41,9 +51,10 @@ def fuse(
     overwrite: shared.Overwrite = False,
     quiet: shared.Quiet = False,
 ) -> None:
-    """Fuse the predictions of several systems by rank.
+    """Fuse the predictions of several systems, by rank or by score.
 
-    Reciprocal rank fusion: the score of a concept is the sum of weight / (k + rank) over the files.
+    The score of a concept is the sum, over the files that have it, of weight / (k + rank)
+    (reciprocal rank fusion), or of weight times its score there.
     """
     from longbel_cli.linking.fused_file import fuse_files
 
@@ -51,6 +62,7 @@ def fuse(
     fuse_files(
         predictions,
         out,
+        by=by,
         weights=_numbers(weights),
         k=k,
         limit=limit,

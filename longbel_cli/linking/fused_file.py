@@ -39,6 +39,7 @@ def fuse_files(
     paths: Sequence[Path],
     out: Path,
     *,
+    by: str = "rank",
     weights: tuple[float, ...] = (),
     k: int = 60,
     limit: int | None = None,
@@ -73,8 +74,9 @@ def fuse_files(
     if not out.parent.is_dir():
         raise LongbelError(f"{out.parent} is not a folder", "Make it first.", exit_code=2)
     options = FusionOptions(
-        names=distinct_names(paths), weights=weights, k=k, limit=limit, allow_missing=allow_missing
-    )
+        names=distinct_names(paths), weights=weights, k=k, limit=limit,
+        allow_missing=allow_missing, by=by,
+    )  # fmt: skip
     files = [read_predictions(path) for path in paths]
     for file in files:
         for note in file.notes:
@@ -146,6 +148,7 @@ def fusion_record(
     return {
         "configuration": {key: getattr(combined, field) for field, key in KEYS.items()},
         "fusion": {
+            "by": options.by,
             "k": options.k,
             "limit": options.limit,
             "allow_missing": options.allow_missing,

@@ -1,4 +1,4 @@
-"""Reciprocal rank fusion of several systems' candidates, mention by mention.
+"""Several systems' candidates fused by rank or by score, mention by mention.
 
 Knows predictions and nothing of files or models: `longbel fuse` and an ensemble run use it alike.
 """
@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from kb_builder.codes import joined_code
-from kb_builder.errors import LongbelError
+from kb_builder.errors import LongbelError, check_choice
 from longbel_cli.types import Candidate, Prediction, score_json
 
 RANK_CONSTANT = 60
+# What a concept scores for each system that has it.
+FUSIONS = {"rank": "weight / (k + rank)", "score": "weight times the system's own score"}
 
 
 class Source(NamedTuple):
@@ -49,15 +51,18 @@ class Fused:
 
 @dataclass(frozen=True)
 class FusionOptions:
-    """Names and weights of the systems, in order; `limit` candidates are kept (None: all)."""
+    """Names and weights of the systems, in order; `limit` candidates are kept (None: all). `by` is
+    one of FUSIONS."""
 
     names: tuple[str, ...]
     weights: tuple[float, ...] = ()
     k: int = RANK_CONSTANT
     limit: int | None = None
     allow_missing: bool = False
+    by: str = "rank"
 
     def __post_init__(self) -> None:
+        check_choice("--by", self.by, FUSIONS)
         if not self.weights:
             object.__setattr__(self, "weights", (1.0,) * len(self.names))
         if len(self.weights) != len(self.names):
@@ -115,9 +120,9 @@ def _by_document(keys: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 def fuse_mention(predictions: Sequence[Prediction | None], options: FusionOptions) -> Fused:
     """Fuse one mention's predictions, one a system in order, None where a system has none.
 
-    A code scores the sum of weight / (k + rank) over the systems that have it, ranks by each
-    system's own scores; ties go by the first system's score of the code, then the second's, and
-    so on. Its name is that of its best rank.
+    A code scores the sum over the systems that have it: of weight / (k + rank), ranks by each
+    system's own scores, or of weight * score; ties go by the first system's score of the code, then
+    the second's, and so on. Its name is that of its best rank.
     """
     present = [prediction for prediction in predictions if prediction is not None]
     if not present:
@@ -129,9 +134,7 @@ def fuse_mention(predictions: Sequence[Prediction | None], options: FusionOption
             by_code.setdefault(code, []).append((position, source, candidate))
     scores = {
         # fsum rounds once, so that the same ranks in another order are a tie.
-        code: math.fsum(
-            options.weights[position] / (options.k + source.rank) for position, source, _ in entries
-        )
+        code: math.fsum(_share(options, position, source) for position, source, _ in entries)
         for code, entries in by_code.items()
     }
     ordered = sorted(
@@ -149,6 +152,17 @@ def fuse_mention(predictions: Sequence[Prediction | None], options: FusionOption
         present[0], candidates=candidates, gold_concept_code=_one_gold(present), review=None
     )
     return Fused(fused, sources)
+
+
+def _share(options: FusionOptions, position: int, source: Source) -> float:
+    """What a system adds to the score of a code that it has."""
+    if options.by == "rank":
+        return options.weights[position] / (options.k + source.rank)
+    if not math.isfinite(source.score):
+        raise LongbelError(
+            f"{source.system} has candidates without a score", "Fuse by rank.", exit_code=3
+        )
+    return options.weights[position] * source.score
 
 
 def _ranked(prediction: Prediction | None) -> Iterator[tuple[str, int, Candidate]]:

@@ -1,4 +1,4 @@
-"""Reciprocal rank fusion, worked by hand."""
+"""Fusion by rank and by score, worked by hand."""
 
 from __future__ import annotations
 
@@ -102,6 +102,25 @@ def test_ranks_are_by_score_and_a_code_has_its_best() -> None:
     fused = fuse_mention([one, None], AB)
     assert scores(fused) == pytest.approx({"Y": 1 / 61, "X": 1 / 62})
     assert fused.sources == ((Source("a", 1, 0.9),), (Source("a", 2, 0.5),))
+
+
+def test_scores_are_weighted_sums_of_scores() -> None:
+    """0 where a system lacks the code: C2 has 0.6 + 2 * 0.3, C1 0.9, C3 2 * 0.2."""
+    options = FusionOptions(names=("a", "b"), weights=(1.0, 2.0), by="score")
+    a = prediction("d:0", "C1", "C2", scores=(0.9, 0.6))
+    b = prediction("d:0", "C2", "C3", scores=(0.3, 0.2))
+    fused = fuse_mention([a, b], options).prediction
+    assert [(one.concept_code, round(one.score, 9)) for one in fused.candidates] == [
+        ("C2", 1.2), ("C1", 0.9), ("C3", 0.4),
+    ]  # fmt: skip
+    assert fuse_mention([a, None], options).prediction.candidates[0].concept_code == "C1"
+
+
+def test_scores_that_are_missing_are_not_summed() -> None:
+    options = FusionOptions(names=("a", "b"), by="score")
+    unscored = prediction("d:0", "C1", scores=(math.nan,))
+    with pytest.raises(LongbelError, match="b has candidates without a score"):
+        fuse_mention([prediction("d:0", "C1"), unscored], options)
 
 
 def test_weights_multiply() -> None:
