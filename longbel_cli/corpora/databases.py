@@ -43,10 +43,10 @@ def databases_stay(files: Sequence[CorpusFile], items: Iterable[Item]) -> bool:
 
 def _may_meet(files: Sequence[CorpusFile]) -> bool:
     spelled: set[re.Pattern[bytes]] = set()
-    for file in files:
-        if file.path.lower().endswith((".parquet", ".pq", ".arrow")):
+    for path in dict.fromkeys(file.path for file in files):
+        if path.lower().endswith((".parquet", ".pq", ".arrow")):
             return True  # compressed: nothing can be told from the bytes
-        for data in _chunks(file.path):
+        for data in _chunks(path):
             lower = data.lower()
             spelled.update(
                 spelling

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kb_builder.errors import check_choice
-from longbel_cli.corpora import bigbio, bioc, brat, pubtator, stored, texts
+from longbel_cli.corpora import bigbio, bioc, brat, mention_table, pubtator, stored, texts
 from longbel_cli.corpora.records import CorpusFile, Item, Position
 from longbel_cli.corpora.writing import Writer
 
@@ -106,6 +106,14 @@ CORPUS_FORMATS: dict[str, CorpusFormat] = {
             sniff=texts.sniff,
             annotated=False,
             knows=texts.is_table,
+        ),
+        CorpusFormat(
+            "table",
+            "tables of mentions (.tsv, .csv) beside texts (.txt)",
+            mention_table.read,
+            suffixes=mention_table.SUFFIXES,
+            sniff=mention_table.sniff,
+            pairs=True,
         ),
     )
 }

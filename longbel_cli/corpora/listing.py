@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kb_builder.errors import LongbelError, listed
 from kb_builder.files import real_path
+from longbel_cli.corpora import mention_table
 from longbel_cli.corpora.formats import (
     AUTO,
     CORPUS_FORMATS,
@@ -66,6 +67,7 @@ def corpus_files(
                 continue
             files[file] = None
             kept.append(file._replace(columns=columns))
+    kept = mention_table.each_once(kept)
     if not kept:
         raise _nothing_found(paths, form, passed_over)
     return kept
@@ -122,7 +124,9 @@ def _files_of(
             + ("" if kind is None else f": it is {kind.what}"),
             _kinds(form) if kind is None else kind.advice,
         )
-    if file_format == "brat":
+    if file_format == "table":
+        yield from mention_table.beside(location, location.parent, on_remark)
+    elif file_format == "brat":
         yield CorpusFile(str(any_case(location.with_suffix(".ann"))), "brat", location.stem)
     else:
         document_id = location.stem if file_format == "text" else None
@@ -164,6 +168,8 @@ def _walk(
         elif file_format == "text":
             document_id = entry.relative_to(root).with_suffix("").as_posix()
             yield CorpusFile(str(entry), "text", document_id)
+        elif file_format == "table":
+            yield from mention_table.beside(entry, root, on_remark)
         elif file_format is not None:
             yield CorpusFile(str(entry), file_format)
         elif entry.suffix not in _BRAT_EXTRAS and form == AUTO:

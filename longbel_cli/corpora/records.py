@@ -118,12 +118,13 @@ class UnreadableError(Exception):
 class CorpusFile(NamedTuple):
     """One file of a corpus (BRAT: one pair, named by its .ann). `document_id` where the file is one
     document, which is named by it; `columns` of texts and of ids in tables of texts, as asked for
-    (None: guessed)."""
+    (None: guessed); `text` of a document whose mentions are in a table, which is the path."""
 
     path: str
     format: str
     document_id: str | None = None
     columns: tuple[str | None, str | None] = (None, None)
+    text: str | None = None
 
 
 class Remark(NamedTuple):

@@ -79,4 +79,6 @@ def input_files(corpus: Corpus) -> list[Path]:
         paths.append(Path(file.path))
         if file.format == "brat":
             paths.append(pair_of(file.path).text)
-    return [path for path in paths if path.exists()]
+        elif file.text is not None:
+            paths.append(Path(file.text))
+    return [path for path in dict.fromkeys(paths) if path.exists()]

@@ -86,10 +86,10 @@ def test_a_corpus_format(
     row = CorpusFormat("words", "words (.words)", read_words, (".words",), writer=WordWriter)
     monkeypatch.setitem(CORPUS_FORMATS, "words", row)
     for command, option in FORMAT_OPTIONS.items():
-        assert "texts or words." in option_help(longbel, command, option)
+        assert "table or words." in option_help(longbel, command, option)
     assert "pubtator or words." in option_help(longbel, "convert", "--to")
     refused = longbel("check", tmp_path, "--format", "docx")
-    assert refused.code == 2 and "texts or words" in refused.err
+    assert refused.code == 2 and "table or words" in refused.err
     assert ("words", "words (.words)") in completed("corpus_formats", False)("w")
 
     corpus, out = tmp_path / "c.words", tmp_path / "p.jsonl"

@@ -142,6 +142,16 @@ def bioc_json(golds: Sequence[str]) -> Files:
     return {"c.json": json.dumps({"documents": [{"id": "d", "passages": [passage]}]}).encode()}
 
 
+def table(golds: Sequence[str]) -> Files:
+    """Mentions in a table beside their text."""
+    rows = "".join(
+        f"d\tT{index}\tDISO\t{6 * index}\t{6 * index + 5}\tFever\t{gold}\n"
+        for index, gold in enumerate(golds)
+    )
+    header = "filename\tmark\tlabel\toff0\toff1\tspan\tcode\n"
+    return {"d.txt": text_of(golds).encode(), "d.tsv": (header + rows).encode()}
+
+
 GOLD_FORMS = {
     made.__name__: GoldForm(format_, made)
     for format_, made in (
@@ -154,6 +164,7 @@ GOLD_FORMS = {
         ("pubtator", pubtator),
         ("bioc", bioc_xml),
         ("bioc", bioc_json),
+        ("table", table),
     )
 }
 # Formats whose files hold no codes.
