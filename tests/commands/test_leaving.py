@@ -86,7 +86,11 @@ def test_ctrl_c_at_any_moment_prints_no_traceback(linked: Path, kb_folder: Path)
         assert "Traceback" not in err and "Exception ignored" not in err, (hundredths, err)
 
 
-@pytest.mark.parametrize("shell", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def slow(*values: object) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("shell", [slow("<&-"), slow(">&-"), slow("2>&-"), "<&- >&- 2>&-"])
 def test_closed_streams_do_a_run_no_harm(
     linked: Path, kb_folder: Path, tmp_path: Path, shell: str
 ) -> None:
@@ -103,11 +107,11 @@ def test_closed_streams_do_a_run_no_harm(
     [
         (("score", "preds.jsonl", "--json"), ">&-", 3),  # a result that nobody gets
         (("score", "preds.jsonl", "--json"), "> /dev/full", 3),
-        (("score", "preds.jsonl"), "2>&-", 0),
-        (("score", "preds.jsonl"), "2> /dev/full", 0),
+        slow(("score", "preds.jsonl"), "2>&-", 0),
+        slow(("score", "preds.jsonl"), "2> /dev/full", 0),
         (("score", "-", "--json"), "<&-", 3),
-        (("check", "nothing.jsonl"), "2>&-", 3),
-        (("--help",), "<&-", 0),
+        slow(("check", "nothing.jsonl"), "2>&-", 3),
+        slow(("--help",), "<&-", 0),
     ],
 )
 def test_what_a_closed_or_full_stream_means(

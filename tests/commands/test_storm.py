@@ -252,8 +252,13 @@ def weathered(row: Row, prepared: Path, tmp_path: Path, how: str, sample: int | 
     assert wrong == []
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_a_sample_of_the_storm(prepared: Path, tmp_path: Path, row: Row) -> None:
+# One of each way in which results come into place; the whole storm has all rows.
+SAMPLED = ("merge", "convert", "fuse --overwrite", "build-kb --overwrite", "detect")
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_a_sample_of_the_storm(prepared: Path, tmp_path: Path, name: str) -> None:
+    row = next(row for row in ROWS if row.name == name)
     weathered(row, prepared, tmp_path, KILL, sample=2)
 
 
