@@ -178,7 +178,7 @@ def build_kb(options: BuildOptions, progress: Progress = ignore) -> BuildReport:
         pa.default_memory_pool().release_unused()
     if names.kept.n == 0:
         raise LongbelError(
-            f"{options.source_name}: nothing is left under these options",
+            f"{options.source_name}: no name is left with these options",
             hint="Choose other languages, vocabularies or groups.",
         )
     info = _info(options, terms, names, bad)

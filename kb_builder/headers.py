@@ -1,4 +1,4 @@
-"""What the first line of a table says: what parts its fields, and what its columns are called."""
+"""The header of a table: its delimiter, and the names of its columns."""
 
 from __future__ import annotations
 

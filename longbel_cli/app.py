@@ -98,7 +98,7 @@ def _global_options(
             "--version",
             callback=_print_version,
             is_eager=True,
-            help="Print versions and the device, and leave.",
+            help="Print versions and the device, and exit.",
         ),
     ] = False,
 ) -> None:
@@ -133,7 +133,7 @@ def main() -> None:
             app()
     except LongbelError as error:
         label = "" if error.exit_code in STOPPED else "error: "
-        _say(f"{label}{error.lines()[0]}", *error.lines()[1:])
+        _print_error(f"{label}{error.lines()[0]}", *error.lines()[1:])
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -144,26 +144,29 @@ def main() -> None:
 
 
 def _explain(error: Exception) -> int:
-    """Say what can be said of an exception that no user is meant to see; its exit code."""
+    """Report an unexpected exception without quoting it; return the exit code."""
     if isinstance(error, OSError) and error.errno is not None:  # the system's own words
         file = "" if error.filename is None else visible_line(f"{error.filename}: ")
-        _say(f"error: {file}{error.strerror}")
+        _print_error(f"error: {file}{error.strerror}")
         return 3
     if isinstance(error, MemoryError):
-        _say("error: not enough memory", "Give it more, or let it do less at once.")
+        _print_error(
+            "error: not enough memory",
+            "Use a machine with more memory, or give the command less at once.",
+        )
         return 3
     # The message of a foreign exception may quote its input: name its type and place alone.
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "unknown"
-    _say(
+    _print_error(
         f"internal error: {type(error).__name__} at {where}",
         "Set LONGBEL_DEBUG=1 to see the traceback, and report it.",
     )
     return 1
 
 
-def _say(message: str, *more: str) -> None:
+def _print_error(message: str, *more: str) -> None:
     with suppress(OSError):  # a standard error that takes nothing changes no exit code
         print(f"longbel: {message}", *(f"  {line}" for line in more), sep="\n", file=sys.stderr)

@@ -64,7 +64,9 @@ def _csp_hash(content: str) -> str:
 def check_page_path(path: Path) -> None:
     """Raise LongbelError where no page can be written, or something else is there already."""
     if path.is_dir():
-        raise LongbelError(f"{path}: a folder; a page is one file", "Name a file.", exit_code=2)
+        raise LongbelError(
+            f"{path}: is a folder, but a page is one file", "Name a file.", exit_code=2
+        )
     try:
         with path.open("rb") as file:
             start = file.read(len(_START)).lower()
@@ -75,9 +77,7 @@ def check_page_path(path: Path) -> None:
     except OSError as error:
         raise _unwritable(path, str(error.strerror)) from error
     if start != _START:
-        raise LongbelError(
-            f"{path}: is there already and is no page", "Choose another name.", exit_code=4
-        )
+        raise LongbelError(f"{path}: exists and is not a page", "Choose another name.", exit_code=4)
 
 
 def write_page(page: str, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, a line every half minute in a log file.
+"""Progress of a long command: a bar on a terminal, a line every half minute in a log file.
 
 Shown where notes are: nothing with `--quiet`, nor from Python unless logging is set up for INFO.
 The one module that knows tqdm.

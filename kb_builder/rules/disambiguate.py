@@ -1,4 +1,4 @@
-"""Rules 3 to 5: one name leads to one concept within a group, and every decision is told.
+"""Rules 3 to 5: one name leads to one concept within a group, and every decision is recorded.
 
 Works on numbered claims; nothing here knows files or tokens.
 """

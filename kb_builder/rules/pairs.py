@@ -1,4 +1,4 @@
-"""Claims: "this concept has this name in this group", in columns of numbers.
+"""Name pairs: "this concept has this name in this group", in columns of indices.
 
 Concepts and names are numbered in code-point order of their texts, so the smallest number is
 the smallest code, and sorted numbers are sorted names.

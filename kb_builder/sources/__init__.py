@@ -133,6 +133,6 @@ def _kind(path: Path) -> Source:
         if source.matches(path):
             return source
     raise LongbelError(
-        f"{path}: no kind of source that is known by this name",
+        f"{path}: the name does not tell which kind of source it is",
         hint=f"Known are {', '.join(source.title for source in SOURCES)}.",
     )

@@ -37,7 +37,7 @@ _UNREADABLE = (
 class Part:
     """A stored file: where it is, for messages, and how to open it."""
 
-    place: str
+    location: str
     name: str
     size: int | None  # bytes as they are read, None where only decompressing tells
     open: Callable[[], IO[bytes]]
@@ -241,9 +241,9 @@ class StoredFile:
     max_bytes: int = MAX_BYTES
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where it lies, for messages."""
-        return self.parts[0].place if len(self.parts) == 1 else f"{self.parts[0].place}…"
+        return self.parts[0].location if len(self.parts) == 1 else f"{self.parts[0].location}…"
 
     @property
     def size(self) -> int | None:
@@ -269,14 +269,14 @@ class StoredFile:
                     block = stream.read(BLOCK_BYTES)
                 except _UNREADABLE as error:
                     raise LongbelError(
-                        f"{self.place}: broken after {total} bytes ({error})",
+                        f"{self.location}: broken after {total} bytes ({error})",
                         hint="The file is damaged or cut short: download it again.",
                     ) from error
                 if not block:
                     return
                 total += len(block)
                 if total > self.max_bytes:
-                    raise too_big(self.place, self.max_bytes)
+                    raise too_big(self.location, self.max_bytes)
                 if hear is not None:
                     hear(block)
                 yield block

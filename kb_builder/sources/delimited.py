@@ -77,7 +77,7 @@ class Table:
             self.n_rows += n_lines
             yield self._batch(columns, rows, bad)
         if columns is None:
-            raise LongbelError(f"{self.path}: empty")
+            raise LongbelError(f"{self.path}: the file is empty")
 
     def _batch(self, fields: dict[str, int], rows: Rows, bad: list[BadRow]) -> Batch:
         columns = {name: rows.column(field) for name, field in fields.items()}
@@ -171,7 +171,7 @@ def text_of(column: pa.Array, path: Path, name: str) -> pa.LargeStringArray:
         return pc.fill_null(column.cast(pa.large_string()), "")
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
         raise LongbelError(
-            f"{path}: the column for the {name}, of type {kind}, is no text",
+            f"{path}: the column for the {name} is of type {kind}, not text",
             hint="Write the column as string.",
         ) from error
 

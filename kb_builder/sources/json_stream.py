@@ -84,12 +84,12 @@ class JsonStream:
                 continue
             except RecursionError as error:
                 raise self._broken("too deep") from error
-            if isinstance(value, int | float) and self._may_go_on() and self._grow():
+            if isinstance(value, int | float) and self._may_continue() and self._grow():
                 continue
             self._at = end
             return value
 
-    def _may_go_on(self) -> bool:
+    def _may_continue(self) -> bool:
         """Whether a number reaches to the end of what is held."""
         return _NUMBER.match(self._text, self._at).end() == len(self._text)  # type: ignore[union-attr]  # matches
 
@@ -146,6 +146,6 @@ class JsonStream:
     def _broken(self, reason: str, at: int | None = None) -> LongbelError:
         line = self.line + self._text.count("\n", self._at, self._at if at is None else at)
         return LongbelError(
-            f"{self._path}:{line}: no readable JSON ({reason})",
+            f"{self._path}:{line}: not readable JSON ({reason})",
             hint="The file is damaged or cut short: download it again.",
         )

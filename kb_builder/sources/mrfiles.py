@@ -25,27 +25,27 @@ def check_against_mrfiles(release: Release, n_fields: Mapping[StoredFile, int]) 
     for file, fields in n_fields.items():
         row = promised.get(file.name)
         if row is None:
-            raise LongbelError(f"{contents.place}: no row for {file.name}", hint=_HINT)
+            raise LongbelError(f"{contents.location}: no row for {file.name}", hint=_HINT)
         columns, n_rows, n_bytes = row
         if columns != fields:
             raise LongbelError(
-                f"{contents.place}: {file.name} has {columns} columns, not {fields}", hint=_HINT
+                f"{contents.location}: {file.name} has {columns} columns, not {fields}", hint=_HINT
             )
         if file.size is not None and file.size != n_bytes:
             raise LongbelError(
-                f"{file.place}: {file.size} bytes, but MRFILES.RRF says {n_bytes}", hint=_HINT
+                f"{file.location}: {file.size} bytes, but MRFILES.RRF says {n_bytes}", hint=_HINT
             )
         counted = _count_rows(file)
         if counted != n_rows:
             raise LongbelError(
-                f"{file.place}: {counted} rows, but MRFILES.RRF says {n_rows}", hint=_HINT
+                f"{file.location}: {counted} rows, but MRFILES.RRF says {n_rows}", hint=_HINT
             )
 
 
 def _promised(contents: StoredFile) -> dict[str, tuple[int, int, int]]:
     """Columns, rows and bytes by file name."""
     promised = {}
-    for block in whole_rows(contents.blocks(), contents.place):
+    for block in whole_rows(contents.blocks(), contents.location):
         for line_number, line in enumerate(block.data.decode("utf-8", "replace").split("\n"), 1):
             fields = line.split("|")
             if len(fields) < 6:
@@ -56,7 +56,7 @@ def _promised(contents: StoredFile) -> dict[str, tuple[int, int, int]]:
                 )  # fmt: skip
             except ValueError as error:
                 raise LongbelError(
-                    f"{contents.place}:{line_number}: counts that are no numbers", hint=_HINT
+                    f"{contents.location}:{line_number}: counts that are not numbers", hint=_HINT
                 ) from error
     return promised
 

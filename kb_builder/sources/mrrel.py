@@ -60,14 +60,14 @@ def read_relations(
     A concept may be its own ancestor where vocabularies disagree; none is its own parent here.
     """
     digest = new_sha256()
-    blocks = whole_rows(file.blocks(digest.update), file.place)
+    blocks = whole_rows(file.blocks(digest.update), file.location)
     read, n_rows, n_bytes = [], 0, 0
     for of_block in ordered_map(partial(_read_block, kinds), blocks):
         n_rows, n_bytes = n_rows + of_block.n_rows, n_bytes + of_block.n_bytes
-        bad.add_all(file.place, of_block.bad)
+        bad.add_all(file.location, of_block.bad)
         read.append(of_block)
         progress("relations", n_bytes, file.size)
-    bad.check(file.place, n_rows, required=False)
+    bad.check(file.location, n_rows, required=False)
     about = {"name": file.name, "rows": n_rows, "sha256": digest.hexdigest()}
     return _joined(read, codes), about
 
@@ -165,16 +165,16 @@ def _read_retired(
 ) -> dict[str, Any]:
     digest = new_sha256()
     n_rows = 0
-    for block in whole_rows(file.blocks(digest.update), file.place):
+    for block in whole_rows(file.blocks(digest.update), file.location):
         rows, unreadable = split_rows(block, n_fields)
         n_rows += block.n_lines
-        bad.add_all(file.place, unreadable)
+        bad.add_all(file.location, unreadable)
         chosen = list(_retired_rows(rows, *columns))
         lines, old, new, reason = (
             (list(column) for column in zip(*chosen, strict=True)) if chosen else ([], [], [], [])
         )
-        retirements.extend(old, new, reason, file.place, lines)
-    bad.check(file.place, n_rows, required=False)
+        retirements.extend(old, new, reason, file.location, lines)
+    bad.check(file.location, n_rows, required=False)
     return {"name": file.name, "rows": n_rows, "sha256": digest.hexdigest()}
 
 

@@ -40,22 +40,22 @@ def read_types(file: StoredFile, selection: Selection, bad: BadRows, progress: P
     cuis, tuis, chosen, n_rows = [], [], [], 0
     table = np.zeros(1000, dtype=bool)
     table[[int(tui[1:]) for tui in SEMANTIC_TYPES]] = True
-    for block in whole_rows(file.blocks(digest.update), file.place):
+    for block in whole_rows(file.blocks(digest.update), file.location):
         rows, texts, unreadable = split_texts(block, STY_FIELDS, _CUI)
         n_rows += block.n_lines
-        bad.add_all(file.place, unreadable)
+        bad.add_all(file.location, unreadable)
         tui_of_row = _tui_numbers(rows.column(_TUI))
         known = (tui_of_row >= 0) & table[tui_of_row]
         for row in np.flatnonzero(~known):
-            bad.add(file.place, int(rows.lines[row]), "unknown semantic type")
+            bad.add(file.location, int(rows.lines[row]), "unknown semantic type")
         where = np.flatnonzero(known)
         cuis.append(texts.take(pa.array(where)))
         tuis.append(tui_of_row[where])
         chosen.append(selection.wants_types(tui_of_row[where], rows.column(_STN, where)))
         progress("types", n_rows, None)
-    bad.check(file.place, n_rows)
+    bad.check(file.location, n_rows)
     if n_rows == 0 or not any(len(part) for part in cuis):
-        raise LongbelError(f"{file.place}: no readable rows")
+        raise LongbelError(f"{file.location}: no readable rows")
     encoded = pa.chunked_array(cuis).dictionary_encode().combine_chunks()
     cui = encoded.indices.to_numpy()
     tui, wanted = np.concatenate(tuis), np.concatenate(chosen)

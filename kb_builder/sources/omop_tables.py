@@ -54,7 +54,7 @@ class OmopTable:
         """The rows that are chosen and can be read: lines, columns of numbers, and of text."""
         bad = self._reading.bad
         for header, rows, unreadable, n_lines in tabbed_rows(
-            self._file.blocks(self._digest.update), self._file.place
+            self._file.blocks(self._digest.update), self._file.location
         ):
             fields = self._places(header)
             self._n_rows += n_lines
@@ -77,7 +77,7 @@ class OmopTable:
         lacking = [name for name in COLUMNS[self.name] if name not in lower]
         if lacking:
             raise LongbelError(
-                f"{self._file.place}:1: no column {lacking[0]}",
+                f"{self._file.location}:1: no column {lacking[0]}",
                 hint="Athena's files have tabs between their columns, and a header.",
             )
         return {name: lower.index(name) for name in COLUMNS[self.name]}

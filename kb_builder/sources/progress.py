@@ -1,4 +1,4 @@
-"""Callbacks: how far a long step is (its name, what is done, of how much where known), and none."""
+"""Progress callbacks for long steps: name, what is done, of how much where known; and none."""
 
 from __future__ import annotations
 

@@ -148,8 +148,8 @@ def _language(text: str) -> str:
     code = text.strip().upper()
     if len(code) not in (2, 3) or not code.isascii() or not code.isalpha():
         raise LongbelError(
-            f"{text!r} is no language code",
-            hint="UMLS has ENG, FRE, SPA, GER, …; a table what stands in its language column.",
+            f"{text!r} is not a language code",
+            hint="UMLS has ENG, FRE, SPA, GER, …; for a table, a value of its language column.",
             exit_code=2,
         )
     return code
@@ -226,5 +226,5 @@ class BadRows:
             )
         raise LongbelError(
             f"{count} of {n_rows} rows cannot be read: {listed}",
-            hint="Check the file; --max-bad-rows N goes on with up to N of them left out.",
+            hint="Check the file; --max-bad-rows N builds without up to N of them.",
         )

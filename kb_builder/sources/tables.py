@@ -240,8 +240,8 @@ def columns_of(text: str | None) -> dict[str, str]:
         column, equals, header = (part.strip() for part in pair.partition("="))
         if column not in COLUMNS or not equals or not header:
             raise LongbelError(
-                f"--columns: {pair.strip()!r} is no pair such as code=ICD10",
-                hint=f"Left of = stands one of {', '.join(COLUMNS)}.",
+                f"--columns: {pair.strip()!r} is not a pair such as code=ICD10",
+                hint=f"To the left of = is one of {', '.join(COLUMNS)}.",
                 exit_code=2,
             )
         columns[column] = header

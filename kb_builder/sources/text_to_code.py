@@ -82,7 +82,7 @@ def _checked(entries: object, group: str, file: Path) -> dict[str, str]:
         if not _is_whole(text):
             raise LongbelError(
                 f"{file}: a name or code of group {group!r} holds half of a surrogate pair",
-                hint="Such text can be no UTF-8: mend the file.",
+                hint="Such text is not valid UTF-8: mend the file.",
             )
     return entries
 

@@ -118,7 +118,7 @@ def _check_languages(selection: Selection) -> None:
     for code in selection.languages or ():
         if len(code) != 3:
             raise LongbelError(
-                f"{code!r} is no UMLS language code",
+                f"{code!r} is not a UMLS language code",
                 hint="Codes have three letters: ENG, FRE, SPA, GER, …",
                 exit_code=2,
             )
@@ -152,16 +152,16 @@ def _read_atoms(
     progress: Progress,
 ) -> Terms:
     digest = new_sha256()
-    blocks = whole_rows(file.blocks(digest.update), file.place)
+    blocks = whole_rows(file.blocks(digest.update), file.location)
     gathered = _Gathered(types)
     n_bytes = 0
     for size, atoms in ordered_map(partial(_sized, selection, layout.kinds), blocks):
         n_bytes += size
-        bad.add_all(file.place, atoms.bad)
+        bad.add_all(file.location, atoms.bad)
         gathered.add(atoms)
         progress("atoms", n_bytes, file.size)
-    bad.check(file.place, gathered.n_rows)
-    bad.add_untyped(file.place, gathered.untyped_lines())
+    bad.check(file.location, gathered.n_rows)
+    bad.add_untyped(file.location, gathered.untyped_lines())
     gathered.check_selection(selection)
     terms = gathered.terms(selection)
     terms.files = [

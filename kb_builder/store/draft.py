@@ -32,7 +32,7 @@ class Draft:
             return
         if not (self.final / "kb.json").is_file():
             raise LongbelError(
-                f"{self.final}: exists and is no knowledge base",
+                f"{self.final}: exists and is not a knowledge base",
                 hint="Choose another name for --out.",
                 exit_code=4,
             )

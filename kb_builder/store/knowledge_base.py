@@ -72,7 +72,7 @@ class KnowledgeBase:
         file = path / "kb.json"
         if not file.is_file():
             raise LongbelError(
-                f"{path}: no knowledge base (it has no kb.json)",
+                f"{path}: not a knowledge base (it has no kb.json)",
                 hint="`longbel build-kb SOURCE --out KB` makes one.",
             )
         info = _described(file)
@@ -273,7 +273,9 @@ class KnowledgeBase:
             (candidate for candidate in self._trie_folders() if is_writable(candidate)), None
         )
         if folder is None:
-            log.warning("no trie for this tokenizer, and no place to keep one: building it anew")
+            log.warning(
+                "no writable folder to keep the trie for this tokenizer in: building it in memory"
+            )
             return self._build_trie(AnswerTokenizer(tokenizer))
         with locked(folder / f".{digest}.lock"):
             trie = load_trie(folder, digest, self.signature)  # another process may have built it
@@ -322,7 +324,7 @@ def _described(file: Path) -> dict[str, Any]:
         known = group if isinstance(group, dict) else ()
         lacking += [f"{key} of a group" for key in _DESCRIPTION_OF_GROUP if key not in known]
     if lacking:
-        raise LongbelError(f"{file}: it does not say {', '.join(lacking)}", hint=BUILD_AGAIN)
+        raise LongbelError(f"{file}: it lacks {', '.join(lacking)}", hint=BUILD_AGAIN)
     return info
 
 

@@ -26,7 +26,7 @@ def look_up(
     """
     if not _is_text(text):
         raise LongbelError(
-            "what is searched for is no text in UTF-8", "Set a UTF-8 locale.", exit_code=2
+            "the text to search for is not UTF-8", "Set a UTF-8 locale.", exit_code=2
         )
     group = None if group is None else _resolved(base, group)
     concept = base.concept(text)

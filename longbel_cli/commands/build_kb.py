@@ -152,9 +152,7 @@ def build_kb(
     ] = None,
     standard_only: Annotated[
         bool,
-        flag(
-            "--standard-only", "Standard concepts alone. For {takers:--standard-only}.", SELECTION
-        ),
+        flag("--standard-only", "Standard concepts only. For {takers:--standard-only}.", SELECTION),
     ] = False,
     synonyms: Annotated[
         str | None,
@@ -188,7 +186,7 @@ def build_kb(
         int,
         option(
             "--names-min-documents",
-            "Documents in which a name is annotated with its concept at least.",
+            "Minimum number of documents in which a name is annotated with its concept.",
             CORPORA,
             metavar="N",
             minimum=1,

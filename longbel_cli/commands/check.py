@@ -89,7 +89,7 @@ def check(
         raise typer.Exit(shared.QUARANTINED)
 
 
-def _print_problem(problem: Problem, kind: str = "left out") -> None:
+def _print_problem(problem: Problem, kind: str = "quarantined") -> None:
     print(visible_line(f"{kind}: {problem.message}"), file=sys.stderr)
 
 
@@ -112,8 +112,8 @@ def _print_table(survey: Survey) -> None:
         ("  annotated as NO_CODE", survey.no_code),
         ("not read as gold", survey.gold_not_read),
         *(() if survey.gold_in_kb is None else (("  with gold in the KB", survey.gold_in_kb),)),
-        ("documents left out", survey.quarantined_documents),
-        ("mentions left out", survey.quarantined_mentions),
+        ("documents quarantined", survey.quarantined_documents),
+        ("mentions quarantined", survey.quarantined_mentions),
         ("warnings", len(survey.noted)),
         ("longest document (characters)", survey.longest_document),
     ]

@@ -51,8 +51,7 @@ def convert(
         bool,
         flag(
             "--replace-gold",
-            "Put predictions in the place of the corpus's own codes (BigBio), "
-            "which stay without this.",
+            "Replace the corpus's own codes by the predictions (BigBio); by default they stay.",
             OUTPUT,
         ),
     ] = False,
@@ -78,7 +77,7 @@ def convert(
 
     def leave_out(problem: Problem) -> None:
         left_out.append(problem)
-        log.warning("left out: %s", problem.message)
+        log.warning("quarantined: %s", problem.message)
 
     source = Corpus(corpus, format, warn)
     refuse_inputs([("--out", out)], (preds, *corpus, *(file.path for file in source.files)))

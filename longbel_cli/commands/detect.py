@@ -47,7 +47,7 @@ def detect(
         list[Path] | None,
         option(
             "--names-from",
-            "Annotated corpus: its names are added, those it leaves alone dropped; repeatable.",
+            "Annotated corpus (repeatable): adds its names, and drops names it leaves unmarked.",
             DETECTION,
             metavar="CORPUS",
         ),
@@ -55,7 +55,7 @@ def detect(
     type_map: shared.TypeMap = None,
     stop: shared.StopFile = None,
     nested: Annotated[
-        bool, flag("--nested", "Give mentions inside of mentions, too.", DETECTION)
+        bool, flag("--nested", "Also detect mentions inside other mentions.", DETECTION)
     ] = False,
     abbreviations: Annotated[
         str,

@@ -186,7 +186,7 @@ def explain(
 
 def _check_output(out: Path | None, ansi: bool, json_: bool) -> None:
     if out is None and not ansi and not json_:
-        raise LongbelError("nowhere to explain to", "Say --out PAGE, --ansi or --json.", 2)
+        raise LongbelError("no output was chosen", "Give --out PAGE, --ansi or --json.", 2)
     if (ansi and json_) or (str(out) == "-" and (ansi or json_)):
         raise LongbelError("only one of --ansi, --json and --out - can go to stdout", exit_code=2)
     if out is not None and str(out) != "-":

@@ -77,4 +77,6 @@ def _numbers(text: str | None) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(",")) if text else ()
     except ValueError as error:
-        raise LongbelError(f"--weights: {text!r} is not numbers by commas", exit_code=2) from error
+        raise LongbelError(
+            f"--weights: {text!r} is not a list of numbers separated by commas", exit_code=2
+        ) from error

@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from kb_builder.text import visible_line
 from longbel_cli.commands.choices import filled
-from longbel_cli.commands.leaving import told_how_it_ends
+from longbel_cli.commands.leaving import endings_as_exit_codes
 
 GENERAL = "General"
 _WIDEST_NAME = 28
@@ -65,11 +65,11 @@ class Group(_Page, TyperGroup):
         return list(self.commands)
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
-        with _visible_refusals(), told_how_it_ends():
+        with _visible_refusals(), endings_as_exit_codes():
             return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: Any) -> Any:
-        with _visible_refusals(), told_how_it_ends():
+        with _visible_refusals(), endings_as_exit_codes():
             return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

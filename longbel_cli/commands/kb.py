@@ -58,13 +58,14 @@ def search(
         option("--group", "Only names of this group (name, code or TUI).", INPUT, metavar="GROUP"),
     ] = None,
     limit: Annotated[
-        int, option("--limit", "Most rows of each table.", OUTPUT, metavar="N", minimum=1)
+        int,
+        option("--limit", "Maximum number of rows in each table.", OUTPUT, metavar="N", minimum=1),
     ] = 20,
     as_json: shared.AsJson = False,
 ) -> None:
     """Find names and codes, and what became of names that were not kept.
 
-    Names are found as they are, in another casing, and by how they begin.
+    Names are matched exactly, in another casing, and by their beginning.
 
     With a concept's code, or one of its source vocabularies, that concept with its source codes,
     parents, children and names; with a retired code its successor. Exit 0 also when nothing is
@@ -111,7 +112,8 @@ def diff(
         ),
     ] = None,
     limit: Annotated[
-        int, option("--limit", "Most rows of each list.", OUTPUT, metavar="N", minimum=0)
+        int,
+        option("--limit", "Maximum number of rows in each list.", OUTPUT, metavar="N", minimum=0),
     ] = 20,
     as_json: shared.AsJson = False,
 ) -> None:

@@ -40,9 +40,9 @@ def _terminate(signal_number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def told_how_it_ends() -> Iterator[None]:
+def endings_as_exit_codes() -> Iterator[None]:
     """What ends a command from outside becomes its exit code: LongbelError (75) for SIGTERM, a
-    quiet exit for a closed pipe. Output is flushed here, where a refusal can still be told."""
+    quiet exit for a closed pipe. Output is flushed here, where a failure can still be reported."""
     try:
         try:
             yield
@@ -53,7 +53,7 @@ def told_how_it_ends() -> Iterator[None]:
     except _Terminated:
         raise LongbelError(
             "stopped: SIGTERM received",
-            "Nothing is left half; run the same command again.",
+            "Nothing is half written; run the same command again.",
             exit_code=STOPPED,
         ) from None
     except BrokenPipeError:

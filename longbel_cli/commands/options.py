@@ -249,13 +249,13 @@ Threads = Annotated[
 ]
 StopFile = Annotated[
     Path | None,
-    option("--stop", "Texts that are no mentions, one a line.", DETECTION, metavar="FILE"),
+    option("--stop", "Texts that are never mentions, one a line.", DETECTION, metavar="FILE"),
 ]
 DetectedGroups = Annotated[
     str | None,
     option(
         "--semantic-groups",
-        "Semantic groups to detect; names of others still keep their text.",
+        "Semantic groups to detect; text that names of other groups match is skipped.",
         DETECTION,
         metavar="GROUP,...",
         default="all",

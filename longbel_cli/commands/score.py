@@ -176,4 +176,6 @@ def _ks(text: str) -> tuple[int, ...]:
     try:
         return tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError as error:
-        raise LongbelError(f"--k: {text!r} is not numbers by commas", exit_code=2) from error
+        raise LongbelError(
+            f"--k: {text!r} is not a list of numbers separated by commas", exit_code=2
+        ) from error

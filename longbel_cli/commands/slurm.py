@@ -37,7 +37,7 @@ def slurm(
         ),
     ] = 1,
     time: Annotated[
-        str, option("--time", "Wall time of a job, as Slurm writes it.", JOB, metavar="TIME")
+        str, option("--time", "Wall time of a job, in Slurm's notation.", JOB, metavar="TIME")
     ] = "20:00:00",
     cpus: Annotated[int, option("--cpus", "Cores of each process.", JOB, metavar="N")] = 8,
     gpus: Annotated[

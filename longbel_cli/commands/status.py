@@ -1,4 +1,4 @@
-"""`longbel status`: how far a run is."""
+"""`longbel status`: progress of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def status(
     out: shared.RunPath,
     as_json: shared.AsJson = False,
 ) -> None:
-    """Show how far a run is.
+    """Show the progress of a run.
 
     Windows done, speed, time left, what is quarantined, and which processes are at work.
     """

@@ -125,7 +125,7 @@ def train(
         int,
         option(
             "--max-length",
-            "Most tokens of an example; longer ones are truncated.",
+            "Maximum number of tokens in an example; longer ones are truncated.",
             EXAMPLES,
             metavar="N",
         ),
@@ -153,8 +153,8 @@ def train(
         int,
         option(
             "--crop",
-            "Most characters of context around a mention; each example shows from an eighth of "
-            "this to all of it; 0 shows everything.",
+            "Maximum number of characters of context around a mention; each example shows from "
+            "an eighth of this to all of it; 0 shows everything.",
             EXAMPLES,
             metavar="CHARACTERS",
         ),

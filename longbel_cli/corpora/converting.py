@@ -79,7 +79,7 @@ def convert(
         finally:
             writer.close()
         _count_lost(predictions, waiting, report)
-        _tell_dropped(report.gold_dropped)
+        _log_dropped(report.gold_dropped)
         if predictions.lines and report.unjoined == predictions.lines:
             raise LongbelError(
                 f"{predictions.path}: none of its {predictions.lines} predictions belongs to a "
@@ -111,7 +111,7 @@ def _joined(
     return {mention_id: found for mention_id, found in answers.items() if found}
 
 
-def _tell_dropped(dropped: Counter[str]) -> None:
+def _log_dropped(dropped: Counter[str]) -> None:
     for path, count in dropped.most_common(_LISTED_FILES):
         reason = f"the corpus's own codes of {count} mentions are not written"
         warn(Problem.of_file(path, reason))

@@ -84,7 +84,7 @@ def prediction_of_line(line: bytes, location: str) -> Prediction:
     except json.JSONDecodeError as error:
         raise LongbelError(
             f"{location}: not a whole JSON object (column {error.colno}: {error.msg})",
-            "The line is torn or edited: run `longbel link` again, it goes on where it stopped.",
+            "The line is torn or edited: run `longbel link` again, it resumes where it stopped.",
         ) from error
     except ValueError as error:
         raise LongbelError(f"{location}: a number has too many digits") from error

@@ -44,8 +44,8 @@ class Choice:
             self.below is None and self.top is None
         ):
             raise LongbelError(
-                "nothing is chosen to explain",
-                "Say --mention DOC:ID, --document DOC, --below SCORE, --wrong or --top N.",
+                "no mention is chosen",
+                "Give --mention DOC:ID, --document DOC, --below SCORE, --wrong or --top N.",
                 exit_code=2,
             )
         for mention in self.mentions:
@@ -166,7 +166,7 @@ class LinkedRun:
         paths = sources.corpus or tuple(map(Path, free.get("corpus", ())))
         if model is None or not paths:
             raise LongbelError(
-                f"{layout.configuration}: not there, so what was linked with is unknown",
+                f"{layout.configuration}: missing, so model and corpus of the run are unknown",
                 "Give --corpus, --model and --kb.",
                 exit_code=2,
             )

@@ -73,7 +73,7 @@ class Checkpoint:
         name: str | None = self.config.get("longbel_context_format")
         if name is not None and name not in PROMPT_FORMATS:
             raise LongbelError(
-                f"{self.path}: config.json names the context format {name!r}, which is none",
+                f"{self.path}: config.json names the context format {name!r}, which does not exist",
                 f"Choose one with --context-format: {', '.join(PROMPT_FORMATS)}.",
             )
         return name

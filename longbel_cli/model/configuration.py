@@ -44,10 +44,10 @@ def read_configuration(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = _kept(read_object(file))
     for key in ("lang", "longbel_context_format", "model_type"):
         if not isinstance(content.get(key), str | None):
-            raise LongbelError(f"{file}: {key} is no text", "Copy the file anew.")
+            raise LongbelError(f"{file}: {key} is not text", "Copy the file anew.")
     names = content.get("architectures") or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise LongbelError(f"{file}: architectures is no list of names", "Copy the file anew.")
+        raise LongbelError(f"{file}: architectures is not a list of names", "Copy the file anew.")
     return content
 
 
@@ -66,7 +66,7 @@ def transformers_configuration(folder: Path, content: dict[str, Any]) -> PreTrai
     file, kind = folder / CONFIGURATION, content.get("model_type")
     if kind not in transformers.CONFIG_MAPPING:
         raise LongbelError(
-            f"{file}: model_type {kind} is none that transformers {transformers.__version__} knows",
+            f"{file}: model_type {kind} is unknown to transformers {transformers.__version__}",
             "A newer transformers may know it. Code that lies beside weights is never run.",
         )
     try:
@@ -77,7 +77,7 @@ def transformers_configuration(folder: Path, content: dict[str, Any]) -> PreTrai
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise LongbelError(
-            f"{file}: no configuration of a {kind} ({type(error).__name__}: {reason})",
+            f"{file}: not a valid configuration of a {kind} ({type(error).__name__}: {reason})",
             "Copy the file anew.",
         ) from error
     if empty:

@@ -64,7 +64,7 @@ def load_causal(
 
     if not is_causal(configuration):
         raise LongbelError(
-            f"{folder}: no causal language model, its config.json says {kind_of(configuration)} "
+            f"{folder}: not a causal language model, its config.json says {kind_of(configuration)} "
             f"({configuration.model_type})",
             "Give the folder of a causal model (`longbel train` makes one).",
         )
@@ -179,7 +179,7 @@ def _refuse_unexpected(
         raise LongbelError(
             f"{folder}: the files hold {len(dropped - heads)} tensors that are no part of the "
             f"model, {min(dropped - heads)} among them",
-            "They are scales of quantized weights, which config.json tells nothing of: give a "
+            "They are scales of quantized weights, which config.json does not mention: give a "
             "folder with weights that are not quantized."
             if quantized
             else "config.json and the safetensors files are not of the same model.",

@@ -73,7 +73,8 @@ def _refuse_reading_ahead(model: PreTrainedModel, ids: Sequence[int]) -> None:
     difference = (whole[: len(begun)] - begun).abs().amax(-1).median()
     if float(difference) > allowed:
         raise LongbelError(
-            f"{type(model).__name__}: reads ahead, as a causal language model does not", HINT
+            f"{type(model).__name__}: attends to later tokens, as no causal language model does",
+            HINT,
         )
 
 

@@ -22,7 +22,7 @@ from kb_builder.errors import LongbelError
 from kb_builder.trie.trie import Trie
 from longbel_cli.model.configuration import max_positions
 from longbel_cli.model.decoders import OutOfMemoryError, SelfCheck
-from longbel_cli.model.decoders.attention import ATTENTION, AttentionBackend, windows_told
+from longbel_cli.model.decoders.attention import ATTENTION, AttentionBackend, windows_passed
 from longbel_cli.model.decoders.packed import PackedDecoder, packed_decoder
 from longbel_cli.model.decoders.search import SearchOptions
 from longbel_cli.model.plain import in_float32, plain_attention, plain_logits
@@ -115,7 +115,7 @@ def _difference(
     decoder: PackedDecoder, model: PreTrainedModel, ids: Sequence[int], right: _Right
 ) -> float:
     """How far the decoder's logits are from what is right; LongbelError where it is too far."""
-    with windows_told() as windows, masks_asked_for(ATTENTION, len(ids) - _BRANCH) as masks:
+    with windows_passed() as windows, masks_asked_for(ATTENTION, len(ids) - _BRANCH) as masks:
         packed = decoder.logits(ids, _BRANCH).float()
     typed = getattr(model.config.get_text_config(), "layer_types", None) is not None
     if windows_differ(masks, windows, max_positions(model.config), in_vain=typed):

@@ -1,4 +1,4 @@
-"""Sliding windows that a model has in its masks, and those that it tells its attention.
+"""Sliding windows that a model has in its masks, and those that it passes to its attention.
 
 A mask says of two places whether one sees the other, so that it can be asked about places that no
 short prompt has.

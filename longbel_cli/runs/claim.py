@@ -80,7 +80,7 @@ class Claim:
         if following.exists() or not self.path.exists():
             raise LongbelError(
                 "another process has taken this run over, since this one seemed dead",
-                "Nothing was written after that. Let the other one go on.",
+                "Nothing was written after that. Let the other one continue.",
                 exit_code=4,
             )
 

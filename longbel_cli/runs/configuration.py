@@ -34,7 +34,7 @@ class Auto:
 class RunConfiguration:
     """Everything that a run is started with.
 
-    `results` holds what can change predictions (JSON values, or `Auto`): a run goes on only with
+    `results` holds what can change predictions (JSON values, or `Auto`): a run resumes only with
     the same. `free` is recorded when the run begins and may differ later (`Auto` too: a count of
     `documents` and `mentions` there gives `longbel status` the time left). `window_documents` and
     `window_mentions` close a window, `limit` documents the run; they and the versions are part of

@@ -34,7 +34,7 @@ def disk_error(error: OSError, path: Path, doing: str) -> LongbelError:
     cause, remedy = _CAUSES.get(error.errno or 0, (error.strerror or "unknown error", "Mend this"))
     return LongbelError(
         f"cannot {doing} {path}: {cause}",
-        f"{remedy} and run the same command again: it goes on after the last window written.",
+        f"{remedy} and run the same command again: it resumes after the last window written.",
     )
 
 
@@ -52,7 +52,7 @@ class Files(Disk):
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
 
-    # From here on: made of the operations above, with errors told.
+    # From here on: operations made of those above, whose OSErrors become LongbelErrors.
 
     def make_folder(self, folder: Path) -> None:
         with _disk_errors(folder, "make the directory"):

@@ -35,7 +35,7 @@ class Layout:
         """LongbelError where no file can be meant: `.`, `/`, nothing."""
         if not self.out.name:
             raise LongbelError(
-                f"{self.out}: no file's name", "Give the path of link's --out.", exit_code=2
+                f"{self.out}: not a file name", "Give the path of link's --out.", exit_code=2
             )
 
     @property

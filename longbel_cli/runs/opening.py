@@ -1,4 +1,4 @@
-"""A run begun or gone on with: what is in the way refused or moved aside, the shard claimed."""
+"""Begins or resumes a run: refuses or moves aside what is in the way, and claims the shard."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Opening:
         differences = self._differences(kept)
         if differences and not overwrite:
             raise LongbelError(
-                f"{self.layout.out}: a run of another configuration is there:",
+                f"{self.layout.out}: holds a run of another configuration:",
                 "Run it as it was begun, choose another --out, or use --restart "
                 "(keeps the old run aside) or --overwrite.",
                 exit_code=4,
@@ -103,7 +103,7 @@ class Opening:
     def _restart(self) -> bool:
         kept = read_json(self.layout.configuration)  # of whatever format
         if kept is not None and repeats_restart(kept.get("launch"), self.shard):
-            log.info("--restart: done before by this same job; going on")
+            log.info("--restart: already done by this job; resuming")
             return False
         return self.set_aside()
 
@@ -175,7 +175,7 @@ class Opening:
                 raise LongbelError(
                     f"{path} was changed since its run finished"
                     if changed
-                    else f"{path} exists and is no finished run of this configuration",
+                    else f"{path} exists and is not a finished run of this configuration",
                     "Choose another --out, or use --overwrite (replaces it) or --restart "
                     "(keeps it aside).",
                     exit_code=4,
@@ -242,7 +242,7 @@ class Opening:
         differences = self._differences(kept)
         if differences:
             raise LongbelError(
-                f"{self.layout.out}: another shard has just begun this run otherwise:",
+                f"{self.layout.out}: another shard has just begun this run with other options:",
                 "Start all shards with the same options and input.",
                 exit_code=4,
                 details=differences,

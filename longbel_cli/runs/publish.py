@@ -115,7 +115,7 @@ def publish(layout: Layout, files: Files, check_input: Callable[[], None]) -> Fi
     _refuse_incomplete(layout, placed, end["windows"])
     if layout.out.exists() and not layout.finished.exists():
         raise LongbelError(
-            f"{layout.out} has appeared while the run went on",
+            f"{layout.out} appeared during the run",
             "Move it away and run the same command again: only the last step is left.",
             exit_code=4,
         )
@@ -200,9 +200,9 @@ def _refuse_incomplete(layout: Layout, placed: Sequence[Placed], total: int) -> 
     if twice:
         ledgers = sorted({str(e.paths.ledger) for e in placed if e.record.window in twice})
         raise LongbelError(
-            f"{layout.folder}: {len(twice)} windows are there twice: {_listed(twice)}; "
+            f"{layout.folder}: {len(twice)} windows exist twice: {_listed(twice)}; "
             f"in {', '.join(ledgers)}",
-            "Take the ledger that does not belong to the run away; "
+            "Remove the ledger that does not belong to the run; "
             "`longbel link` fills what is then missing.",
             exit_code=4,
         )

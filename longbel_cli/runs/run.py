@@ -1,4 +1,4 @@
-"""A run on disk: begun once, stopped at any moment, gone on with by the same command.
+"""A run on disk: begun once, stopped at any moment, resumed by the same command.
 
 Knows no model and no decoder: whoever links asks for windows and commits their lines.
 
@@ -73,7 +73,7 @@ def open_run(
     files: Files | None = None,
     stale_seconds: float = claims.STALE_SECONDS,
 ) -> Run:
-    """Begin the run whose result is `out`, or go on with it; a finished one has `finished` set.
+    """Begin the run whose result is `out`, or resume it; a finished one has `finished` set.
 
     LongbelError with exit code 4 if a run of another configuration, a living process or a file of
     other origin is in the way. `restart` moves an earlier run aside (`OUT.run.1`); `overwrite`

@@ -167,14 +167,14 @@ class Run:
         )
 
     def require(self, actual: Mapping[str, Any]) -> None:
-        """Refuse (exit code 4) to go on where what an `Auto` setting comes to in this process,
+        """Refuse (exit code 4) to resume where what an `Auto` setting comes to in this process,
         as a device or a number type, is not what the run keeps."""
         kept = {key: self.settings.get(key) for key in actual}
         lines = difference(kept, actual)
         if lines:
             raise LongbelError(
-                f"{self.layout.out}: this process cannot go on with the run as it was begun:",
-                "Go on on the same kind of machine, or start over with --restart.",
+                f"{self.layout.out}: this process cannot resume the run as it was begun:",
+                "Resume on the same kind of machine, or start over with --restart.",
                 exit_code=4,
                 details=lines,
             )

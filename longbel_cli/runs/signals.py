@@ -28,10 +28,10 @@ _CAUGHT = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class Stopped(LongbelError):  # noqa: N818 - not an error
-    """The run was asked to stop; all it committed is kept, and the same command goes on."""
+    """The run was asked to stop; all it committed is kept, and the same command resumes."""
 
     def __init__(self, reason: str, exit_code: int) -> None:
-        hint = "The same command goes on where it stopped."
+        hint = "The same command resumes where it stopped."
         super().__init__(f"stopped: {reason}", hint, exit_code)
 
     def losing(self, mentions: int, committed: bool) -> Stopped:
@@ -176,7 +176,7 @@ def parse_duration(text: str) -> float:
         seconds = 0.0
     if seconds <= 0:
         raise LongbelError(
-            f"--time-limit {text!r} is no duration",
+            f"--time-limit {text!r} is not a duration",
             "Give seconds, or a number with s, m, h or d, or D-HH:MM:SS as Slurm writes it.",
             exit_code=2,
         )

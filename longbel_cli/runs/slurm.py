@@ -30,7 +30,7 @@ status=0
 srun {command} || status=$?
 
 # 75: stopped early (time limit, preemption) with everything committed. The job goes to the queue
-# again and this same script goes on. Any other failure needs a look.
+# again and this same script resumes. Any other failure needs a look.
 if [ "$status" -eq 75 ]; then
     scontrol requeue "$SLURM_JOB_ID"
 fi
@@ -60,10 +60,12 @@ class SlurmJob:
 
     def __post_init__(self) -> None:
         if min(self.tasks, self.processes, self.cpus) < 1 or self.gpus < 0:
-            raise LongbelError("tasks, processes and cpus count from 1", exit_code=2)
+            raise LongbelError(
+                "--tasks, --processes and --cpus must be at least 1, --gpus at least 0", exit_code=2
+            )
         for value in (self.time, self.memory, self.partition, self.account):
             if value is not None and (not value or not value.isprintable() or " " in value):
-                raise LongbelError(f"{value!r} is no value for an #SBATCH line", exit_code=2)
+                raise LongbelError(f"{value!r} cannot stand in an #SBATCH line", exit_code=2)
         if any(argument.split("=")[0] == "--shard" for argument in self.arguments):
             raise LongbelError(
                 "the script sets --shard itself",
@@ -107,7 +109,7 @@ def value_of(flag: str, arguments: Sequence[str]) -> str | None:
 
 def _file(out: str) -> str:
     if out == "-":
-        raise LongbelError("--out - cannot be gone on with; name a file", exit_code=2)
+        raise LongbelError("--out - cannot be resumed; name a file", exit_code=2)
     if not out.isprintable() or '"' in out:
         raise LongbelError(
             f"--out {out!r} cannot stand in an #SBATCH line",

@@ -1,4 +1,4 @@
-"""How far a run is, from its files alone. Writes nothing, and disturbs no process."""
+"""Progress of a run, from its files alone. Writes nothing, and disturbs no process."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from longbel_cli.types import Document
 
 Position = Any
-"""Where reading goes on: any JSON value that the reader understands; None is the beginning."""
+"""Where reading resumes: any JSON value that the reader understands; None is the beginning."""
 
 Quarantine = Callable[[Mapping[str, Any]], None]
 
@@ -21,7 +21,7 @@ Quarantine = Callable[[Mapping[str, Any]], None]
 class Source(Protocol):
     """Reads a corpus from `start`, a position it gave earlier: what follows that document.
 
-    Each document comes with the position from which reading goes on after it; what had to be
+    Each document comes with the position from which reading resumes after it; what had to be
     quarantined on the way goes to `quarantine` as a JSON object.
     """
 

@@ -1,4 +1,4 @@
-"""The folder `OUT.run`: where a training keeps what it goes on from, and whose it is.
+"""The folder `OUT.run`: where a training keeps what it resumes from, and whose it is.
 
 claims/              which process trains here, see runs/claim.py
 options.json         options and contents of the inputs, to know the training by
@@ -138,12 +138,12 @@ class RunFolder:
             if differing:
                 raise LongbelError(
                     f"{self.path} holds a training with other options ({', '.join(differing)})",
-                    "Repeat its command to go on, or start anew with --restart.",
+                    "Repeat its command to resume it, or start over with --restart.",
                     exit_code=4,
                 )
         elif self.path.exists() and any(map(self._is_foreign, self.path.iterdir())):
             raise LongbelError(
-                f"{self.path} is there and is no training", "Give another --out.", exit_code=4
+                f"{self.path} exists and is not a training", "Give another --out.", exit_code=4
             )
 
     def _refuse_out(self, identity: Identity, overwrite: bool) -> None:
@@ -157,13 +157,13 @@ class RunFolder:
             differing = self._result_differs(identity)
             made = f", made with other options ({', '.join(differing)})" if differing else ""
             raise LongbelError(
-                f"{self.out} is there already{made}",
+                f"{self.out} exists already{made}",
                 "Give another --out, or --overwrite.",
                 exit_code=4,
             )
         if held != {"README.md"} and not held & {"config.json", CARD_FILE}:
             raise LongbelError(
-                f"{self.out} is there and is no model", "Give another --out.", exit_code=4
+                f"{self.out} exists and is not a model", "Give another --out.", exit_code=4
             )
 
     def _is_foreign(self, path: Path) -> bool:
@@ -180,7 +180,7 @@ class RunFolder:
 
     def _clear(self) -> None:
         """Drop a training: first what it made, then what it is known by, so that a kill on the way
-        leaves one that goes on, or none."""
+        leaves one that can be resumed, or none."""
         last = (self._options, self._finished)
         with drafted(self.path) as aside:
             aside.mkdir()
@@ -211,7 +211,7 @@ def _json(path: Path, hint: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise LongbelError(f"{path}: damaged, it is no JSON", hint) from error
+        raise LongbelError(f"{path}: damaged: not JSON", hint) from error
     if not isinstance(content, dict):
-        raise LongbelError(f"{path}: damaged, it is no JSON object", hint)
+        raise LongbelError(f"{path}: damaged: not a JSON object", hint)
     return content

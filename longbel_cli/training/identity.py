@@ -1,6 +1,6 @@
 """What a training is known by: its options, and the contents of what it reads.
 
-A training goes on, or is already finished, where both are the same. Paths say nothing: a
+A training resumes, or is already finished, where both are the same. Paths say nothing: a
 knowledge base may be rebuilt, a corpus edited and a base model trained further where it lies.
 """
 

@@ -1,4 +1,4 @@
-"""`log.jsonl`: a line for each step and validation, cut back to where a training goes on."""
+"""`log.jsonl`: a line for each step and validation, cut back to where a training resumes."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ MEMORIES = {
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What decides the trained weights. A training goes on only with the options it began with.
+    """What decides the trained weights. A training resumes only with the options it began with.
 
     One of `base` (a model folder or hub id) and `fresh` (a size) is given. `synthetic` counts
     documents an epoch, and `synonyms` is the share of their mentions that are answered with

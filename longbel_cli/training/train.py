@@ -1,7 +1,7 @@
 """Training a linking model: from gold documents and names of a KB to a model folder.
 
 Puts the parts of `longbel_cli.training` together. A training keeps its state in `OUT.run`, and
-the same command goes on after a stop; the finished model appears under OUT as a whole.
+the same command resumes after a stop; the finished model appears under OUT as a whole.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def train(
 ) -> Outcome:
     """Train to the end and write the model to `out`.
 
-    The state is kept in `OUT.run` on the way: the same call goes on from there. Started by
+    The state is kept in `OUT.run` on the way: the same call resumes from there. Started by
     torchrun or `accelerate launch`, every process makes this call, and the first one writes.
     """
     read = (*options.corpora, *options.validate, options.kb, options.base, options.predictions)
@@ -156,7 +156,9 @@ def _corpus(options: TrainOptions, knowledge_base: KnowledgeBase) -> tuple[Train
     documents = gold_documents(options.corpora, options, knowledge_base.groups, left_out.append)
     corpus = TrainingCorpus(knowledge_base, documents, options)
     if left_out:
-        log.warning("%d documents or mentions left out; `longbel check` lists them", len(left_out))
+        log.warning(
+            "%d documents or mentions quarantined; `longbel check` lists them", len(left_out)
+        )
     if options.corpora:
         log.info(
             "%d documents, %d of %d mentions have a target in the knowledge base",

@@ -83,11 +83,11 @@ def test_a_corpus_with_something_to_leave_out(longbel: Longbel, corpus: Path) ->
     ]  # fmt: skip
     assert found["notes"][0]["source"] == f"{corpus}/notes.odd"
     assert done.err.splitlines() == [
-        f"left out: {corpus}/d.jsonl:1: document e: mention T1: "
+        f"quarantined: {corpus}/d.jsonl:1: document e: mention T1: "
         "its text is not the document's at 0-4; that text stands at 0-5",
-        f"left out: {corpus}/d.jsonl:2: broken JSON: Expecting property name enclosed in double "
+        f"quarantined: {corpus}/d.jsonl:2: broken JSON: Expecting property name enclosed in double "
         "quotes (column 2)",
-        f"left out: {corpus}/d.jsonl:3: document d: a document with this id was read before",
+        f"quarantined: {corpus}/d.jsonl:3: document d: a document with this id was read before",
         f"warning: {corpus}/notes.odd: it is no corpus file by its name; it is left out",
     ]
 
@@ -103,8 +103,8 @@ def test_a_file_name_that_is_not_utf_8(longbel: Longbel, corpus: Path) -> None:
         (f"{corpus}/d\\xffé.jsonl", "e"),
         (f"{corpus}/y\\xe9.ann", None),
     ]
-    assert f"left out: {corpus}/d\\xffé.jsonl:1: document e: mention T1: " in done.err
-    assert f"left out: {corpus}/y\\xe9.ann: the file's name is not UTF-8" in done.err
+    assert f"quarantined: {corpus}/d\\xffé.jsonl:1: document e: mention T1: " in done.err
+    assert f"quarantined: {corpus}/y\\xe9.ann: the file's name is not UTF-8" in done.err
 
 
 def test_gold_that_is_not_read_is_counted_and_the_exit_code_stays(
@@ -165,7 +165,7 @@ def test_standard_input(longbel: Longbel) -> None:
     done = longbel("check", "-", "--json", stdin=lines(GOOD, BAD).decode())
     assert done.code == 5
     assert json.loads(done.out)["documents"] == 2
-    assert done.err.startswith("left out: -:2: document e: mention T1")
+    assert done.err.startswith("quarantined: -:2: document e: mention T1")
 
 
 def test_types_and_codes_against_a_knowledge_base(longbel: Longbel, corpus: Path, kb: Path) -> None:

@@ -282,9 +282,9 @@ def test_without_a_record_everything_must_be_told(linked, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--json",), 2, "nothing is chosen"),
+        (("--json",), 2, "no mention is chosen"),
         (("--mention", "T1", "--json"), 2, "not of the form DOC:ID"),
-        (("--top", "1"), 2, "nowhere to explain to"),
+        (("--top", "1"), 2, "no output was chosen"),
         (("--top", "1", "--json", "--ansi"), 2, "only one of"),
         (("--top", "0", "--json"), 2, "--top 0"),
         (("--top", "1", "--json", "--method", "magic"), 2, "--method magic: choose gradient"),

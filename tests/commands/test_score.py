@@ -154,7 +154,7 @@ def test_a_report_replaces_nothing_but_a_report(
     other.write_text("another's")
     outcome = longbel("score", preds, "--report", other)
     assert outcome.code == 4
-    assert f"{other}: is there already and is no page" in outcome.err
+    assert f"{other}: exists and is not a page" in outcome.err
     assert preds.read_bytes() == before and other.read_text() == "another's"
     report, growing = tmp_path / "report.html", tmp_path / "report.html.part"
     growing.write_text("another's")
@@ -179,7 +179,7 @@ def test_json_has_no_numbers_that_json_lacks(longbel: Longbel, tmp_path: Path) -
     ("arguments", "code", "message"),
     [
         (["--k", "0"], 2, "--k starts at 1"),
-        (["--k", "one"], 2, "'one' is not numbers"),
+        (["--k", "one"], 2, "'one' is not a list of numbers"),
         (["--by", "colour"], 2, "--by colour: choose group"),
         (["--by", "seen"], 2, "--by seen needs --train CORPUS"),
         (["--by", "ambiguous"], 2, "--by ambiguous needs --kb KB"),
@@ -192,7 +192,7 @@ def test_json_has_no_numbers_that_json_lacks(longbel: Longbel, tmp_path: Path) -
         (["--kb", "/nowhere/kb"], 3, "/nowhere/kb"),
         (["--paired", "/nowhere/p.jsonl"], 3, "/nowhere/p.jsonl"),
         (["--report", "/nowhere/report.html"], 3, "cannot be written"),
-        (["--report", "/"], 2, "/: a folder; a page is one file"),
+        (["--report", "/"], 2, "/: is a folder, but a page is one file"),
     ],
 )
 def test_wrong_calls(

@@ -106,7 +106,7 @@ def test_what_is_left_out_shows_in_the_exit_code(kb_folder, corpus, tmp_path):
         "--unknown-group", "skip", "--device", "cpu",
     )  # fmt: skip
     assert result.exit_code == 5
-    assert "1 documents or mentions left out" in result.stderr
+    assert "1 documents or mentions quarantined" in result.stderr
     assert (tmp_path / "m" / "config.json").exists()
 
 

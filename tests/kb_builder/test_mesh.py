@@ -167,7 +167,7 @@ def test_xml_that_is_broken(tmp_path: Path, text: str, line: int) -> None:
 
 
 def test_other_xml_is_none(tmp_path: Path) -> None:
-    with pytest.raises(LongbelError, match="no kind of source"):
+    with pytest.raises(LongbelError, match="the name does not tell which kind"):
         build(written(tmp_path, "<QualifierRecordSet/>"), tmp_path / "kb")
     with pytest.raises(LongbelError, match="--languages does not apply to a MeSH XML file"):
         build(written(tmp_path, DESCRIPTORS), tmp_path / "kb", languages=("ENG",))

@@ -423,7 +423,7 @@ def test_a_candidate_set_is_no_graph(tmp_path: Path) -> None:
     ],
 )
 def test_json_that_is_broken(tmp_path: Path, text: str, line: int) -> None:
-    with pytest.raises(LongbelError, match=rf"t\.json:{line}: no readable JSON"):
+    with pytest.raises(LongbelError, match=rf"t\.json:{line}: not readable JSON"):
         build(written(tmp_path, text, "t.json"), tmp_path / "kb")
 
 

@@ -361,14 +361,14 @@ def test_languages_and_preferred_names_by_hand(release: Path, tmp_path: Path) ->
     ("options", "message"),
     [
         ({"preset": "nothing"}, "unknown preset"),
-        ({"languages": ("english",)}, "no language code"),
-        ({"languages": ("EN",)}, "no UMLS language code"),
+        ({"languages": ("english",)}, "not a language code"),
+        ({"languages": ("EN",)}, "not a UMLS language code"),
         ({"languages": ("FRA",)}, "no atom in language FRA"),
         ({"vocabularies": ("SNOMED",)}, "no atom of vocabulary SNOMED"),
         ({"semantic_groups": ("Diseases",)}, "unknown semantic group"),
         ({"semantic_types": ("T999",)}, "unknown semantic type"),
         ({"suppressible": "perhaps"}, "--suppressible"),
-        ({"semantic_groups": ("GEOG",)}, "nothing is left"),
+        ({"semantic_groups": ("GEOG",)}, "no name is left"),
     ],
 )
 def test_options_that_mean_nothing(

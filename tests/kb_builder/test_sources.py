@@ -105,7 +105,7 @@ def test_the_file_itself_stands_for_its_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["MRCONSO_small.RRF", "MRCONSO.RRF.bak", "my_MRCONSO.RRF"])
 def test_another_file_does_not_stand_for_its_folder(tmp_path: Path, name: str) -> None:
     release = laid_out(tmp_path, "release", PLAIN | {name: CONSO[:100]})
-    with pytest.raises(LongbelError, match="no kind of source"):
+    with pytest.raises(LongbelError, match="the name does not tell which kind"):
         build(release / name, tmp_path / "kb")
 
 
@@ -137,7 +137,7 @@ BROKEN: dict[str, tuple[str, dict[str, bytes] | bytes, str]] = {
         "part .aa is missing",
     ),
     "a pickle": ("candidate_trie.pkl", b"\x80\x04", "pickles are never read"),
-    "something else": ("notes.docx", b"", "no kind of source"),
+    "something else": ("notes.docx", b"", "the name does not tell which kind"),
 }  # fmt: skip
 
 
@@ -311,7 +311,7 @@ def mrfiles(conso_rows: int = 40, columns: int = 18, n_bytes: int = len(CONSO)) 
         (mrfiles(n_bytes=5), False, "bytes, but MRFILES.RRF says 5"),
         (mrfiles(columns=17), False, "17 columns, not 18"),
         (b"MRSTY.RRF|x|y|6|1|1|\n", False, "no row for MRCONSO.RRF"),
-        (b"MRCONSO.RRF|x|y|many|1|1|\n", False, "counts that are no numbers"),
+        (b"MRCONSO.RRF|x|y|many|1|1|\n", False, "counts that are not numbers"),
     ],
 )
 def test_mrfiles_is_held_against_the_files(
@@ -454,8 +454,8 @@ def test_tables_that_cannot_be_read(tmp_path: Path, name: str, data: bytes, mess
     [
         ("code", [1.0, None], "column for the code is of type double: codes are text"),
         ("code", [Decimal("1.50"), None], "codes are text"),
-        ("name", [["Flu"], ["Cold"]], "column for the name, of type list"),
-        ("group", [b"\xff", b"DISO"], "column for the group, of type binary"),
+        ("name", [["Flu"], ["Cold"]], "column for the name is of type list"),
+        ("group", [b"\xff", b"DISO"], "column for the group is of type binary"),
     ],
 )
 def test_parquet_columns_that_are_no_text(

@@ -300,16 +300,16 @@ def test_a_trie_without_a_home_folder(
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda kb: (kb / "kb.json").unlink(), "no knowledge base"),
+        (lambda kb: (kb / "kb.json").unlink(), "not a knowledge base"),
         (lambda kb: (kb / "kb.json").write_text("{"), "not the description"),
         (lambda kb: (kb / "kb.json").write_text("[]"), "not the description"),
         (lambda kb: (kb / "kb.json").write_text('{"format_version": 99}'), "format version 99"),
         (
             lambda kb: (kb / "kb.json").write_text('{"format_version": 1}'),
-            "not say source, options",
+            "lacks source, options",
         ),
-        (lambda kb: say_less(kb / "kb.json", "languages"), "not say languages"),
-        (lambda kb: say_odd_groups(kb / "kb.json"), "not say .* of a group"),
+        (lambda kb: say_less(kb / "kb.json", "languages"), "lacks languages"),
+        (lambda kb: say_odd_groups(kb / "kb.json"), "lacks .* of a group"),
         (lambda kb: (kb / "names.arrow").write_bytes(b"ARROW1"), "damaged"),
         (lambda kb: [path.unlink() for path in kb.glob("names.*")], "names.parquet is missing"),
         (lambda kb: parquet_alone(kb, "names", 200), "names.parquet: damaged"),
@@ -391,7 +391,7 @@ def test_an_existing_name_is_kept_unless_overwritten(release: Path, tmp_path: Pa
 def test_what_is_no_knowledge_base_is_never_replaced(release: Path, tmp_path: Path) -> None:
     (tmp_path / "kb").mkdir()
     (tmp_path / "kb" / "thesis.txt").write_text("three years of work")
-    with pytest.raises(LongbelError, match="is no knowledge base") as refused:
+    with pytest.raises(LongbelError, match="is not a knowledge base") as refused:
         build(release, tmp_path / "kb", overwrite=True)
     assert refused.value.exit_code == 4
     assert (tmp_path / "kb" / "thesis.txt").read_text() == "three years of work"
@@ -472,7 +472,7 @@ def test_builds_at_once_do_not_meet(release: Path, tmp_path: Path) -> None:
 
 
 def test_a_search_for_what_is_no_text(kb: Path) -> None:
-    with pytest.raises(LongbelError, match="no text in UTF-8") as told:
+    with pytest.raises(LongbelError, match="is not UTF-8") as told:
         look_up(KnowledgeBase.open(kb), "\udce9pi")
     assert told.value.exit_code == 2
 

@@ -70,7 +70,7 @@ def test_columns_are_called_as_one_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["code", "kode=x", "code=", "code=a,"])
 def test_columns_that_say_nothing(text: str) -> None:
-    with pytest.raises(LongbelError, match="no pair such as code=ICD10") as raised:
+    with pytest.raises(LongbelError, match="not a pair such as code=ICD10") as raised:
         columns_of(text)
     assert raised.value.exit_code == 2
 

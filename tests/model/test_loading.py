@@ -148,7 +148,7 @@ def test_what_is_no_causal_model(tmp_path: Path) -> None:
     )  # fmt: skip
     BertForMaskedLM(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    assert "no causal language model" in refusal(tmp_path).message
+    assert "not a causal language model" in refusal(tmp_path).message
 
 
 def test_a_device_without_memory_is_no_broken_file(

@@ -249,7 +249,8 @@ def test_the_fastest_way_that_is_right(kind: str, mode: Mode) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"), [("xlnet", "reads ahead"), ("roberta", "generate gives other scores")]
+    ("kind", "reason"),
+    [("xlnet", "attends to later tokens"), ("roberta", "generate gives other scores")],
 )
 def test_what_no_decoder_can_do(kind: str, reason: str) -> None:
     model = tiny_causal_model(kind)

@@ -101,7 +101,7 @@ def test_a_holder_elsewhere_that_gives_up_while_it_is_watched_gives_way(folder: 
 
 
 def test_a_claim_whose_link_was_made_but_not_confirmed_is_held(folder: Path) -> None:
-    """NFS may lose the answer to a link and then say that the name is there already."""
+    """NFS may lose the answer to a link and then say that the name exists already."""
 
     class LosesAnswers(Files):
         def link(self, source: Path, target: Path) -> None:

@@ -86,7 +86,7 @@ def test_doubles_are_refused(out: Path) -> None:
         shutil.copy(copied, copied.with_name(f"{kind}-00001-of-00009.jsonl"))
     error = refusal(out)
     assert error.exit_code == 4
-    assert "3 windows are there twice: 0, 2, 4" in error.message
+    assert "3 windows exist twice: 0, 2, 4" in error.message
     assert "ledger-00001-of-00009.jsonl" in error.message
 
 

@@ -389,7 +389,7 @@ def test_a_run_that_another_process_begins_at_this_moment_is_no_stranger(
 def test_a_file_that_appears_at_the_end_is_not_overwritten(folder: Path, corpus: Path) -> None:
     out = folder / "out.jsonl"
     with (
-        pytest.raises(LongbelError, match="has appeared"),
+        pytest.raises(LongbelError, match="appeared during the run"),
         open_run(out, configuration(corpus)) as run,
     ):
         out.write_text("precious")
@@ -421,7 +421,7 @@ def test_a_ledger_that_cannot_be_read_is_told(folder: Path, corpus: Path) -> Non
 
 @pytest.mark.parametrize("out", [Path(), Path("/")])
 def test_a_path_without_a_files_name_is_refused(out: Path) -> None:
-    with pytest.raises(LongbelError, match="no file's name") as raised:
+    with pytest.raises(LongbelError, match="not a file name") as raised:
         merge_run(out)
     assert raised.value.exit_code == 2
     assert raised.value.hint == "Give the path of link's --out."

@@ -95,7 +95,7 @@ def test_a_refused_start_leaves_no_folder(folder: Path, corpus: Path) -> None:
     out = folder / "out.jsonl"
     out.write_text("of other origin\n")
     before = sorted(folder.iterdir())
-    with pytest.raises(LongbelError, match="is no finished run"):
+    with pytest.raises(LongbelError, match="is not a finished run"):
         open_run(out, configuration(corpus))
     assert sorted(folder.iterdir()) == before
 

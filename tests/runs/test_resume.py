@@ -131,7 +131,7 @@ def test_a_signal_stops_with_all_committed(
         time.sleep(0.005)
     os.kill(pid, number)
     assert driver.wait() == code, driver.said
-    assert "The same command goes on" in driver.said
+    assert "The same command resumes" in driver.said
     assert 0 < committed(out) < reference.windows
     assert not out.exists()
     assert driver.run(reference.corpus, out) == 0, driver.said

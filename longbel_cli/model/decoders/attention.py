@@ -95,8 +95,8 @@ def attention_of(plan: PassAttention) -> Iterator[None]:
 
 
 @contextmanager
-def windows_told() -> Iterator[set[int | None]]:
-    """The sliding windows that layers tell their attention within the block, None for a layer
+def windows_passed() -> Iterator[set[int | None]]:
+    """The sliding windows that layers pass to their attention within the block, None for a layer
     without one."""
     windows: set[int | None] = set()
     token = _windows.set(windows)
@@ -143,5 +143,6 @@ def _check_window(module: nn.Module, sliding_window: int | None) -> None:
     layer = getattr(module, "layer_idx", None)
     if kinds and layer is not None and sliding_window is None and "sliding" in kinds[layer]:
         raise LongbelError(
-            "this model's sliding window is not told to its attention", "Use --decoder reference."
+            "this model does not pass its sliding window to its attention",
+            "Use --decoder reference.",
         )

@@ -93,7 +93,7 @@ class _CascadePass:
         self._prompts = _Lengths(prompts, 1)
         self._trees = _Trees(trees, groups, pool.keys[0].shape[1]) if trees else None
         written = [
-            np.arange(segment.slot.start + segment.place, segment.slot.start + segment.end)
+            np.arange(segment.slot.start + segment.offset, segment.slot.start + segment.end)
             for segment in segments
         ]
         self.arrays: Mapping[str, npt.NDArray[Any]] = {

@@ -48,7 +48,7 @@ class _Alone:
         queries (heads, N, size) find to `output` (N, heads, size)."""
         start, n, slot = self._segment.start, self._segment.n, self._segment.slot
         heads, kv_heads, size = len(query), len(key), query.shape[2]
-        packed, columns = slice(start, start + n), slice(self._segment.place, self._segment.end)
+        packed, columns = slice(start, start + n), slice(self._segment.offset, self._segment.end)
         slot.keys[layer, :, columns] = key[:, packed]
         slot.values[layer, :, columns] = value[:, packed]
         for block in self._blocks(heads // kv_heads, window, query.dtype):
@@ -85,17 +85,17 @@ class _Alone:
         self, first: int, last: int, groups: int, window: int | None, dtype: torch.dtype
     ) -> _Block:
         segment, device = self._segment, self._device
-        keys = segment.place + last
+        keys = segment.offset + last
         seen = torch.ones(last - first, keys, dtype=torch.bool, device=device)
         positions = torch.arange(keys, device=device)
         if segment.tree is None:
-            seen = seen.tril(segment.place + first)
+            seen = seen.tril(segment.offset + first)
         else:
             seen[:, segment.prompt :] = torch.from_numpy(segment.tree.visible()).to(device)
             if window is not None:
                 positions[segment.prompt :] = torch.tensor(segment.tree.positions, device=device)
         if window is not None:
-            queries = positions[segment.place + first :]
+            queries = positions[segment.offset + first :]
             seen &= queries[:, None] - positions < window
         bias = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, -torch.inf)
         return _Block(first, last, keys, bias.repeat(groups, 1))
@@ -120,7 +120,7 @@ class _Together:
         self._width = int(lengths.max())
         self._keys = -(-max(segment.end for segment in segments) // _KEY_STEP) * _KEY_STEP
         starts = np.array([segment.start for segment in segments])
-        offsets = np.array([segment.place for segment in segments])
+        offsets = np.array([segment.offset for segment in segments])
         rank = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         token = np.repeat(starts, lengths) + rank
         line = np.repeat(lines, lengths)

@@ -77,11 +77,11 @@ class _Job:
 
 
 class _Feed(NamedTuple):
-    """What a job feeds in a pass: tokens that are written from `place` on, and of which of them
+    """What a job feeds in a pass: tokens that are written from `offset` on, and of which of them
     the log-probabilities of what follows are needed."""
 
     job: _Job
-    place: int
+    offset: int
     ids: list[int]
     positions: Sequence[int]
     tree: Tree | None

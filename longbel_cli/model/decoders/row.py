@@ -42,14 +42,14 @@ def bits(masks: Sequence[int], size: int) -> npt.NDArray[np.bool_]:
 class Segment:
     """Tokens of one document in a packed row.
 
-    They stand at `[start, start + n)` of the row and are written to the slot from `place` on.
+    They stand at `[start, start + n)` of the row and are written to the slot from `offset` on.
     `positions` are rotary positions, which differ from places inside a search tree. Without a
     `tree` each sees all places up to its own.
     """
 
     slot: Any  # of the cache that goes with the attention
     start: int
-    place: int
+    offset: int
     ids: Sequence[int]
     positions: Sequence[int]
     tree: Tree | None = None
@@ -61,9 +61,9 @@ class Segment:
     @property
     def end(self) -> int:
         """The places that are filled once it is written."""
-        return self.place + self.n
+        return self.offset + self.n
 
     @property
     def prompt(self) -> int:
         """The places that all its tokens see."""
-        return self.place if self.tree is None else self.end - self.tree.size
+        return self.offset if self.tree is None else self.end - self.tree.size

@@ -129,7 +129,7 @@ def base_model(options: TrainOptions) -> PublishedModel:
     base = PublishedModel.open(options.base)
     if not base.is_causal:
         raise LongbelError(
-            f"{options.base}: no causal language model, its config.json says {base.kind}",
+            f"{options.base}: not a causal language model, its config.json says {base.kind}",
             "Give a folder with config.json, tokenizer.json and *.safetensors of a causal model.",
         )
     if base.tokenizer.eos_token_id is None:

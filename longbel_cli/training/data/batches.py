@@ -1,6 +1,6 @@
 """Which examples an epoch has, in which order, and how they are batched by length.
 
-The order depends on the seed and the epoch alone, so that a training that goes on after a kill
+The order depends on the seed and the epoch alone, so that a training resumed after a kill
 sees the batches it would have seen. Knows nothing of models.
 """
 
@@ -24,7 +24,7 @@ CHUNK = 2048
 class Batch:
     """Examples padded on the right: `ids` and `weights` are [examples, longest].
 
-    `place` says where it stands; `share` how much of the epoch it is, and `done` how much of it
+    `position` is its own; `share` how much of the epoch it is, and `done` how much of it
     is behind once this batch is, from 0 to 1.
     """
 

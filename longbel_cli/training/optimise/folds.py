@@ -1,7 +1,7 @@
 """Robust memory: what a model predicts for documents that it was not trained on.
 
 Documents are dealt into folds. For each fold a model is trained on the others and links the
-fold's documents in an ordinary run, with its own predictions as memory. Everything goes on where
+fold's documents in an ordinary run, with its own predictions as memory. Everything resumes where
 it was: a fold whose predictions are there is done.
 """
 
@@ -111,7 +111,7 @@ def _train(setting: Setting, corpus: TrainingCorpus, files: TrainingFiles, label
 def _predict(
     setting: Setting, held_out: Sequence[TrainingDocument], files: TrainingFiles, label: str
 ) -> bool:
-    """Link the fold's documents in a run that goes on where it was; False where stopped."""
+    """Link the fold's documents in a run that resumes where it was; False where stopped."""
     setting.callbacks.on_stage(label)
     options, processes = setting.options, setting.processes
     device = setting.start.device

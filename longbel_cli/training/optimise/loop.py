@@ -1,4 +1,4 @@
-"""The optimiser's loop: batches in, a trained model out, a state on disk to go on from.
+"""The optimiser's loop: batches in, a trained model out, a state on disk to resume from.
 
 Loss is the mean cross-entropy of the next token over the weights that the examples carry. Knows
 nothing of documents, names or prompts.

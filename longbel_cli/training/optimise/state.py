@@ -1,4 +1,4 @@
-"""The state of an unfinished training: weights, the optimiser's moments, and the place.
+"""The state of an unfinished training: weights, moments of the optimiser, position.
 
 Of the parameters that are trained, those alone. One safetensors file, replaced as a whole, so
 that a kill at any time leaves the last good one. The best weights so far are kept likewise.
@@ -38,7 +38,7 @@ class StateFile:
         step: int,
         position: Position,
     ) -> None:
-        """Write the state after `step` steps, to go on with the batch at `place`."""
+        """Write the state after `step` steps, to resume with the batch at `position`."""
         tensors: dict[str, Tensor] = {}
         for name, parameter in trained_parameters(model):
             tensors[f"weight/{name}"] = parameter.detach()
@@ -112,7 +112,7 @@ def read_note(path: Path) -> dict[str, Any]:
 def _unusable(path: Path, error: Exception) -> LongbelError:
     return LongbelError(
         f"{path}: the saved state cannot be used ({type(error).__name__})",
-        "Start anew with --restart.",
+        "Start over with --restart.",
     )
 
 

@@ -103,7 +103,7 @@ def draw_sample(options: TrainOptions, groups: Sequence[str]) -> Sample | None:
         drawn.append(document)
         mentions += sum(counts(mention) for mention in document.mentions)
     if left_out:
-        log.warning("%d documents or mentions of --validate left out", len(left_out))
+        log.warning("%d documents or mentions of --validate quarantined", len(left_out))
     log.info("validating on %d of %d documents, %d mentions", len(drawn), len(documents), mentions)
     return Sample(tuple(drawn), mentions, len(left_out))
 

@@ -82,8 +82,8 @@ class Stopping:
 @pytest.mark.parametrize(
     ("whole", "go_on", "hint"),
     [(0, False, "No window was committed: the same command begins anew."),
-     (0, True, "The same command goes on where it stopped."),
-     (1, False, "The same command goes on where it stopped.")],
+     (0, True, "The same command resumes where it stopped."),
+     (1, False, "The same command resumes where it stopped.")],
 )  # fmt: skip
 def test_a_stop_says_what_is_lost(whole: int, go_on: bool, hint: str) -> None:
     windows = [Window(index, (DOCUMENT,), (), None) for index in range(2)]
