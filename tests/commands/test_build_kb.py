@@ -71,7 +71,7 @@ def test_quiet_says_nothing(longbel: Longbel, release: Path, tmp_path: Path) -> 
         (["--semantic-groups", "Diseases"], 2, "unknown semantic group"),
         (["--suppressible", "maybe"], 2, "drop or keep"),
         (["--max-bad-rows", "-1"], 2, "max-bad-rows"),
-        (["--languages", "EN"], 2, "no UMLS language code"),
+        (["--languages", "EN"], 2, "not a UMLS language code"),
         (["--languages", "FRA"], 3, "no atom in language FRA"),
         (["--tokenizer", "nowhere"], 3, "no tokenizer at nowhere"),
     ],

@@ -166,7 +166,7 @@ def test_a_folder_that_is_there_is_not_replaced_unasked(options, tmp_path):
     out = tmp_path / "model"
     out.mkdir()
     (out / "README.md").write_text("mine")
-    with pytest.raises(LongbelError, match="there already") as caught:
+    with pytest.raises(LongbelError, match="exists already") as caught:
         train(options, out)
     assert caught.value.exit_code == 4
     train(replace(options, epochs=1), out, overwrite=True)
@@ -191,9 +191,9 @@ def test_what_an_older_version_began_goes_on(options, tmp_path):
 @pytest.mark.parametrize(
     ("held", "overwrite", "message"),
     [
-        (("notes.txt", "README.md"), True, "no model"),
-        (("notes.txt",), False, "there already"),
-        (("config.json", "README.md"), False, "there already"),
+        (("notes.txt", "README.md"), True, "not a model"),
+        (("notes.txt",), False, "exists already"),
+        (("config.json", "README.md"), False, "exists already"),
         (("config.json", "README.md"), True, None),
         (("longbel_training.json",), True, None),
         (("README.md",), True, None),
@@ -267,7 +267,7 @@ def test_contents_tell_a_training_by(options, tmp_path, kb_folder, file, old, ne
     edit(tmp_path / file, old, new)
     with pytest.raises(LongbelError, match=message):
         train(options, begun)
-    with pytest.raises(LongbelError, match="there already"):
+    with pytest.raises(LongbelError, match="exists already"):
         train(options, whole)
 
 
@@ -281,7 +281,7 @@ def test_a_base_model_is_told_by_its_content(options, tmp_path, model_folder):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    message = r"there already, made with other options \(the content of base\)"
+    message = r"exists already, made with other options \(the content of base\)"
     with pytest.raises(LongbelError, match=message):
         train(options, out)
 
@@ -346,7 +346,7 @@ def an_encoder(base):
     [
         (without_a_layer, "hold no weights for"),
         (cut_in_half, "cannot be loaded"),
-        (an_encoder, "no causal language model"),
+        (an_encoder, "not a causal language model"),
     ],
 )
 def test_a_base_that_link_would_refuse_is_not_trained(
