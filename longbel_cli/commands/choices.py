@@ -78,7 +78,7 @@ CHOICES: dict[str, Choice] = {
     "scopes": Choice("kb_builder.sources.choices", "SCOPES"),
     "matches": Choice("longbel_cli.scoring.metrics", "MATCHES"),
     "partitions": Choice("longbel_cli.scoring.partitions", "PARTITIONS"),
-    "tables": Choice("longbel_cli.scoring.tables", "WRITERS"),
+    "tables": Choice("longbel_cli.scoring.table_writers", "WRITERS"),
     "methods": Choice("longbel_cli.explaining.methods", "METHODS"),
     "baselines": Choice("longbel_cli.explaining.methods", "BASELINES"),
     "paths": Choice("longbel_cli.explaining.methods", "PATHS"),

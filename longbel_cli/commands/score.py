@@ -106,6 +106,14 @@ def score(
             choice="matches",
         ),
     ] = "exact",
+    end_to_end: Annotated[
+        bool,
+        flag(
+            "--end-to-end",
+            "Also precision, recall and F1 of mentions and concepts against all of --gold.",
+            METRICS,
+        ),
+    ] = False,
     target_precision: Annotated[
         float | None,
         option(
@@ -136,7 +144,7 @@ def score(
     from longbel_cli.scoring.metrics import ScoreOptions
     from longbel_cli.scoring.partitions import chosen_partitions
     from longbel_cli.scoring.report import write_report
-    from longbel_cli.scoring.tables import evaluation_text
+    from longbel_cli.scoring.table_writers import evaluation_text
 
     set_quiet(quiet)
     if for_spreadsheet and table != "csv":
@@ -149,6 +157,7 @@ def score(
         train=tuple(train or ()),
         kb=kb,
         target_precision=target_precision,
+        end_to_end=end_to_end,
         options=ScoreOptions(ks=_ks(k), n_boot=n_boot, seed=seed, match=gold_match),
     )
     named = None if by is None else [name for text in by for name in shared.listed(text)]

@@ -31,6 +31,16 @@ from longbel_cli.scoring.calibration import (
     triage,
 )
 from longbel_cli.scoring.comparison import Difference, compare
+from longbel_cli.scoring.end_to_end import (
+    EndToEnd,
+    Leads,
+    compared,
+    end_to_end,
+    gold_marks,
+    leads_json,
+    marks_hash,
+    predicted_marks,
+)
 from longbel_cli.scoring.gold import Joined, gold_inside, gold_of_corpus, gold_of_predictions
 from longbel_cli.scoring.joining import join
 from longbel_cli.scoring.metrics import Score, ScoreOptions, intervals_json, score
@@ -58,8 +68,15 @@ class ScoreRequest:
     kb: Path | None = None
     target_precision: float | None = None
     options: ScoreOptions = field(default_factory=ScoreOptions)
+    end_to_end: bool = False
 
     def __post_init__(self) -> None:
+        if self.end_to_end and not self.gold:
+            raise LongbelError(
+                "--end-to-end compares mentions with those of a corpus",
+                "Give it with --gold.",
+                exit_code=2,
+            )
         check_format(self.gold_format)
         if self.target_precision is not None and not 0 < self.target_precision <= 1:
             raise LongbelError("--target-precision is above 0 and at most 1", exit_code=2)
@@ -102,6 +119,8 @@ class Evaluation:
     background: Background
     signature: str
     request: ScoreRequest
+    end_to_end: tuple[EndToEnd, ...] = ()
+    leads: tuple[Leads, ...] = ()
 
     @property
     def first(self) -> System:
@@ -130,6 +149,12 @@ class Evaluation:
                 system.to_json(differences)
                 for system, differences in zip(self.systems[1:], self.differences, strict=True)
             ]
+        if self.end_to_end:
+            content["end_to_end"] = self.end_to_end[0].to_json()
+        for other, scored, leads in zip(
+            content.get("paired", ()), self.end_to_end[1:], self.leads, strict=False
+        ):
+            other["end_to_end"] = {**scored.to_json(), "difference": leads_json(leads)}
         content["run"] = self.first.facts.to_json()
         content["signature"] = self.signature
         return content
@@ -157,6 +182,7 @@ def evaluate_files(request: ScoreRequest) -> Evaluation:
     evaluated = systems[0].score.evaluated
     scores = top_scores(evaluated)
     options, target = request.options, request.target_precision
+    whole, leads, whole_gold = _end_to_end(files, request)
     others = [system.score.evaluated for system in systems[1:]]
     return Evaluation(
         systems,
@@ -165,9 +191,26 @@ def evaluate_files(request: ScoreRequest) -> Evaluation:
         risk_coverage(scores, evaluated.right),
         None if target is None else triage(evaluated, scores, target, options.n_boot, options.seed),
         background,
-        _signature(systems[0], background, request),
+        _signature(systems[0], background, request) + whole_gold,
         request,
+        whole,
+        leads,
     )
+
+
+def _end_to_end(
+    files: Sequence[PredictionFile], request: ScoreRequest
+) -> tuple[tuple[EndToEnd, ...], tuple[Leads, ...], str]:
+    """The measures of each file, the first's leads, and what a signature says of the gold."""
+    if not request.end_to_end:
+        return (), (), ""
+    documents = list(_read(request.gold, request.gold_format, "gold"))
+    results = []
+    for file in files:
+        gold = gold_marks(documents, _group_of(file))
+        results.append(end_to_end(gold, predicted_marks(file, gold), request.options))
+    leads = tuple(compared(results[0], results[1:], request.options))
+    return tuple(results), leads, f"|e2e:{marks_hash(gold_marks(documents, str))}"
 
 
 def _refuse_nan(file: PredictionFile) -> None:
@@ -236,11 +279,17 @@ def _read(paths: Sequence[Path], corpus_format: str, role: str) -> Iterator[Docu
 
 def _same_group(file: PredictionFile) -> Callable[[str, str], bool]:
     """Whether a corpus's type means a predicted group, by the groups that predictions have."""
+    group_of = _group_of(file)
+    return lambda entity_type, group: group_of(entity_type) == group
+
+
+def _group_of(file: PredictionFile) -> Callable[[str], str]:
+    """From a corpus's type to a predicted group; a type that is none stays as it is."""
     from longbel_cli.corpora.resolve import TypeResolver
 
     groups = sorted({prediction.semantic_group for prediction in file.predictions})
     resolver = TypeResolver(groups)
-    return lambda entity_type, group: resolver.group(entity_type) == group
+    return lambda entity_type: resolver.group(entity_type) or entity_type
 
 
 def _background(request: ScoreRequest, joined: Sequence[Joined]) -> Background:

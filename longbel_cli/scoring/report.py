@@ -19,6 +19,7 @@ from longbel_cli.scoring.tables import (
     confidence_line,
     counts_line,
     headline,
+    misses_table,
     plus_minus,
     score_tables,
 )
@@ -51,6 +52,7 @@ def report_page(evaluation: Evaluation) -> str:
     tables = score_tables(evaluation, partitions)
     if evaluation.triage is None and evaluation.calibration.ece is not None:
         tables.append(calibration_table(evaluation.calibration))
+    tables += misses_table(evaluation, MOST_ROWS)
     return rendered_page(
         "score",
         title=f"Score of {first.name}",

@@ -11,15 +11,8 @@ from longbel_cli.scoring.bootstrap import Interval
 from longbel_cli.scoring.calibration import Triage
 from longbel_cli.scoring.comparison import Difference
 from longbel_cli.scoring.metrics import ScoreOptions, score
-from longbel_cli.scoring.tables import (
-    Table,
-    comparison_table,
-    triage_table,
-    write_csv,
-    write_latex,
-    write_markdown,
-    write_rich,
-)
+from longbel_cli.scoring.table_writers import write_csv, write_latex, write_markdown, write_rich
+from longbel_cli.scoring.tables import Table, comparison_table, triage_table
 from tests.support.score_cases import joined, mention
 
 ODD = Table("Odd", ("name", "n_%"), (("a|b & c", "1 ± 2"), ("x_y\\", "–")))
