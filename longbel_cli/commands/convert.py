@@ -68,11 +68,10 @@ def convert(
     from longbel_cli.corpora.formats import CORPUS_FORMATS, writers
     from longbel_cli.corpora.prediction_index import PredictionIndex
     from longbel_cli.corpora.writing import warn
-    from longbel_cli.linking.checks import refuse_beside
 
     if not CORPUS_FORMATS[to].replaces_gold:
         hint = "Leave it out: it is for formats that keep the corpus's own codes otherwise."
-        refuse_beside(f"--to {to}", {"--replace-gold": replace_gold}, hint)
+        shared.refuse_beside(f"--to {to}", {"--replace-gold": replace_gold}, hint)
     left_out: list[Problem] = []
 
     def leave_out(problem: Problem) -> None:

@@ -133,7 +133,9 @@ def detect(
 
     set_quiet(quiet)
     to_stdout = str(out) == "-"
-    shared.refuse_without_run(to_stdout, {"--shard": shard != "1/1", "--time-limit": time_limit})
+    if to_stdout:
+        needs_run = {"--shard": shard != "1/1", "--time-limit": time_limit}
+        shared.refuse_beside("--out -", needs_run, "Give --out a file's name.")
     signals = StopSignals(None if time_limit is None else parse_duration(time_limit))
     with ExitStack() as stack:
         if not to_stdout:

@@ -159,19 +159,9 @@ def link(
     dtype: shared.Dtype = "auto",
     max_batch_tokens: shared.MaxBatchTokens = None,
     threads: shared.Threads = None,
-    shard: Annotated[
-        str,
-        option(
-            "--shard",
-            "The shard to link: I/N (from 1), or auto (Slurm, accelerate, torchrun).",
-            RUNS,
-            metavar="I/N",
-        ),
-    ] = "1/1",
+    shard: shared.ShardOption = "1/1",
     time_limit: shared.TimeLimit = None,
-    restart: Annotated[
-        bool, flag("--restart", "Start over, and keep the earlier run aside.", RUNS)
-    ] = False,
+    restart: shared.Restart = False,
     window: Annotated[
         str,
         option(
@@ -246,7 +236,6 @@ def link(
 
 def _job(context: typer.Context) -> JobOptions:
     """What the flags say of the job; LongbelError where one of them needs a run that it has not."""
-    from longbel_cli.linking.checks import refuse_beside
     from longbel_cli.linking.job_options import JobOptions
     from longbel_cli.runs.run import shard_of
 
@@ -262,9 +251,11 @@ def _job(context: typer.Context) -> JobOptions:
     if str(job.out) == "-":
         needs_run = {"--ensemble": bool(given["ensemble"]), "--time-limit": given["time_limit"]}
         needs_run["--shard"] = job.shard.count > 1
-        refuse_beside("--out -", needs_run, "Give --out a file's name.")
+        shared.refuse_beside("--out -", needs_run, "Give --out a file's name.")
     if given["detector"] is not None:
-        refuse_beside("--detector", {"--dry-run": given["dry_run"]}, "Run `longbel detect` first.")
+        shared.refuse_beside(
+            "--detector", {"--dry-run": given["dry_run"]}, "Run `longbel detect` first."
+        )
     return job
 
 

@@ -59,13 +59,11 @@ def number_or_auto(flag: str, text: str) -> int | None:
     return int(text)
 
 
-def refuse_without_run(to_stdout: bool, given: Mapping[str, object]) -> None:
-    """LongbelError for the first flag that was given and needs a run, which stdout has not."""
-    for name, value in given.items():
-        if to_stdout and value:
-            raise LongbelError(
-                f"{name} does not go with --out -", "Give --out a file's name.", exit_code=2
-            )
+def refuse_beside(what: str, given: Mapping[str, object], hint: str) -> None:
+    """LongbelError for the first flag that was given and does not go with `what`."""
+    for flag, is_given in given.items():
+        if is_given:
+            raise LongbelError(f"{flag} does not go with {what}", hint, exit_code=2)
 
 
 def option(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 from kb_builder.errors import LongbelError
@@ -31,10 +30,3 @@ def can_be_made(flag: str, path: Path | None) -> None:
     if path.is_dir() or not folder.is_dir():
         wrong = "is a folder" if path.is_dir() else f"there is no folder {folder}"
         raise LongbelError(f"{flag} {path}: {wrong}", "Name a file in a folder.", exit_code=2)
-
-
-def refuse_beside(what: str, given: Mapping[str, bool], hint: str) -> None:
-    """LongbelError for the first flag that was given and does not go with `what`."""
-    for flag, is_given in given.items():
-        if is_given:
-            raise LongbelError(f"{flag} does not go with {what}", hint, exit_code=2)

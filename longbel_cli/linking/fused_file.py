@@ -137,6 +137,7 @@ def fusion_record(
     files: Sequence[PredictionFile], options: FusionOptions, facts: Sequence[RunFacts]
 ) -> dict[str, Any]:
     """What was fused; its configuration has the keys of a run's, for `signature.run_facts`."""
+    names = [fact.names_from for fact in facts if fact.names_from != UNKNOWN]
     combined = RunFacts(
         kb=_common(fact.kb for fact in facts),
         model="+".join(dict.fromkeys(fact.model for fact in facts)),
@@ -144,6 +145,7 @@ def fusion_record(
         context_format="+".join(dict.fromkeys(fact.context_format for fact in facts)),
         version=package_version("longbel"),
         linker="+".join(dict.fromkeys(fact.linker for fact in facts)),
+        names_from="+".join(dict.fromkeys(names)) or UNKNOWN,
     )
     return {
         "configuration": {key: getattr(combined, field) for field, key in KEYS.items()},

@@ -27,6 +27,7 @@ KEYS = {
     "version": "longbel version",
     "linker": "linker",
     "abbreviations": "abbreviations",
+    "names_from": "names_from",
 }
 
 
@@ -41,6 +42,7 @@ class RunFacts:
     version: str = UNKNOWN
     linker: str = UNKNOWN
     abbreviations: str = UNKNOWN
+    names_from: str = UNKNOWN
 
     def to_json(self) -> dict[str, str]:
         return asdict(self)

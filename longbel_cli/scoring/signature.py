@@ -37,6 +37,8 @@ def signature(
         fields.insert(2, f"linker:{facts.linker}")
     if facts.abbreviations != UNKNOWN:
         fields.append(f"abbr:{facts.abbreviations}")
+    if facts.names_from != UNKNOWN:
+        fields.append(f"names:{facts.names_from}")
     if match != "exact":
         fields.append(f"match:{match}")
     fields.append(f"v:{version}")

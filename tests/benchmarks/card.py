@@ -30,6 +30,7 @@ from kb_builder.files import write_whole
 from longbel_cli.model.decoders.backends import ARENA_TOKENS, cascade, masked, passes_over
 from longbel_cli.model.decoders.packed import PackedDecoder
 from longbel_cli.types import Document
+from tests.benchmarks.card_constants import constants, flash_errors
 from tests.benchmarks.decode_speed import documents
 from tests.benchmarks.gpu_speed import (
     LLAMA_8B,
@@ -39,7 +40,6 @@ from tests.benchmarks.gpu_speed import (
     random_linker,
     wait,
 )
-from tests.benchmarks.kernels import constants, flash_errors
 
 FORMATS = ("hybrid_long", "long", "short")
 # Documents of BC5CDR's training set by their number of mentions (500 documents, 9,385 mentions).

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import card, kernels, roofline
+from tests.benchmarks import card, card_constants, roofline
 
 
 def test_constants_are_rates() -> None:
-    rows = list(kernels.constants("cpu", tiny=True))
+    rows = list(card_constants.constants("cpu", tiny=True))
     assert [row["constant"] for row in rows] == [
         "matmul", "attention, prompts", "attention, trees", "rms_norm", "copy", "launch",
     ]  # fmt: skip

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from longbel_cli.linking.baselines.ranking import Hit, best_names, merged
+from longbel_cli.runs.facts import run_facts
+from longbel_cli.scoring.signature import signature
 from tests.support.baseline_cases import document, small_kb
 from tests.support.command_line import Longbel, json_lines, write_json_lines
 
@@ -45,7 +47,9 @@ def test_annotated_names_come_first(longbel: Longbel, flags: tuple[Any, ...], li
     assert [line["pred_concept_code"] for line in lines] == ["C2", "C3"]
     assert [beam["pred_concept_code"] for beam in lines[1]["beams"]][:2] == ["C3", "C1"]
     kept = json.loads((flags[-1].parent / "p.jsonl.run/run.json").read_text())["configuration"]
-    assert list(kept["names_from"]) == ["train.jsonl"]
+    assert kept["names_from"].startswith("train.jsonl:")
+    line = signature(run_facts(flags[-1]), "gold", (1,), 100, 42, "exact", "0")
+    assert f"|names:{kept['names_from']}|" in line
     other = longbel(*flags[:4], "--linker", linker, "--out", flags[-1])
     assert other.code == 4 and "names_from" in other.err
 

@@ -69,7 +69,7 @@ class Ranker(ABC):
         return {
             "linker": self.name,
             "kb": self.knowledge_base.signature_on_disk,
-            "names_from": self.knowledge_base.names_added or None,
+            "names_from": _shown(self.knowledge_base.names_added),
             "beams": self.beams,
             "context_format": "none",
             "model": "none",
@@ -221,6 +221,11 @@ class Query(NamedTuple):
             gold_concept_code=self.mention.gold_code,
             expanded_from=self.long_form,
         )
+
+
+def _shown(corpora: Mapping[str, str]) -> str | None:
+    """The corpora whose names are looked up, each with its hash, for runs and signatures."""
+    return ",".join(f"{name}:{sha256[:12]}" for name, sha256 in corpora.items()) or None
 
 
 def rows_to_search(base: KnowledgeBase, group: str) -> range:
