@@ -255,11 +255,11 @@ class KnowledgeBase:
         return None
 
     def _trie_folders(self) -> Iterator[Path]:
-        if self._is_in_place():
+        if self.is_in_place():
             yield self.path / "tries"
         yield cache_folder() / "tries" / self.signature
 
-    def _is_in_place(self) -> bool:
+    def is_in_place(self) -> bool:
         """Whether this knowledge base still has its path: another may have been put there."""
         try:
             return bool(_described(self.path / "kb.json")["signature"] == self.signature)
@@ -282,7 +282,7 @@ class KnowledgeBase:
             if trie is None:
                 log.info("building the trie of %d names for this tokenizer, once", self.n_names)
                 built = self._build_trie(AnswerTokenizer(tokenizer))
-                if folder == self.path / "tries" and not self._is_in_place():
+                if folder == self.path / "tries" and not self.is_in_place():
                     return built  # replaced meanwhile: it is no trie of the new one's names
                 save_trie(built, folder, digest, self.signature)
                 log.info("kept the trie in %s", folder)

@@ -107,7 +107,7 @@ def test_a_knowledge_base_that_cannot_be_written_has_its_index_in_the_cache(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(
-        "longbel_cli.detecting.cache.is_writable", lambda folder: base.path not in folder.parents
+        "kb_builder.store.kept.is_writable", lambda folder: base.path not in folder.parents
     )
     expected = name_index(base, NameFilter(vocabularies=("HPO",)))
     monkeypatch.setattr("longbel_cli.detecting.cache._VERSION", 0)  # as if it were not there

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from longbel_cli.linking.baselines import tfidf
+from kb_builder.store.annotated import with_names
+from kb_builder.terms import CorpusNames, CorpusRow
+from longbel_cli.linking.baselines import tfidf, trigram_index
 from longbel_cli.linking.baselines.ranking import best_names
 from longbel_cli.linking.baselines.tfidf import TfidfRanker
-from tests.support.baseline_cases import Names
+from longbel_cli.linking.baselines.trigram_index import TrigramIndex
+from tests.support.baseline_cases import Names, small_kb
 from tests.support.examples import some
 
 
@@ -89,7 +94,7 @@ def oracle(names: list[str], concepts: list[int], mention: str) -> dict[int, flo
 
 
 def test_a_block_without_trigrams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tfidf, "NAMES_PER_BLOCK", 2)
+    monkeypatch.setattr(trigram_index, "NAMES_PER_BLOCK", 2)
     assert found(["", "", "Fever"], [0, 1, 2], "fever") == [(2, 1.0)]
     assert found([], [], "fever") == []
 
@@ -116,7 +121,7 @@ def test_against_plain_python(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever the blocks: as many concepts, as good, each with its own best cosine."""
-    monkeypatch.setattr(tfidf, "NAMES_PER_BLOCK", block)
+    monkeypatch.setattr(trigram_index, "NAMES_PER_BLOCK", block)
     names, concepts = [name for name, _ in rows], [concept for _, concept in rows]
     hits = found(names, concepts, mention, limit)
     expected = oracle(names, concepts, mention)
@@ -127,6 +132,41 @@ def test_against_plain_python(
         assert score == pytest.approx(expected[concepts[row]], abs=2e-6)
     ties = [(-score, row) for row, score in hits]
     assert ties == sorted(ties)
+
+
+def test_a_kept_index_is_the_one_that_was_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over several blocks, one of them without trigrams."""
+    monkeypatch.setattr(trigram_index, "NAMES_PER_BLOCK", 2)
+    names = ["Fever", "high fever", "", "", "Cough", "coughing", "tough"]
+    base: Any = Names(names, [0, 0, 1, 2, 3, 3, 4])
+    built = TrigramIndex.build(base, range(len(names)))
+    built.save(tmp_path)
+    opened = TrigramIndex.open(tmp_path, base)
+    assert opened.n_bytes == built.n_bytes
+    for mention in ("fever", "cough", "tough", "x", ""):
+        assert opened.nearest(mention, 3) == built.nearest(mention, 3)
+
+
+def test_an_index_is_built_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beside the knowledge base; of one with names of corpora, in the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tfidf, "KEPT_FROM", 1)
+    base = small_kb(tmp_path)
+    corpus = CorpusNames("train", (CorpusRow("C1", "smoker's lung", "DISO", "d1"),))
+    caplog.set_level(logging.INFO, "longbel_cli.linking.baselines.tfidf")
+    for knowledge_base, folder in (
+        (base, base.path / "tfidf"),
+        (with_names(base, [corpus]), tmp_path / "cache" / "longbel" / "tfidf"),
+    ):
+        rows = knowledge_base.rows_of_group(knowledge_base.groups[0])
+        ranked = [TfidfRanker(knowledge_base).rank(["fever"], rows, 3) for _ in range(2)]
+        assert ranked[0] == ranked[1]
+        assert [each for each in folder.iterdir() if each.is_dir()], folder
+    assert len(caplog.messages) == 2
 
 
 def test_only_the_rows_asked_for() -> None:
