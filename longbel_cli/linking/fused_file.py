@@ -18,6 +18,7 @@ from kb_builder.files import refuse_inputs, sha256_of_file, sweep, whole_file, w
 from longbel_cli.corpora.prediction_file import PredictionFile, distinct_names
 from longbel_cli.corpora.predictions import read_predictions
 from longbel_cli.linking.fusion import Fused, FusionOptions, fuse
+from longbel_cli.linking.fusion_weights import FusionWeights
 from longbel_cli.runs.facts import (
     KEYS,
     UNKNOWN,
@@ -38,28 +39,43 @@ log = logging.getLogger(__name__)
 def fuse_files(
     paths: Sequence[Path],
     out: Path,
+    options: FusionOptions | None = None,
     *,
-    by: str = "rank",
-    weights: tuple[float, ...] = (),
-    k: int = 60,
-    limit: int | None = None,
-    allow_missing: bool = False,
+    tuned: FusionWeights | None = None,
     min_score: float | None = None,
     overwrite: bool = False,
 ) -> int:
     """Write the fusion of `paths` to `out`; returns the number of mentions. See `fusion.fuse`.
 
-    With `min_score`, `review` says which fused predictions a person should look at. `overwrite`
-    replaces a file; a run under the name is kept aside (`OUT.run.1`).
+    `tuned` decides what of `options` it holds. With `min_score`, `review` says which fused
+    predictions a person should look at. `overwrite` replaces a file; a run under the name is kept
+    aside (`OUT.run.1`).
     """
+    _check_out(paths, out, overwrite)
+    options = options or FusionOptions(distinct_names(paths))
+    facts = [run_facts(path) for path in paths]
+    if tuned is not None:
+        tuned.check(paths, facts)
+        options = tuned.applied(options)
+    files = [_read(path) for path in paths]
+    record = fusion_record(files, options, facts, tuned)
+    fused = fuse([file.predictions for file in files], options)
+    try:
+        count = _put_in_place(_marked(fused, min_score), record, out)
+    except OSError as error:
+        raise LongbelError(f"{out}: cannot be written ({error.strerror})") from error
+    log.info("fused %d predictions of %d mentions into %s", len(files), count, out)
+    return count
+
+
+def _check_out(paths: Sequence[Path], out: Path, overwrite: bool) -> None:
+    """LongbelError where a fusion cannot be written there."""
     if str(out) == "-":
         raise LongbelError(
             "a fusion keeps a record beside its file", "Give --out a file's name.", exit_code=2
         )
     refuse_inputs([("--out", out), ("--out", fusion_record_path(out))], paths)
     sweep(out.parent)  # of a fusion that was killed once its file was there
-    if len(paths) < 2:
-        raise LongbelError("fusion needs at least two predictions files", exit_code=2)
     if out.is_dir():
         raise LongbelError(f"{out} is a folder", "Give --out a file's name.", exit_code=2)
     if out.exists() and not overwrite:
@@ -73,34 +89,32 @@ def fuse_files(
         )
     if not out.parent.is_dir():
         raise LongbelError(f"{out.parent} is not a folder", "Make it first.", exit_code=2)
-    options = FusionOptions(
-        names=distinct_names(paths), weights=weights, k=k, limit=limit,
-        allow_missing=allow_missing, by=by,
-    )  # fmt: skip
-    files = [read_predictions(path) for path in paths]
-    for file in files:
-        for note in file.notes:
-            log.warning("%s", note)
-        if not file.has_documents or file.nameless:
-            raise LongbelError(
-                f"{file.path}: fusion needs document and mention ids, the table lacks some",
-                "Mentions are matched by id.",
-            )
-    record = fusion_record(files, options, [run_facts(path) for path in paths])
-    fused = fuse([file.predictions for file in files], options)
-    try:
-        with whole_file(out) as draft:
-            count = _write(_marked(fused, min_score), draft)
-            record["sha256"] = sha256_of_file(draft)
-            if run.exists():  # last: what is refused, or read from the run, leaves it in place
-                set_run_aside(out)
-            replaced = _replaced(out)
-            _write_record(out, record | replaced)
-        if replaced:
-            _write_record(out, record)
-    except OSError as error:
-        raise LongbelError(f"{out}: cannot be written ({error.strerror})") from error
-    log.info("fused %d predictions of %d mentions into %s", len(files), count, out)
+
+
+def _read(path: Path) -> PredictionFile:
+    file = read_predictions(path)
+    for note in file.notes:
+        log.warning("%s", note)
+    if not file.has_documents or file.nameless:
+        raise LongbelError(
+            f"{file.path}: fusion needs document and mention ids, the table lacks some",
+            "Mentions are matched by id.",
+        )
+    return file
+
+
+def _put_in_place(fused: Iterable[Fused], record: dict[str, Any], out: Path) -> int:
+    """File and record as one; returns the number of mentions."""
+    with whole_file(out) as draft:
+        count = _write(fused, draft)
+        record["sha256"] = sha256_of_file(draft)
+        if Layout(out).configuration.exists():
+            # Last: what is refused, or read from the run, leaves it in place.
+            set_run_aside(out)
+        replaced = _replaced(out)
+        _write_record(out, record | replaced)
+    if replaced:
+        _write_record(out, record)
     return count
 
 
@@ -134,7 +148,10 @@ def _write(all_fused: Iterable[Fused], path: Path) -> int:
 
 
 def fusion_record(
-    files: Sequence[PredictionFile], options: FusionOptions, facts: Sequence[RunFacts]
+    files: Sequence[PredictionFile],
+    options: FusionOptions,
+    facts: Sequence[RunFacts],
+    tuned: FusionWeights | None = None,
 ) -> dict[str, Any]:
     """What was fused; its configuration has the keys of a run's, for `signature.run_facts`."""
     names = [fact.names_from for fact in facts if fact.names_from != UNKNOWN]
@@ -146,27 +163,32 @@ def fusion_record(
         version=package_version("longbel"),
         linker="+".join(dict.fromkeys(fact.linker for fact in facts)),
         names_from="+".join(dict.fromkeys(names)) or UNKNOWN,
+        tuned=UNKNOWN if tuned is None else tuned.tuned,
     )
-    return {
-        "configuration": {key: getattr(combined, field) for field, key in KEYS.items()},
-        "fusion": {
-            "by": options.by,
-            "k": options.k,
-            "limit": options.limit,
-            "allow_missing": options.allow_missing,
-            "systems": [
-                {
-                    "name": name,
-                    "sha256": file.sha256,
-                    "weight": weight,
-                    "run": fact.to_json(),
-                }
-                for name, file, weight, fact in zip(
-                    options.names, files, options.weights, facts, strict=True
-                )
-            ],
-        },
+    fusion: dict[str, Any] = {
+        "by": options.by,
+        "k": options.k,
+        "limit": options.limit,
+        "allow_missing": options.allow_missing,
+        "systems": _systems(files, options, facts),
     }
+    if options.threshold is not None:
+        fusion["threshold"] = options.threshold
+    if tuned is not None:
+        fusion["tuned_documents"] = list(tuned.documents)
+    configuration = {key: getattr(combined, field) for field, key in KEYS.items()}
+    return {"configuration": configuration, "fusion": fusion}
+
+
+def _systems(
+    files: Sequence[PredictionFile], options: FusionOptions, facts: Sequence[RunFacts]
+) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "sha256": file.sha256, "weight": weight, "run": fact.to_json()}
+        for name, file, weight, fact in zip(
+            options.names, files, options.weights, facts, strict=True
+        )
+    ]
 
 
 def _common(values: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from kb_builder.codes import joined_code
 from kb_builder.errors import LongbelError, check_choice
-from longbel_cli.types import Candidate, Prediction, score_json
+from longbel_cli.types import Candidate, Prediction, answer_among, score_json
 
 RANK_CONSTANT = 60
 # What a concept scores for each system that has it.
@@ -52,7 +52,7 @@ class Fused:
 @dataclass(frozen=True)
 class FusionOptions:
     """Names and weights of the systems, in order; `limit` candidates are kept (None: all). `by` is
-    one of FUSIONS."""
+    one of FUSIONS. Where the first system's best score reaches `threshold`, it answers alone."""
 
     names: tuple[str, ...]
     weights: tuple[float, ...] = ()
@@ -60,9 +60,12 @@ class FusionOptions:
     limit: int | None = None
     allow_missing: bool = False
     by: str = "rank"
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         check_choice("--by", self.by, FUSIONS)
+        if len(self.names) < 2:
+            raise LongbelError("fusion needs at least two predictions files", exit_code=2)
         if not self.weights:
             object.__setattr__(self, "weights", (1.0,) * len(self.names))
         if len(self.weights) != len(self.names):
@@ -127,6 +130,8 @@ def fuse_mention(predictions: Sequence[Prediction | None], options: FusionOption
     present = [prediction for prediction in predictions if prediction is not None]
     if not present:
         raise ValueError("no system has the mention")
+    if _answers_alone(predictions[0], options):
+        predictions = [predictions[0], *(None for _ in predictions[1:])]
     by_code: dict[str, list[tuple[int, Source, Candidate]]] = {}
     for position, prediction in enumerate(predictions):
         for code, rank, candidate in _ranked(prediction):
@@ -152,6 +157,13 @@ def fuse_mention(predictions: Sequence[Prediction | None], options: FusionOption
         present[0], candidates=candidates, gold_concept_code=_one_gold(present), review=None
     )
     return Fused(fused, sources)
+
+
+def _answers_alone(first: Prediction | None, options: FusionOptions) -> bool:
+    if first is None or options.threshold is None:
+        return False
+    top = answer_among(first.candidates)
+    return top is not None and top.score >= options.threshold
 
 
 def _share(options: FusionOptions, position: int, source: Source) -> float:

@@ -28,6 +28,7 @@ KEYS = {
     "linker": "linker",
     "abbreviations": "abbreviations",
     "names_from": "names_from",
+    "tuned": "tuned",
 }
 
 
@@ -43,6 +44,7 @@ class RunFacts:
     linker: str = UNKNOWN
     abbreviations: str = UNKNOWN
     names_from: str = UNKNOWN
+    tuned: str = UNKNOWN
 
     def to_json(self) -> dict[str, str]:
         return asdict(self)
@@ -69,6 +71,13 @@ def read_fusion_record(predictions: Path) -> dict[str, Any] | None:
     earlier = record.get("replaced")
     known = [entry for entry in (record, earlier) if isinstance(entry, dict)]
     return next((entry for entry in known if entry.get("sha256", digest) == digest), None)
+
+
+def tuned_documents(predictions: Path) -> frozenset[str]:
+    """Hashes of the ids of the documents that the weights of a fusion were tuned on."""
+    fusion = (read_fusion_record(predictions) or {}).get("fusion")
+    documents = fusion.get("tuned_documents") if isinstance(fusion, dict) else None
+    return frozenset(documents) if isinstance(documents, list) else frozenset()
 
 
 def _json_object(path: Path) -> dict[str, Any] | None:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kb_builder.errors import LongbelError
+from kb_builder.store.beside import document_hash
 from longbel_cli.corpora.formats import check_format
 from longbel_cli.corpora.prediction_file import PredictionFile, distinct_names
 from longbel_cli.corpora.predictions import read_predictions
-from longbel_cli.runs.facts import UNKNOWN, RunFacts, run_facts, short
+from longbel_cli.runs.facts import UNKNOWN, RunFacts, run_facts, short, tuned_documents
 from longbel_cli.runs.layout import Layout
 from longbel_cli.scoring.alignment import align
 from longbel_cli.scoring.background import base_for, gold_in_kb, kb_facts, training_facts
@@ -41,7 +42,13 @@ from longbel_cli.scoring.end_to_end import (
     marks_hash,
     predicted_marks,
 )
-from longbel_cli.scoring.gold import Joined, gold_inside, gold_of_corpus, gold_of_predictions
+from longbel_cli.scoring.gold import (
+    GoldMention,
+    Joined,
+    gold_inside,
+    gold_of_corpus,
+    gold_of_predictions,
+)
 from longbel_cli.scoring.joining import join
 from longbel_cli.scoring.metrics import Score, ScoreOptions, intervals_json, score
 from longbel_cli.scoring.partitions import Background
@@ -91,6 +98,8 @@ class System:
     joined: Joined
     score: Score
     facts: RunFacts
+    n_tuned: int = 0
+    """How many of the scored documents its weights were tuned on."""
 
     def to_json(self, differences: Mapping[str, Difference]) -> dict[str, Any]:
         """A compared system: its own metrics, and the first system's lead over it."""
@@ -155,6 +164,8 @@ class Evaluation:
             content.get("paired", ()), self.end_to_end[1:], self.leads, strict=False
         ):
             other["end_to_end"] = {**scored.to_json(), "difference": leads_json(leads)}
+        if self.first.n_tuned:
+            content["n_tuned_documents"] = self.first.n_tuned
         content["run"] = self.first.facts.to_json()
         content["signature"] = self.signature
         return content
@@ -172,9 +183,7 @@ def evaluate_files(request: ScoreRequest) -> Evaluation:
         _refuse_nan(file)
     background = _background(request, joined)
     systems = tuple(
-        System(
-            name, file, matched, score(matched, request.options, background), run_facts(file.path)
-        )
+        _system(name, file, score(matched, request.options, background), matched)
         for name, file, matched in zip(distinct_names(paths), files, joined, strict=True)
     )
     if systems[0].score.n_documents == 1:
@@ -196,6 +205,12 @@ def evaluate_files(request: ScoreRequest) -> Evaluation:
         whole,
         leads,
     )
+
+
+def _system(name: str, file: PredictionFile, scored: Score, joined: Joined) -> System:
+    tuned_on = tuned_documents(file.path)
+    n_tuned = sum(document_hash(each) in tuned_on for each in scored.evaluated.documents)
+    return System(name, file, joined, scored, run_facts(file.path), n_tuned if tuned_on else 0)
 
 
 def _end_to_end(
@@ -246,15 +261,15 @@ def _signature(system: System, background: Background, request: ScoreRequest) ->
 
 def _joined(files: Sequence[PredictionFile], request: ScoreRequest) -> list[Joined]:
     if request.gold:
-        gold = gold_of_corpus(_read(request.gold, request.gold_format, "gold"))
-        return [join(gold, file, _same_group(file)) for file in files]
+        gold = corpus_gold(request.gold, request.gold_format)
+        return [join(gold, file, same_group(file)) for file in files]
     inside = [gold_inside(files[0])]
     for file in files[1:]:
         if any(prediction.gold_concept_code is not None for prediction in file.predictions):
             inside.append(gold_inside(file))
         else:
             log.info("%s: has no gold; that of %s is used", file.path, files[0].path)
-            inside.append(join(gold_of_predictions(files[0]), file, _same_group(file)))
+            inside.append(join(gold_of_predictions(files[0]), file, same_group(file)))
     if len(files) == 1:
         return inside
     names = distinct_names([file.path for file in files])
@@ -277,7 +292,12 @@ def _read(paths: Sequence[Path], corpus_format: str, role: str) -> Iterator[Docu
         )
 
 
-def _same_group(file: PredictionFile) -> Callable[[str, str], bool]:
+def corpus_gold(paths: Sequence[Path], corpus_format: str) -> tuple[GoldMention, ...]:
+    """What an annotated corpus says of each of its mentions."""
+    return gold_of_corpus(_read(paths, corpus_format, "gold"))
+
+
+def same_group(file: PredictionFile) -> Callable[[str, str], bool]:
     """Whether a corpus's type means a predicted group, by the groups that predictions have."""
     group_of = _group_of(file)
     return lambda entity_type, group: group_of(entity_type) == group

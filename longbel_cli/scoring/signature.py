@@ -39,6 +39,8 @@ def signature(
         fields.append(f"abbr:{facts.abbreviations}")
     if facts.names_from != UNKNOWN:
         fields.append(f"names:{facts.names_from}")
+    if facts.tuned != UNKNOWN:
+        fields.append(f"tuned:{facts.tuned}")
     if match != "exact":
         fields.append(f"match:{match}")
     fields.append(f"v:{version}")

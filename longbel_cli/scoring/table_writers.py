@@ -16,6 +16,7 @@ from longbel_cli.scoring.tables import (
     coverage_line,
     long_table,
     score_tables,
+    tuned_lines,
 )
 
 WIDE = 200  # characters of a table that goes to a file
@@ -132,6 +133,7 @@ def evaluation_text(
         return WRITERS[form]([table.changed(no_formula) if for_spreadsheet else table], [signature])
     footer = [counts_line(first), confidence_line(evaluation), evaluation.signature]
     line = coverage_line(evaluation) if form in ("rich", "markdown") else None
-    head = "" if line is None else f"{line}\n\n"
+    head = "".join(f"{text}\n" for text in tuned_lines(evaluation))
+    head += "" if line is None else f"{line}\n\n"
     tables = [table.changed(visible_line) for table in score_tables(evaluation, partitions)]
     return visible(head) + WRITERS[form](tables, [visible_line(line) for line in footer])

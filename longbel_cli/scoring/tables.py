@@ -189,6 +189,17 @@ def document_table(score: Score) -> Table:
     return Table("Within documents, per cent", ("", "n", "share", "95 % interval"), tuple(rows))
 
 
+def tuned_lines(evaluation: Evaluation) -> Iterator[str]:
+    """What makes a score too good: that weights of the fusion were chosen on what is scored."""
+    for system in evaluation.systems:
+        if system.n_tuned:
+            n_documents = len(system.score.evaluated.documents)
+            yield (
+                f"{system.name}: its weights were tuned on {system.n_tuned} of the {n_documents} "
+                "documents scored here, so this score is too good"
+            )
+
+
 def coverage_line(evaluation: Evaluation) -> str | None:
     """How much of the gold could be right at all; None where no KB can be opened."""
     n, n_held = len(evaluation.first.joined.mentions), evaluation.n_gold_in_kb

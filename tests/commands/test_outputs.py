@@ -48,6 +48,7 @@ CASES = [
     ),
     (("fuse", "a.jsonl", "b.jsonl", "--overwrite"), "--out", "a.jsonl"),
     (("fuse", "a.jsonl", "b.jsonl", "--overwrite"), "--out", "b.jsonl"),
+    (("fuse", "a.jsonl", "b.jsonl", "--tune", "corpus.jsonl"), "--write-weights", "corpus.jsonl"),
     (("convert", "a.jsonl", "corpus.jsonl", "--to", "bigbio"), "--out", "corpus.jsonl"),
     (("convert", "a.jsonl", "corpus.jsonl", "--to", "bigbio"), "--out", "a.jsonl"),
     (("score", "a.jsonl"), "--report", "a.jsonl"),

@@ -391,3 +391,14 @@ def test_a_record_is_of_its_file_at_every_moment(
     assert last is not None and "replaced" not in last and len(last["fusion"]["systems"]) == 3
     out.write_text("another file\n")
     assert read_fusion_record(out) is None
+
+
+def test_the_first_system_answers_alone_from_a_threshold_on() -> None:
+    options = FusionOptions(("a", "b"), (1.0, 10.0), by="score", threshold=0.8)
+    other = prediction("d:0", "Y", scores=(0.9,))
+    sure = fuse_mention([prediction("d:0", "X", scores=(0.8,)), other], options)
+    assert codes(sure) == ["X"] and scores(sure) == {"X": 0.8}
+    unsure = fuse_mention([prediction("d:0", "X", scores=(0.79,)), other], options)
+    assert codes(unsure) == ["Y", "X"]
+    assert codes(fuse_mention([None, other], options)) == ["Y"]
+    assert codes(fuse_mention([prediction("d:0"), other], options)) == ["Y"]
