@@ -7,6 +7,7 @@ through autoescaping or JSON. Knows nothing of what a page shows.
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,12 @@ def _without_controls(value: Any) -> Any:
     return visible(value) if type(value) is str else value
 
 
-def rendered_page(name: str, **values: Any) -> str:
-    """The page `name`.html with the style and the script of that name inside."""
+def rendered_page(name: str, more_styles: Sequence[str] = (), **values: Any) -> str:
+    """The page `name`.html with the script and the style of that name inside; `more_styles` names
+    others that go with it."""
     from markupsafe import Markup
 
-    style = (TEMPLATES / f"{name}.css").read_text(encoding="utf-8")
+    style = "".join(_style(each) for each in (name, *more_styles))
     script = (TEMPLATES / f"{name}.js").read_text(encoding="utf-8")
     return rendered(
         f"{name}.html",
@@ -54,6 +56,19 @@ def rendered_page(name: str, **values: Any) -> str:
         script_hash=_csp_hash(script),
         **values,
     )
+
+
+def rendered_svg(name: str, style_names: Sequence[str], **values: Any) -> str:
+    """The template `name`.svg as a file of its own, with styles inside, in light colours."""
+    from markupsafe import Markup
+
+    styles = "".join(_style(each) for each in style_names)
+    light = "".join(line for line in styles.splitlines(True) if "prefers-color-scheme" not in line)
+    return rendered(f"{name}.svg", plot_style=Markup(light), **values)
+
+
+def _style(name: str) -> str:
+    return (TEMPLATES / f"{name}.css").read_text(encoding="utf-8")
 
 
 def _csp_hash(content: str) -> str:

@@ -83,6 +83,10 @@ def score(
             "--report", "Write an HTML page: tables, plots, wrong answers.", OUTPUT, metavar="FILE"
         ),
     ] = None,
+    plots: Annotated[
+        Path | None,
+        option("--plots", "Write the plots of the report as SVG files.", OUTPUT, metavar="DIR"),
+    ] = None,
     k: Annotated[str, option("--k", "Values of k in Recall@k.", METRICS, metavar="K,...")] = "1,5",
     by: Annotated[
         list[str] | None,
@@ -111,6 +115,14 @@ def score(
         flag(
             "--end-to-end",
             "Also precision, recall and F1 of mentions and concepts against all of --gold.",
+            METRICS,
+        ),
+    ] = False,
+    hierarchy: Annotated[
+        bool,
+        flag(
+            "--hierarchy",
+            "Also whether answers stand above, below or beside the gold, and how far away.",
             METRICS,
         ),
     ] = False,
@@ -143,7 +155,7 @@ def score(
     from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files
     from longbel_cli.scoring.metrics import ScoreOptions
     from longbel_cli.scoring.partitions import chosen_partitions
-    from longbel_cli.scoring.report import write_report
+    from longbel_cli.scoring.report import plot_paths, write_plots, write_report
     from longbel_cli.scoring.table_writers import evaluation_text
 
     set_quiet(quiet)
@@ -158,6 +170,7 @@ def score(
         kb=kb,
         target_precision=target_precision,
         end_to_end=end_to_end,
+        hierarchy=hierarchy,
         options=ScoreOptions(ks=_ks(k), n_boot=n_boot, seed=seed, match=gold_match),
     )
     named = None if by is None else [name for text in by for name in shared.listed(text)]
@@ -165,13 +178,17 @@ def score(
     if named and "in_kb" in named:
         given["held"] = base_for(kb, predictions) is not None
     shown = chosen_partitions(named, given)
+    read = (predictions, *request.others, *request.gold, *request.train, kb)
     if report is not None:
-        read = (predictions, *request.others, *request.gold, *request.train, kb)
         refuse_inputs([("--report", None if report.is_dir() else report)], read)
         check_page_path(report)
+    if plots is not None:
+        refuse_inputs([("--plots", path) for path in plot_paths(plots)], read)
     evaluation = evaluate_files(request)
     if report is not None:
         write_report(evaluation, report)
+    if plots is not None:
+        write_plots(evaluation, plots)
     if as_json:
         text = json.dumps(evaluation.to_json(), ensure_ascii=False, indent=2, allow_nan=False)
         typer.echo(visible_json(text))

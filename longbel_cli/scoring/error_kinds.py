@@ -15,6 +15,7 @@ import numpy as np
 
 from kb_builder.codes import parts_of
 from longbel_cli.scoring.gold import ScoredMention
+from longbel_cli.scoring.hierarchy import HierarchyScore
 from longbel_cli.scoring.metrics import Evaluated
 from longbel_cli.scoring.partitions import KbFacts, folded
 
@@ -36,6 +37,7 @@ class _Case(NamedTuple):
     gold_rank: int | None
     right_elsewhere: bool
     kb: KbFacts | None
+    relation: str | None
 
 
 def _no_prediction(case: _Case) -> bool:
@@ -65,6 +67,18 @@ def _right_name(case: _Case) -> bool:
     # A table may have neither names nor texts of mentions: no name is none that is right.
     answer = _answer(case)
     return bool(answer) and answer in _targets(case)
+
+
+def _above(case: _Case) -> bool:
+    return case.relation == "ancestor"
+
+
+def _below(case: _Case) -> bool:
+    return case.relation == "descendant"
+
+
+def _sibling(case: _Case) -> bool:
+    return case.relation == "sibling"
 
 
 def _broader(case: _Case) -> bool:
@@ -111,6 +125,9 @@ KINDS: dict[str, tuple[str, Callable[[_Case], bool]]] = {
         "the answer's name is the mention's text or a name of the gold concept",
         _right_name,
     ),
+    "ancestor": ("the answer is above the gold in the hierarchy", _above),
+    "descendant": ("the answer is below the gold in the hierarchy", _below),
+    "sibling": ("the answer shares a parent with the gold", _sibling),
     "broader": ("the answer's name is a part of the mention or of a gold name", _broader),
     "narrower": ("the mention or a gold name is a part of the answer's name", _narrower),
     "gold at a lower rank": ("the gold is among the other candidates", _lower_rank),
@@ -119,8 +136,16 @@ KINDS: dict[str, tuple[str, Callable[[_Case], bool]]] = {
 }
 
 
-def wrong_answers(evaluated: Evaluated, kb: KbFacts | None = None) -> list[Wrong]:
+def wrong_answers(
+    evaluated: Evaluated, kb: KbFacts | None = None, hierarchy: HierarchyScore | None = None
+) -> list[Wrong]:
     """The wrong answers in the mentions' order, each with its kind."""
+    n_mentions = len(evaluated.mentions)
+    relations: Sequence[str | None] = (
+        [None] * n_mentions
+        if hierarchy is None
+        else [each.relation for each in hierarchy.standings]
+    )
     names = _known_names(evaluated.mentions, kb)
     right_concepts = {
         (mention.document_id, mention.gold)
@@ -128,7 +153,9 @@ def wrong_answers(evaluated: Evaluated, kb: KbFacts | None = None) -> list[Wrong
         if right
     }
     collected: list[Wrong] = []
-    for mention, rank in zip(evaluated.mentions, evaluated.hit_rank, strict=True):
+    for mention, rank, relation in zip(
+        evaluated.mentions, evaluated.hit_rank, relations, strict=True
+    ):
         if rank <= 1:
             continue
         case = _Case(
@@ -137,6 +164,7 @@ def wrong_answers(evaluated: Evaluated, kb: KbFacts | None = None) -> list[Wrong
             None if np.isinf(rank) else int(rank),
             (mention.document_id, mention.gold) in right_concepts,
             kb,
+            relation,
         )
         kind = next(name for name, (_, fits) in KINDS.items() if fits(case))
         collected.append(

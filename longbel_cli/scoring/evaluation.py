@@ -49,8 +49,9 @@ from longbel_cli.scoring.gold import (
     gold_of_corpus,
     gold_of_predictions,
 )
+from longbel_cli.scoring.hierarchy import Hierarchy, HierarchyScore, codes_in, hierarchy_score
 from longbel_cli.scoring.joining import join
-from longbel_cli.scoring.metrics import Score, ScoreOptions, intervals_json, score
+from longbel_cli.scoring.metrics import Evaluated, Score, ScoreOptions, intervals_json, score
 from longbel_cli.scoring.partitions import Background
 from longbel_cli.scoring.signature import gold_hash, signature
 from longbel_cli.scoring.spelling import refuse_other_spelling
@@ -76,6 +77,7 @@ class ScoreRequest:
     target_precision: float | None = None
     options: ScoreOptions = field(default_factory=ScoreOptions)
     end_to_end: bool = False
+    hierarchy: bool = False
 
     def __post_init__(self) -> None:
         if self.end_to_end and not self.gold:
@@ -130,6 +132,7 @@ class Evaluation:
     request: ScoreRequest
     end_to_end: tuple[EndToEnd, ...] = ()
     leads: tuple[Leads, ...] = ()
+    hierarchy: HierarchyScore | None = None
 
     @property
     def first(self) -> System:
@@ -150,6 +153,8 @@ class Evaluation:
             content["n_gold_in_kb"] = self.n_gold_in_kb
         content["gold_match"] = self.request.options.match
         content["calibration"] = self.calibration.to_json()
+        if self.hierarchy is not None:
+            content["hierarchy"] = self.hierarchy.to_json()
         content["risk_coverage"] = self.risk_coverage.to_json()
         if self.triage is not None:
             content["triage"] = self.triage.to_json()
@@ -204,7 +209,22 @@ def evaluate_files(request: ScoreRequest) -> Evaluation:
         request,
         whole,
         leads,
+        _hierarchy(evaluated, request),
     )
+
+
+def _hierarchy(evaluated: Evaluated, request: ScoreRequest) -> HierarchyScore | None:
+    if not request.hierarchy:
+        return None
+    base = base_for(request.kb, request.predictions)
+    if base is None:
+        raise LongbelError(
+            "--hierarchy needs the knowledge base, that of the run cannot be opened",
+            "Give it with --kb.",
+            exit_code=2,
+        )
+    hierarchy = Hierarchy.around(base, codes_in(evaluated.mentions))
+    return hierarchy_score(evaluated, hierarchy, request.options)
 
 
 def _system(name: str, file: PredictionFile, scored: Score, joined: Joined) -> System:

@@ -15,6 +15,7 @@ from longbel_cli.scoring.gold import ScoredMention
 from longbel_cli.types import extent
 
 Labels = list[str | None]
+LENGTHS = ("1 word", "2 words", "3 words", "4 words or more")
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,11 @@ def _mention_seen(mentions: Sequence[ScoredMention], background: Background) -> 
     ]
 
 
+def _length(mentions: Sequence[ScoredMention], background: Background) -> Labels:
+    counts = (len(mention.mention.split()) for mention in mentions)
+    return [LENGTHS[min(count, len(LENGTHS)) - 1] if count else None for count in counts]
+
+
 def _in_kb(mentions: Sequence[ScoredMention], background: Background) -> Labels:
     assert background.held is not None
     return ["in" if mention.gold in background.held else "absent" for mention in mentions]
@@ -179,6 +185,7 @@ PARTITIONS = {
         "occurrence of the gold concept in its document", _occurrence, ("first", "later")
     ),
     "composite": Partition("gold of several codes", _composite, ("simple", "composite")),
+    "length": Partition("words of the mention", _length, LENGTHS),
     "seen": Partition("gold concept in training", _seen, ("seen", "unseen"), "training"),
     "mention_seen": Partition(
         "mention's text in training", _mention_seen, ("seen", "unseen"), "training"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from longbel_cli.scoring.bootstrap import Interval
 from longbel_cli.scoring.calibration import Calibration, RiskCoverage, thinned
 
+PLOTS = ("groups", "systems", "calibration", "risk-coverage")
 LEFT, TOP, SIDE = 48, 12, 260
 ROW = 26
 LABELS = 230
@@ -29,6 +30,9 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class Plot:
+    """`name`, one of PLOTS, is that of its file where it is written as one."""
+
+    name: str
     title: str
     width: int
     height: int
@@ -75,7 +79,7 @@ def reliability_plot(calibration: Calibration) -> Plot | None:
         shapes.append(Shape("rect", style, (left, _y(bin.accuracy), right - left, height), tip=tip))
     shapes.append(Shape("line", "ideal", (_x(0), _y(0), _x(1), _y(1))))
     title = f"Calibration (error {100 * calibration.ece:.1f} per cent)"
-    return Plot(title, LEFT + SIDE + 16, TOP + SIDE + 48, tuple(shapes))
+    return Plot("calibration", title, LEFT + SIDE + 16, TOP + SIDE + 48, tuple(shapes))
 
 
 def risk_plot(curve: RiskCoverage, threshold: float | None) -> Plot | None:
@@ -92,10 +96,10 @@ def risk_plot(curve: RiskCoverage, threshold: float | None) -> Plot | None:
         tip = f"score {point.threshold:.6f}: {100 * point.coverage:.1f} % accepted"
         shapes.append(Shape("circle", "mark", (_x(point.coverage), _y(point.risk), 5), tip=tip))
     title = f"Risk and coverage (area {curve.area:.3f})"
-    return Plot(title, LEFT + SIDE + 16, TOP + SIDE + 48, tuple(shapes))
+    return Plot("risk-coverage", title, LEFT + SIDE + 16, TOP + SIDE + 48, tuple(shapes))
 
 
-def interval_plot(title: str, rows: Sequence[tuple[str, Interval]]) -> Plot:
+def interval_plot(name: str, title: str, rows: Sequence[tuple[str, Interval]]) -> Plot:
     """A dot and its interval a row, on a scale from 0 to 100 per cent."""
     shapes: list[Shape] = []
     bottom = TOP + ROW * len(rows)
@@ -103,19 +107,19 @@ def interval_plot(title: str, rows: Sequence[tuple[str, Interval]]) -> Plot:
         x = LABELS + SIDE * tick / 100
         shapes.append(Shape("line", "grid", (x, TOP, x, bottom)))
         shapes.append(Shape("text", "tick middle", (x, bottom + 16), str(tick)))
-    for index, (name, interval) in enumerate(rows):
+    for index, (row, interval) in enumerate(rows):
         y = TOP + ROW * index + ROW / 2
-        shapes.append(Shape("text", "row end", (LABELS - 10, y + 4), _cut(name), tip=name))
+        shapes.append(Shape("text", "row end", (LABELS - 10, y + 4), _cut(row), tip=row))
         if interval.value is None:
             continue
-        tip = f"{name}: {100 * interval.value:.1f}"
+        tip = f"{row}: {100 * interval.value:.1f}"
         if interval.low is not None and interval.high is not None:
             tip += f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
             ends = (LABELS + SIDE * interval.low, y, LABELS + SIDE * interval.high, y)
             shapes.append(Shape("line", "whisker", tuple(round(end, 2) for end in ends)))
         x = round(LABELS + SIDE * interval.value, 2)
         shapes.append(Shape("circle", "dot", (x, y, 5), tip=tip))
-    return Plot(title, LABELS + SIDE + 24, bottom + 26, tuple(shapes))
+    return Plot(name, title, LABELS + SIDE + 24, bottom + 26, tuple(shapes))
 
 
 def _cut(name: str, length: int = 34) -> str:

@@ -10,10 +10,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from longbel_cli.pages import rendered_page, write_page
+from kb_builder.errors import LongbelError
+from kb_builder.files import sweep, write_whole
+from longbel_cli.pages import rendered_page, rendered_svg, write_page
 from longbel_cli.scoring.error_kinds import KINDS, Wrong, wrong_answers
 from longbel_cli.scoring.evaluation import Evaluation
-from longbel_cli.scoring.plots import Plot, interval_plot, reliability_plot, risk_plot
+from longbel_cli.scoring.plots import PLOTS, Plot, interval_plot, reliability_plot, risk_plot
 from longbel_cli.scoring.tables import (
     calibration_table,
     confidence_line,
@@ -55,6 +57,8 @@ def report_page(evaluation: Evaluation) -> str:
     tables += misses_table(evaluation, MOST_ROWS)
     return rendered_page(
         "score",
+        ("colours", "plots"),
+        plot_style=None,
         title=f"Score of {first.name}",
         system=first.name,
         signature=evaluation.signature,
@@ -73,9 +77,31 @@ def report_page(evaluation: Evaluation) -> str:
     )
 
 
+def plot_paths(folder: Path) -> list[Path]:
+    """Where `write_plots` may write."""
+    return [folder / f"{name}.svg" for name in PLOTS]
+
+
+def write_plots(evaluation: Evaluation, folder: Path) -> None:
+    """Write each plot of the page as an SVG file; those of an earlier score are replaced."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+        for plot in plots(evaluation):
+            svg = rendered_svg("plot", ("colours", "plots"), plot=plot)
+            write_whole(folder / f"{plot.name}.svg", svg.encode("utf-8"))
+    except OSError as error:
+        raise LongbelError(
+            f"{folder}: the plots cannot be written ({error.strerror})",
+            "Name a folder that you may write to.",
+        ) from error
+
+
 def error_list(evaluation: Evaluation) -> tuple[list[Kind], int]:
     """The kinds that occur, in the table's order, with at most `MOST_ROWS` rows in all."""
-    wrong = wrong_answers(evaluation.first.score.evaluated, evaluation.background.kb)
+    wrong = wrong_answers(
+        evaluation.first.score.evaluated, evaluation.background.kb, evaluation.hierarchy
+    )
     order = list(KINDS)
     wrong.sort(key=lambda case: order.index(case.kind))
     kinds: list[Kind] = []
@@ -94,10 +120,13 @@ def plots(evaluation: Evaluation) -> Sequence[Plot]:
     metric = next(iter(first.overall))
     rows = [("all", first.overall[metric])]
     rows += [(name, part.metrics[metric]) for name, part in first.by["group"].items()]
-    drawn: list[Plot | None] = [interval_plot(f"{headline(metric)} by group, per cent", rows)]
+    drawn: list[Plot | None] = [
+        interval_plot("groups", f"{headline(metric)} by group, per cent", rows)
+    ]
     if len(evaluation.systems) > 1:
         systems = [(system.name, system.score.overall[metric]) for system in evaluation.systems]
-        drawn.append(interval_plot(f"{headline(metric)} by system, per cent", systems))
+        title = f"{headline(metric)} by system, per cent"
+        drawn.append(interval_plot("systems", title, systems))
     drawn.append(reliability_plot(evaluation.calibration))
     threshold = evaluation.triage.threshold if evaluation.triage else None
     drawn.append(risk_plot(evaluation.risk_coverage, threshold))

@@ -13,6 +13,7 @@ from longbel_cli.scoring.calibration import Calibration, Triage
 from longbel_cli.scoring.comparison import Difference
 from longbel_cli.scoring.end_to_end import Leads
 from longbel_cli.scoring.evaluation import Evaluation
+from longbel_cli.scoring.hierarchy import RELATIONS, HierarchyScore
 from longbel_cli.scoring.metrics import Coverage, Score
 
 
@@ -172,6 +173,20 @@ def _metric_cells(metrics: dict[str, Interval], names: Sequence[str]) -> list[st
     return cells
 
 
+def hierarchy_table(scored: HierarchyScore) -> Table:
+    """What answers are to the gold in the hierarchy."""
+    rows = [
+        (f"{name}: {meaning}", plus_minus(scored.shares[name]), bounds(scored.shares[name]))
+        for name, meaning in RELATIONS.items()
+    ]
+    mean = scored.distance
+    steps = ["–" if value is None else f"{value:.2f}" for value in mean]
+    rows.append(
+        (f"mean steps to the gold ({scored.n_distances} answers)", steps[0], " – ".join(steps[1:]))
+    )
+    return Table("Answers in the hierarchy, per cent", ("", "share", "95 % interval"), tuple(rows))
+
+
 def document_table(score: Score) -> Table:
     """What only whole documents show: consistency and the cascade."""
     rows = [
@@ -253,6 +268,8 @@ def score_tables(evaluation: Evaluation, partitions: Sequence[str]) -> list[Tabl
         tables.append(document_table(first))
     if first.coverage is not None:
         tables.append(coverage_table(first.coverage))
+    if evaluation.hierarchy is not None:
+        tables.append(hierarchy_table(evaluation.hierarchy))
     if evaluation.triage is not None:
         tables.append(calibration_table(evaluation.calibration))
         tables.append(triage_table(evaluation.triage))

@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -135,6 +136,24 @@ def test_a_threshold_for_review(longbel: Longbel, preds: Path) -> None:
     assert triage["threshold"] == 0.9
     assert triage["n_review"] == 1
     assert "--min-score" in longbel("score", preds, "--target-precision", "0.6").out
+
+
+def test_plots_are_files(longbel: Longbel, preds: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "plots"
+    for _ in range(2):  # those of an earlier score are replaced
+        assert longbel("score", preds, "--plots", folder, "--paired", preds).code == 0
+    assert {path.name for path in folder.iterdir()} == {
+        "groups.svg", "systems.svg", "calibration.svg", "risk-coverage.svg",
+    }  # fmt: skip
+    for path in folder.iterdir():
+        root = ElementTree.parse(path).getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg" and "prefers" not in path.read_text()
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    refused = longbel("score", preds, "--plots", taken)
+    assert refused.code == 3 and "plots cannot be written" in refused.err
+    preds.rename(folder / "groups.svg")
+    assert longbel("score", folder / "groups.svg", "--plots", folder).code == 2
 
 
 def test_a_report_is_written_beside_the_table(

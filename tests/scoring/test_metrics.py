@@ -82,7 +82,7 @@ def test_documents_of_a_part_are_counted() -> None:
 
 def test_without_training_corpus_or_kb_their_partitions_are_not_there() -> None:
     found = score(joined(*TABLE), ScoreOptions(n_boot=10))
-    assert set(found.by) == {"group", "recurring", "occurrence", "composite"}
+    assert set(found.by) == {"group", "recurring", "occurrence", "composite", "length"}
     assert found.coverage is None
 
 

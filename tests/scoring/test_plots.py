@@ -52,7 +52,7 @@ def test_a_bar_stands_on_the_axis_as_high_as_its_accuracy() -> None:
 
 def test_a_whisker_goes_from_low_to_high() -> None:
     rows = [("all", Interval(0.5, 0.3, 0.9)), ("none", Interval(None, None, None))]
-    plot = interval_plot("Recall", rows)
+    plot = interval_plot("groups", "Recall", rows)
     (whisker,), (dot,) = the(plot, "whisker"), the(plot, "dot")
     x = [LABELS + SIDE * share for share in (0.3, 0.5, 0.9)]
     assert (whisker.coordinates[0], dot.coordinates[0], whisker.coordinates[2]) == pytest.approx(
