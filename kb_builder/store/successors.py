@@ -47,6 +47,11 @@ class Successors:
     def __len__(self) -> int:
         return len(self._of)
 
+    def final(self, is_known: Callable[[str], bool]) -> dict[str, str]:
+        """The known successor of each retired code that has one."""
+        followed = ((old, self.follow(old, is_known)) for old in self._of)
+        return {old: each.code for old, each in followed if each is not None and each.code}
+
     def follow(self, code: str, is_known: Callable[[str], bool]) -> Successor | None:
         """The first successor, or successor's successor, that is known; None without any.
 

@@ -207,6 +207,15 @@ UnknownGroup = Annotated[
         choice="unknown_group",
     ),
 ]
+RetiredCodes = Annotated[
+    Path | None,
+    option(
+        "--retired",
+        "What stands for retired codes: a table `old,new`, or a knowledge base that keeps them.",
+        INPUT,
+        metavar="FILE|KB",
+    ),
+]
 Overwrite = Annotated[bool, flag("--overwrite", "Replace what lies under --out.", OUTPUT)]
 AsJson = Annotated[bool, flag("--json", "Print JSON on stdout.", OUTPUT)]
 

@@ -54,6 +54,7 @@ def score(
             metavar="CORPUS",
         ),
     ] = None,
+    retired: shared.RetiredCodes = None,
     kb: Annotated[
         Path | None,
         option("--kb", "Knowledge base directory, for coverage and names.", INPUT, metavar="KB"),
@@ -171,6 +172,7 @@ def score(
         target_precision=target_precision,
         end_to_end=end_to_end,
         hierarchy=hierarchy,
+        retired=retired,
         options=ScoreOptions(ks=_ks(k), n_boot=n_boot, seed=seed, match=gold_match),
     )
     named = None if by is None else [name for text in by for name in shared.listed(text)]
@@ -178,7 +180,7 @@ def score(
     if named and "in_kb" in named:
         given["held"] = base_for(kb, predictions) is not None
     shown = chosen_partitions(named, given)
-    read = (predictions, *request.others, *request.gold, *request.train, kb)
+    read = (predictions, *request.others, *request.gold, *request.train, kb, retired)
     if report is not None:
         refuse_inputs([("--report", None if report.is_dir() else report)], read)
         check_page_path(report)

@@ -63,6 +63,7 @@ def train(
     language: shared.Language = None,
     format: shared.CorpusFormat = "auto",
     unknown_group: shared.UnknownGroup = "error",
+    retired: shared.RetiredCodes = None,
     target: Annotated[
         str,
         option(
@@ -339,7 +340,8 @@ def train(
         kb=str(kb_or_sample(kb)), corpora=tuple(corpus or ()), base=base, fresh=fresh,
         context_format=context_format, language=language,
         also_formats=shared.listed(also_formats), corpus_format=format,
-        unknown_group=unknown_group, target=target, epochs=epochs, steps=steps,
+        unknown_group=unknown_group, retired=None if retired is None else str(retired),
+        target=target, epochs=epochs, steps=steps,
         learning_rate=learning_rate, warmup=warmup, tokens_per_batch=tokens_per_batch,
         max_length=max_length, synthetic=synthetic, synonyms=synonyms,
         mentions_per_document=mentions_per_document, memory_weight=memory_weight,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,10 @@ def with_plain_codes(file: PredictionFile) -> PredictionFile:
     changed = {code: plain(code) for code in codes if plain(code) != code}
     if not changed or plain_numbers_meet(codes):
         return file
-    made = (_recoded(prediction, changed) for prediction in file.predictions)
+    made = (
+        recoded(prediction, lambda code: changed.get(code, code), plain)
+        for prediction in file.predictions
+    )
     return replace(file, predictions=tuple(made))
 
 
@@ -76,19 +79,26 @@ def _codes_of(prediction: Prediction) -> Iterator[str]:
     yield from (candidate.concept_code for candidate in prediction.candidates)
 
 
-def _recoded(prediction: Prediction, changed: Mapping[str, str]) -> Prediction:
+def recoded(
+    prediction: Prediction,
+    change: Callable[[str], str],
+    change_part: Callable[[str], str] | None = None,
+) -> Prediction:
+    """The prediction with its codes, the gold among them, changed; `change_part` for those of
+    composite answers' concepts, where it is another."""
     gold = prediction.gold_concept_code
+    change_part = change_part or change
     candidates = (
         candidate._replace(
-            concept_code=changed.get(candidate.concept_code, candidate.concept_code),
-            parts=tuple(Concept(plain(code), name) for code, name in candidate.parts),
+            concept_code=change(candidate.concept_code),
+            parts=tuple(Concept(change_part(code), name) for code, name in candidate.parts),
         )
         for candidate in prediction.candidates
     )
     return replace(
         prediction,
         candidates=tuple(candidates),
-        gold_concept_code=None if gold is None else changed.get(gold, gold),
+        gold_concept_code=None if gold is None else change(gold),
     )
 
 

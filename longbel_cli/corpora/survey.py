@@ -41,6 +41,7 @@ class Survey:
     groups: Counter[str] = field(default_factory=Counter)
     unmapped_types: dict[str, int] | None = None
     gold_in_kb: int | None = None
+    gold_retired: int | None = None
     gold_codes_lacking: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -77,6 +78,8 @@ class Survey:
         if self.unmapped_types is not None:
             value["groups"] = dict(self.groups.most_common())
             value["unmapped_types"] = self.unmapped_types
+        if self.gold_retired is not None:
+            value["mentions_with_retired_gold"] = self.gold_retired
         if self.gold_in_kb is not None:
             value["mentions_with_gold_in_kb"] = self.gold_in_kb
             value["gold_codes_not_in_kb"] = len(self.gold_codes_lacking)
@@ -116,11 +119,12 @@ def survey(
     on_problem: OnProblem,
     resolver: TypeResolver | None = None,
     has_code: HasCode | None = None,
+    change: Callable[[Document], Document] | None = None,
 ) -> None:
-    """Read the whole corpus into `found`, which holds what was seen even if this raises.
+    """Read the whole corpus into `report`, which holds what was seen even if this raises.
 
-    `on_problem` is called with what is left out as it comes. `has_code` says whether the knowledge
-    base has a concept.
+    `on_problem` is called with what is quarantined as it comes. `has_code` says whether the
+    knowledge base has a concept. Documents count as `change` makes them.
     """
     if has_code is not None:
         report.gold_in_kb = 0
@@ -134,7 +138,8 @@ def survey(
         report.gold_not_read += problem.gold_not_read
 
     for read in corpus.read_whole(leave_out, on_remark=remark):
-        report.add(read.document, read.file.format, has_code)
+        document = read.document if change is None else change(read.document)
+        report.add(document, read.file.format, has_code)
     for code, count in sorted(report.codes_without_digit.items()):
         if count > 1:
             remark(_word_as_code(corpus, code, count))

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ from longbel_cli.scoring.hierarchy import Hierarchy, HierarchyScore, codes_in, h
 from longbel_cli.scoring.joining import join
 from longbel_cli.scoring.metrics import Evaluated, Score, ScoreOptions, intervals_json, score
 from longbel_cli.scoring.partitions import Background
+from longbel_cli.scoring.retired import Retired, read_retired
 from longbel_cli.scoring.signature import gold_hash, signature
 from longbel_cli.scoring.spelling import refuse_other_spelling
 from longbel_cli.types import Document
@@ -78,6 +80,12 @@ class ScoreRequest:
     options: ScoreOptions = field(default_factory=ScoreOptions)
     end_to_end: bool = False
     hierarchy: bool = False
+    retired: Path | None = None
+
+    @cached_property
+    def successors(self) -> Retired | None:
+        """Of retired codes; what is read is counted there."""
+        return None if self.retired is None else read_retired(self.retired)
 
     def __post_init__(self) -> None:
         if self.end_to_end and not self.gold:
@@ -153,6 +161,9 @@ class Evaluation:
             content["n_gold_in_kb"] = self.n_gold_in_kb
         content["gold_match"] = self.request.options.match
         content["calibration"] = self.calibration.to_json()
+        if self.request.successors is not None:
+            counts = self.request.successors.counts
+            content["retired"] = {role: counts[role] for role in ("gold", "predicted")}
         if self.hierarchy is not None:
             content["hierarchy"] = self.hierarchy.to_json()
         content["risk_coverage"] = self.risk_coverage.to_json()
@@ -179,7 +190,7 @@ class Evaluation:
 def evaluate_files(request: ScoreRequest) -> Evaluation:
     """Read, join, score. Raises LongbelError on what cannot be read or has no gold."""
     paths = (request.predictions, *request.others)
-    files = [read_predictions(path) for path in paths]
+    files = [_predictions(path, request.successors) for path in paths]
     joined = _joined(files, request)
     for file, matched in zip(files, joined, strict=True):
         for note in (*file.notes, *matched.notes):
@@ -205,12 +216,25 @@ def evaluate_files(request: ScoreRequest) -> Evaluation:
         risk_coverage(scores, evaluated.right),
         None if target is None else triage(evaluated, scores, target, options.n_boot, options.seed),
         background,
-        _signature(systems[0], background, request) + whole_gold,
+        _signature(systems[0], background, request) + _retired(request) + whole_gold,
         request,
         whole,
         leads,
         _hierarchy(evaluated, request),
     )
+
+
+def _retired(request: ScoreRequest) -> str:
+    """What a signature says of retired codes; how many were met is logged."""
+    if request.successors is None:
+        return ""
+    counts = request.successors.counts
+    log.info(
+        "retired codes stand for their successors: %d of gold mentions, %d of first answers",
+        counts["gold"],
+        counts["predicted"],
+    )
+    return f"|retired:{short(request.successors.sha256)}"
 
 
 def _hierarchy(evaluated: Evaluated, request: ScoreRequest) -> HierarchyScore | None:
@@ -227,6 +251,11 @@ def _hierarchy(evaluated: Evaluated, request: ScoreRequest) -> HierarchyScore | 
     return hierarchy_score(evaluated, hierarchy, request.options)
 
 
+def _predictions(path: Path, successors: Retired | None) -> PredictionFile:
+    file = read_predictions(path)
+    return file if successors is None else successors.predictions(file)
+
+
 def _system(name: str, file: PredictionFile, scored: Score, joined: Joined) -> System:
     tuned_on = tuned_documents(file.path)
     n_tuned = sum(document_hash(each) in tuned_on for each in scored.evaluated.documents)
@@ -239,7 +268,7 @@ def _end_to_end(
     """The measures of each file, the first's leads, and what a signature says of the gold."""
     if not request.end_to_end:
         return (), (), ""
-    documents = list(_read(request.gold, request.gold_format, "gold"))
+    documents = list(_read(request.gold, request.gold_format, "gold", request.successors))
     results = []
     for file in files:
         gold = gold_marks(documents, _group_of(file))
@@ -281,7 +310,7 @@ def _signature(system: System, background: Background, request: ScoreRequest) ->
 
 def _joined(files: Sequence[PredictionFile], request: ScoreRequest) -> list[Joined]:
     if request.gold:
-        gold = corpus_gold(request.gold, request.gold_format)
+        gold = corpus_gold(request.gold, request.gold_format, request.successors)
         return [join(gold, file, same_group(file)) for file in files]
     inside = [gold_inside(files[0])]
     for file in files[1:]:
@@ -296,13 +325,16 @@ def _joined(files: Sequence[PredictionFile], request: ScoreRequest) -> list[Join
     return align(list(zip(names, inside, strict=True)))
 
 
-def _read(paths: Sequence[Path], corpus_format: str, role: str) -> Iterator[Document]:
+def _read(
+    paths: Sequence[Path], corpus_format: str, role: str, successors: Retired | None
+) -> Iterator[Document]:
     """The documents of an annotated corpus; what its reader leaves out is logged, the first of it
     in full."""
     from longbel_cli.corpora import read_corpus
 
     problems: list[Problem] = []
-    yield from read_corpus(paths, corpus_format, problems.append)
+    documents = read_corpus(paths, corpus_format, problems.append)
+    yield from documents if successors is None else successors.documents(documents)
     if problems:
         log.warning(
             "%d document(s) or mention(s) of the %s corpus left out, the first: %s",
@@ -312,9 +344,11 @@ def _read(paths: Sequence[Path], corpus_format: str, role: str) -> Iterator[Docu
         )
 
 
-def corpus_gold(paths: Sequence[Path], corpus_format: str) -> tuple[GoldMention, ...]:
+def corpus_gold(
+    paths: Sequence[Path], corpus_format: str, successors: Retired | None = None
+) -> tuple[GoldMention, ...]:
     """What an annotated corpus says of each of its mentions."""
-    return gold_of_corpus(_read(paths, corpus_format, "gold"))
+    return gold_of_corpus(_read(paths, corpus_format, "gold", successors))
 
 
 def same_group(file: PredictionFile) -> Callable[[str, str], bool]:
@@ -335,7 +369,9 @@ def _group_of(file: PredictionFile) -> Callable[[str], str]:
 def _background(request: ScoreRequest, joined: Sequence[Joined]) -> Background:
     training = kb = None
     if request.train:
-        training = training_facts(_read(request.train, request.gold_format, "training"))
+        training = training_facts(
+            _read(request.train, request.gold_format, "training", request.successors)
+        )
     if request.kb is not None:
         kb = kb_facts(request.kb, [mention for mentions in joined for mention in mentions.mentions])
     base = base_for(request.kb, request.predictions)

@@ -17,18 +17,20 @@ from longbel_cli.training.options import DEFAULTS, TrainOptions, plain
 @dataclass(frozen=True)
 class Inputs:
     """Contents: a knowledge base's signature, the hash of each corpus's files in order, that of the
-    predictions in memory, and the base model's fingerprints."""
+    predictions in memory, the base model's fingerprints, and the hash of retired codes."""
 
     kb: str
     corpora: tuple[str, ...]
     validate: tuple[str, ...]
     predictions: str | None = None
     base: str | None = None
+    retired: str | None = None
 
     @classmethod
     def read(cls, options: TrainOptions) -> Inputs:
         """Read every file of the corpora; LongbelError where something is missing."""
         from kb_builder.store.knowledge_base import KnowledgeBase
+        from longbel_cli.scoring.retired import read_retired
 
         return cls(
             KnowledgeBase.open(options.kb).signature,
@@ -36,6 +38,7 @@ class Inputs:
             _hashes(options.validate, options.corpus_format),
             _hash([Path(options.predictions)]) if options.predictions is not None else None,
             _fingerprints(options.base) if options.base is not None else None,
+            read_retired(Path(options.retired)).sha256 if options.retired is not None else None,
         )
 
 

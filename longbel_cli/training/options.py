@@ -57,6 +57,7 @@ class TrainOptions:
     language: str | None = None
     corpus_format: str = "auto"
     unknown_group: str = "error"
+    retired: str | None = None
     target: str = "document"
     epochs: int = 50
     steps: int | None = None

@@ -26,6 +26,7 @@ from longbel_cli.training.data.corpus import (
     gold_documents,
 )
 from longbel_cli.training.data.examples import ExampleMaker
+from longbel_cli.training.identity import Identity, Inputs
 from longbel_cli.training.optimise import folds
 from longbel_cli.training.train import Callbacks, Computing, Outcome, train
 from longbel_cli.types import Candidate, Concept, Document, Mention, Passage, Prediction, Span
@@ -273,6 +274,34 @@ def test_dropout_leaves_lines_out_anew_each_time(model_folder):
         tuple(whole), (whole[0],), (whole[1],), ("None",),
     }  # fmt: skip
     assert shown(checkpoint, 1)[0] == whole
+
+
+def test_gold_is_the_successor_of_a_retired_code(options, tmp_path):
+    """What a training learns from, and what says whether it is the same training."""
+    knowledge_base = KnowledgeBase.open(options.kb)
+    before = [
+        mention.gold
+        for document in gold_documents(options.corpora, options, knowledge_base.groups, print)
+        for mention in document.mentions
+    ]
+    old = next(gold for gold in before if gold)[0]
+    table = tmp_path / "retired.csv"
+    table.write_text(f"{old},C0000009\n")
+    changed = replace(options, retired=str(table))
+    after = [
+        mention.gold
+        for document in gold_documents(options.corpora, changed, knowledge_base.groups, print)
+        for mention in document.mentions
+    ]
+    assert after == [
+        gold and tuple(sorted({"C0000009" if code == old else code for code in gold}))
+        for gold in before
+    ]
+    kept = json.loads(json.dumps(Identity(changed, Inputs.read(changed)).record()))
+    table.write_text(f"old,new\n{old},C0000009\n")  # the same successors
+    assert not Identity(changed, Inputs.read(changed)).changed(kept)
+    table.write_text(f"{old},C0000008\n")
+    assert Identity(changed, Inputs.read(changed)).changed(kept) == ["the content of retired"]
 
 
 @pytest.mark.parametrize(("memory", "lengths"), [("gold", 1), ("dropout", 4)])

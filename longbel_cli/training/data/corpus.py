@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
@@ -201,8 +202,11 @@ def gold_documents(
     """The corpora's documents with semantic groups as the knowledge base spells them."""
     from longbel_cli.corpora import read_corpus
     from longbel_cli.corpora.resolve import TypeResolver, resolve_types
+    from longbel_cli.scoring.retired import read_retired
 
     if not paths:
         return iter(())
     documents = read_corpus(paths, options.corpus_format, on_problem)
+    if options.retired is not None:
+        documents = read_retired(Path(options.retired)).documents(documents)
     return resolve_types(documents, TypeResolver(groups), options.unknown_group, on_problem)
