@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 
 from kb_builder.codes import parts_of
 
+# What a corpus says of a mention beside its concept, by name (`Negated`: True, `Certainty`: "low").
+Attributes = tuple[tuple[str, "str | bool"], ...]
+
 
 class Span(NamedTuple):
     """A stretch of document text, `[start, end)`."""
@@ -47,7 +50,8 @@ class Mention:
     `text` is the fragments joined by one blank, as stored (not cleaned). `entity_type` is what
     the corpus wrote; `semantic_group` is the knowledge base's spelling once types are resolved
     (until then the same as `entity_type`). `gold` holds concept codes, None where the corpus
-    says nothing. `line` is the place in the source file, where lines exist.
+    says nothing. `line` is the place in the source file, where lines exist. `attributes` are each
+    name's once, in the corpus's order.
     """
 
     id: str
@@ -57,6 +61,7 @@ class Mention:
     entity_type: str = ""
     gold: tuple[str, ...] | None = None
     line: int | None = None
+    attributes: Attributes = ()
 
     @property
     def start(self) -> int:
@@ -169,7 +174,7 @@ class Prediction:
     """What the model answered for one mention, best candidate first (possibly none).
 
     `expanded_from` is the long form that the document gives for an abbreviation, and that was
-    looked up in its place.
+    looked up in its place. `attributes` are the mention's.
     """
 
     document_id: str
@@ -181,6 +186,28 @@ class Prediction:
     gold_concept_code: str | None = None
     review: bool | None = None
     expanded_from: str | None = None
+    attributes: Attributes = ()
+
+    @classmethod
+    def of(
+        cls,
+        document: Document,
+        mention: Mention,
+        candidates: tuple[Candidate, ...],
+        expanded_from: str | None = None,
+    ) -> Prediction:
+        """The answer to a mention, with all that the corpus says of it."""
+        return cls(
+            document_id=document.id,
+            mention_id=mention.id,
+            mention=mention.text,
+            semantic_group=mention.semantic_group,
+            spans=mention.spans,
+            candidates=candidates,
+            gold_concept_code=mention.gold_code,
+            expanded_from=expanded_from,
+            attributes=mention.attributes,
+        )
 
     @property
     def answer(self) -> Candidate | None:
@@ -207,6 +234,8 @@ class Prediction:
             line["review"] = self.review
         if self.expanded_from is not None:
             line["expanded_from"] = self.expanded_from
+        if self.attributes:
+            line["attributes"] = dict(self.attributes)
         return line
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from kb_builder.codes import codes_of, database_of, gold_codes, looks_like_code
 from longbel_cli.corpora import stored
+from longbel_cli.corpora.attributes import attributes_of
 from longbel_cli.corpora.check import settle
 from longbel_cli.corpora.json_items import identifier, json_items
 from longbel_cli.corpora.records import (
@@ -37,7 +38,7 @@ from longbel_cli.types import Document, Mention, Passage, Span
 ARRAYS = ("documents",)
 _LISTED_KEYS = 8
 # Keys of an entity that hold no codes under this schema, whatever they look like.
-_KEYS = ("id", "type", "text", "offsets", "normalized")
+_KEYS = ("id", "type", "text", "offsets", "normalized", "attributes")
 
 
 def read(file: CorpusFile, start: Position) -> Iterator[Item]:
@@ -165,7 +166,15 @@ def _add_mention(entity: Any, draft: Draft) -> str | None:
             Remark(f"it has {len(texts)} texts and {len(spans)} pairs of offsets", mention_id)
         )
     draft.mentions.append(
-        Mention(mention_id, spans, " ".join(texts), entity_type, entity_type, gold or None)
+        Mention(
+            mention_id,
+            spans,
+            " ".join(texts),
+            entity_type,
+            entity_type,
+            gold or None,
+            attributes=attributes_of(entity.get("attributes")),
+        )
     )
     for key in _unread_keys(entity):
         draft.unread.append(Remark(f"the key {key!r}", mention_id))
@@ -342,6 +351,7 @@ def as_bigbio(document: Document) -> dict[str, Any]:
                     {"db_name": database_of(code) or "", "db_id": code}
                     for code in mention.gold or ()
                 ],
+                **({"attributes": dict(mention.attributes)} if mention.attributes else {}),
             }
             for mention in document.mentions
         ],

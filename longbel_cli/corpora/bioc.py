@@ -7,13 +7,14 @@ are passed over. Offsets are trusted as they stand.
 from __future__ import annotations
 
 import xml.parsers.expat as expat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 from xml.etree import ElementTree
 
 from kb_builder.codes import NO_CODE, codes_of, gold_codes, is_database, looks_like_code, plain
 from longbel_cli.corpora import stored
+from longbel_cli.corpora.attributes import gathered
 from longbel_cli.corpora.json_items import identifier, json_items
 from longbel_cli.corpora.records import (
     STDIN,
@@ -30,6 +31,8 @@ from longbel_cli.types import Mention, Passage, Span
 ARRAYS = ("documents", "PubTator3")
 # Under which infon a code is found, lower-cased; after these, infons that name a database.
 _CODE_INFONS = ("identifier", "concept_id", "conceptid", "code")
+# What PubTator 3 writes of a concept beside its code.
+_OF_CONCEPT = ("name", "accession", "database", "valid", "normalized", "normalized_id", "biotype")
 _CHUNK = 1 << 16
 
 
@@ -138,7 +141,10 @@ def _add_mention(annotation: Any, draft: Draft) -> str | None:
     draft.unread.extend(
         Remark(f"the infon {key!r}", mention_id, line) for key in _unread_infons(infons, gold)
     )
-    draft.mentions.append(Mention(mention_id, spans, text, entity_type, entity_type, gold, line))
+    said = gathered((key, value) for key, value in _infons(annotation, str).items() if _says(key))
+    draft.mentions.append(
+        Mention(mention_id, spans, text, entity_type, entity_type, gold, line, said)
+    )
     return None
 
 
@@ -185,13 +191,19 @@ def _objects(value: dict[str, Any], key: str) -> list[dict[str, Any]]:
     return entries
 
 
-def _infons(value: dict[str, Any]) -> dict[str, str]:
-    """The infons with lower-case keys; what is no text (null, a list) is left out."""
+def _says(key: str) -> bool:
+    """Whether an infon says something beside the concept and its kind."""
+    key = key.lower()
+    return key not in (*_CODE_INFONS, *_OF_CONCEPT, "type") and not is_database(key)
+
+
+def _infons(value: dict[str, Any], key_of: Callable[[str], str] = str.lower) -> dict[str, str]:
+    """The infons, keys in lower case; what is no text (null, a list) is passed over."""
     infons = value.get("infons")
     if not isinstance(infons, dict):
         return {}
     return {
-        key.lower(): name
+        key_of(key): name
         for key, entry in infons.items()
         if (name := identifier(entry)) is not None
     }

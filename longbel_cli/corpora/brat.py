@@ -127,7 +127,8 @@ class Writer:
         self._changes.tell(".ann files")
 
     def _mention_lines(self, read: Read, ids: dict[str, str]) -> bytes:
-        made = []
+        made: list[str] = []
+        said: list[str] = []
         for mention in read.document.mentions:
             entity_type = _word(mention.entity_type)
             if entity_type != mention.entity_type:
@@ -136,6 +137,14 @@ class Writer:
             spans = ";".join(f"{start} {end}" for start, end in fragments)
             text = one_line(" ".join(read.document.text[start:end] for start, end in fragments))
             made.append(f"{ids[mention.id]}\t{entity_type} {spans}\t{text}\n")
+            said += [
+                " ".join(
+                    (_word(name), ids[mention.id], *([] if value is True else [one_line(value)]))
+                )
+                for name, value in mention.attributes
+                if value is not False
+            ]
+        made += [f"A{index}\t{words}\n" for index, words in enumerate(said, start=1)]
         return "".join(made).encode("utf-8")
 
 

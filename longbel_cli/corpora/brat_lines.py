@@ -1,4 +1,5 @@
-"""The lines of an .ann file: T lines become mentions, N lines or notes their codes.
+"""The lines of an .ann file: T lines become mentions, N lines or notes their codes, A and M lines
+their attributes.
 
 Other lines are passed over. What looks like gold and was not taken is on record (`unread`).
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kb_builder.codes import codes_of, gold_codes, is_database, looks_like_code, says_a_state
+from longbel_cli.corpora.attributes import gathered
 from longbel_cli.corpora.records import Remark
 from longbel_cli.types import Mention, Span
 
@@ -27,7 +29,7 @@ _N_BODY = re.compile(r"(\S+) +(\S+) +(\S.*)")
 _NAMED_BODY = re.compile(r"(\S+) +(Annotation|Referent):(\S+) +(Annotation|Referent):(\S.*)")
 # A three-character category of ICD-10 (I10), which is a code beside others of ICD-10 only.
 _ICD_10, _CATEGORY = re.compile(r"[A-Z][0-9][0-9AB]\.[0-9A-Z]{1,4}"), re.compile(r"[A-Z][0-9]{2}")
-_OTHER_LINES = "EARM*#"
+_OTHER_LINES = "ER*#"
 
 
 class _Named(NamedTuple):
@@ -55,6 +57,9 @@ class Annotations:
     named: list[_Named] = field(default_factory=list)
     references: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     notes: list[_Note] = field(default_factory=list)
+    attributes: dict[str, list[tuple[str, str | bool]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     faults: list[Remark] = field(default_factory=list)
     warnings: list[Remark] = field(default_factory=list)
     unread: list[Remark] = field(default_factory=list)
@@ -70,6 +75,8 @@ class Annotations:
                 found._add_named(line, number)
             elif line[0] == "N":
                 found._add_reference(line, number, targets)
+            elif line[0] in "AM":
+                found._add_attribute(line, number)
             elif line[0] == "#":
                 found._add_note(line, number)
             elif line[0] not in _OTHER_LINES:
@@ -86,7 +93,7 @@ class Annotations:
             made.append(
                 Mention(
                     named.id, named.spans, named.text, named.entity_type, named.entity_type, gold,
-                    named.line,
+                    named.line, gathered(self.attributes.get(named.id, ())),
                 )
             )  # fmt: skip
         return made
@@ -119,6 +126,18 @@ class Annotations:
             return
         self.references[target].append(code)
         targets.append((target, number))
+
+    def _add_attribute(self, line: str, number: int) -> None:
+        """`A1<TAB>Negation T1` is a flag, `A2<TAB>Certainty T1 low` has a value. Its target may be
+        an event, whose attributes are nothing to a mention."""
+        _, tab, body = line.partition("\t")
+        words = body.split(maxsplit=2)
+        if not tab or len(words) < 2:
+            reason = "an A line needs `NAME TARGET [VALUE]` in its second column"
+            self.warnings.append(Remark(reason, None, number))
+            return
+        name, target, *value = words
+        self.attributes[target].append((name, value[0].strip() if value else True))
 
     def _add_note(self, line: str, number: int) -> None:
         columns = line.split("\t")

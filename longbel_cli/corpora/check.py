@@ -188,10 +188,7 @@ def _settled(mention: Mention, text: str) -> Mention:
     there = slices(mention.spans, text)
     if there == mention.text:
         return mention
-    return Mention(
-        mention.id, mention.spans, there, mention.semantic_group, mention.entity_type,
-        mention.gold, mention.line,
-    )  # fmt: skip
+    return replace(mention, text=there)
 
 
 def _unit_hint(mention: Mention, text: str) -> str:

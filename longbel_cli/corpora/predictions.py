@@ -16,6 +16,7 @@ from kb_builder.codes import DamagedCodeError, joined_code, refuse_damaged
 from kb_builder.errors import LongbelError
 from kb_builder.files import new_sha256
 from longbel_cli.corpora import stored
+from longbel_cli.corpora.attributes import attributes_of
 from longbel_cli.corpora.prediction_file import (
     PredictionFile,
     damaged,
@@ -143,6 +144,7 @@ def _prediction(record: dict[str, Any]) -> Prediction:
         else joined_code(refuse_damaged(_text(gold))) or None,
         review=record.get("review"),
         expanded_from=record.get("expanded_from"),
+        attributes=attributes_of(record.get("attributes")),
     )
 
 

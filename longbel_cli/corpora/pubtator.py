@@ -219,6 +219,7 @@ class Writer:
         for mention in document.mentions:
             in_parts = len(mention.spans) > 1
             self._changes["mentions: fragments became one stretch"] += in_parts
+            self._changes["mentions: attributes are not written"] += bool(mention.attributes)
             codes = "|".join(code for code, _ in answers.get(mention.id, ())) or "-1"
             fields = (
                 document_id,

@@ -277,17 +277,7 @@ class LinkingEngine:
         if beams:
             names = tuple(concept.name for concept in candidates[0].concepts)
             flight.memory.append(flight.prompts.line(mention, names))
-        flight.predictions.append(
-            Prediction(
-                document_id=flight.document.id,
-                mention_id=mention.id,
-                mention=mention.text,
-                semantic_group=mention.semantic_group,
-                spans=mention.spans,
-                candidates=candidates,
-                gold_concept_code=mention.gold_code,
-            )
-        )
+        flight.predictions.append(Prediction.of(flight.document, mention, candidates))
         if flight.done and (flight.lines_left_out or flight.contexts_cut):
             before = self.shortened.get(flight.document.id, Shortening())
             self.shortened[flight.document.id] = Shortening(

@@ -211,16 +211,7 @@ class Query(NamedTuple):
 
     def prediction(self, candidates: tuple[Candidate, ...]) -> Prediction:
         """The answer to the mention."""
-        return Prediction(
-            document_id=self.document.id,
-            mention_id=self.mention.id,
-            mention=self.mention.text,
-            semantic_group=self.mention.semantic_group,
-            spans=self.mention.spans,
-            candidates=candidates,
-            gold_concept_code=self.mention.gold_code,
-            expanded_from=self.long_form,
-        )
+        return Prediction.of(self.document, self.mention, candidates, self.long_form)
 
 
 def _shown(corpora: Mapping[str, str]) -> str | None:
