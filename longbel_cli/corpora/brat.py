@@ -137,13 +137,10 @@ class Writer:
             spans = ";".join(f"{start} {end}" for start, end in fragments)
             text = one_line(" ".join(read.document.text[start:end] for start, end in fragments))
             made.append(f"{ids[mention.id]}\t{entity_type} {spans}\t{text}\n")
-            said += [
-                " ".join(
-                    (_word(name), ids[mention.id], *([] if value is True else [one_line(value)]))
-                )
-                for name, value in mention.attributes
-                if value is not False
-            ]
+            for name, value in mention.attributes:
+                if value is not False:  # BRAT has flags that are set, and no others
+                    words = (_word(name), ids[mention.id], "" if value is True else one_line(value))
+                    said.append(" ".join(filter(None, words)))
         made += [f"A{index}\t{words}\n" for index, words in enumerate(said, start=1)]
         return "".join(made).encode("utf-8")
 
