@@ -18,6 +18,7 @@ from kb_builder.sources.tables import COLUMNS
 from longbel_cli import __version__
 from longbel_cli.app import COMMANDS, app
 from longbel_cli.corpora.formats import CORPUS_FORMATS, writers
+from longbel_cli.corpora.outputs import FILE_OUTPUTS
 from longbel_cli.explaining.methods import METHODS
 from longbel_cli.linking.baselines import BASELINES
 from longbel_cli.prompting.formats import PROMPT_FORMATS
@@ -164,7 +165,11 @@ def test_what_python_examples_import_exists(name: str) -> None:
     [
         ("longbel_cli/prompting/README.md", "formats", PROMPT_FORMATS),
         ("longbel_cli/corpora/README.md", "formats", CORPUS_FORMATS),
-        ("longbel_cli/corpora/README.md", "formats-that-are-written", writers()),
+        (
+            "longbel_cli/corpora/README.md",
+            "formats-that-are-written",
+            [*writers(), *FILE_OUTPUTS],
+        ),
         ("longbel_cli/linking/README.md", "baselines", BASELINES),
         ("longbel_cli/scoring/README.md", "partitions", PARTITIONS),
         ("longbel_cli/explaining/README.md", "methods", METHODS),

@@ -55,7 +55,8 @@ CHOICES: dict[str, Choice] = {
     "corpus_formats": Choice(
         "longbel_cli.corpora.formats", "CORPUS_FORMATS", {"auto": "known by names and content"}
     ),
-    "written_formats": Choice("longbel_cli.corpora.formats", "writers"),
+    "written_formats": Choice("longbel_cli.corpora.outputs", "written_formats"),
+    "file_outputs": Choice("longbel_cli.corpora.outputs", "FILE_OUTPUTS"),
     "on_error": Choice("longbel_cli.corpora.records", "ON_ERROR"),
     "unknown_group": Choice("longbel_cli.corpora.resolve", "UNKNOWN"),
     "prompt_formats": Choice("longbel_cli.prompting.formats", "PROMPT_FORMATS"),

@@ -87,7 +87,7 @@ def test_a_corpus_format(
     monkeypatch.setitem(CORPUS_FORMATS, "words", row)
     for command, option in FORMAT_OPTIONS.items():
         assert "table or words." in option_help(longbel, command, option)
-    assert "pubtator or words." in option_help(longbel, "convert", "--to")
+    assert "pubtator, words, " in option_help(longbel, "convert", "--to")
     refused = longbel("check", tmp_path, "--format", "docx")
     assert refused.code == 2 and "table or words" in refused.err
     assert ("words", "words (.words)") in completed("corpus_formats", False)("w")
