@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -66,6 +66,32 @@ class ConceptFacts:
         row = self._base.concept_row(code)
         low, high = np.searchsorted(concepts, [row, row + 1]).tolist()
         return tuple(dict.fromkeys(codes.slice(low, high - low).to_pylist()))
+
+    def all_source_codes(self, codes: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+        """Vocabulary and code, of each of these concepts, in the order of the table."""
+        rows = {self._base.concept_row(code): code for code in codes if self._base.has_code(code)}
+        table = open_beside(self._base.path, CODES)
+        found: dict[str, list[tuple[str, str]]] = {code: [] for code in rows.values()}
+        if table is None:
+            return found
+        wanted = pa.array(sorted(rows), table["concept"].type)
+        kept = table.filter(pc.is_in(table["concept"], value_set=wanted))
+        columns = (kept["concept"], kept["source"].cast(pa.string()), kept["source_code"])
+        for row, source, code in zip(*(each.to_pylist() for each in columns), strict=True):
+            found[rows[row]].append((source, code))
+        return found
+
+    @property
+    def has_omop_ids(self) -> bool:
+        """Whether concept codes are concept ids of an OMOP vocabulary."""
+        files = self._base.info["source"].get("files", ())
+        is_omop = any(str(file.get("name", "")).upper().endswith("CONCEPT.CSV") for file in files)
+        return is_omop and self._base.info["options"].get("code") in (None, "concept_id")
+
+    @property
+    def are_all_standard(self) -> bool:
+        """Whether an OMOP vocabulary was built of its standard concepts alone."""
+        return bool(self._base.info["options"].get("standard_only"))
 
     def semantic_types(self, code: str) -> tuple[str, ...]:
         """The names of a concept's semantic types; what UMLS does not know stays as it is."""

@@ -14,11 +14,12 @@ from longbel_cli.commands.options import OUTPUT, flag, option
 
 if TYPE_CHECKING:
     from longbel_cli.corpora.file_writing import OutputOptions
+    from longbel_cli.corpora.prediction_index import PredictionIndex
     from longbel_cli.corpora.records import Problem
 
 log = logging.getLogger(__name__)
 
-TABLE = "Table"
+TABLE, OMOP = "Table", "NOTE_NLP"
 
 EXAMPLE = """
 longbel convert preds.jsonl corpus/ --to brat --out linked/
@@ -106,6 +107,50 @@ def convert(
         ),
     ] = False,
     kb: shared.Kb = None,
+    note_ids: Annotated[
+        Path | None,
+        option(
+            "--note-ids",
+            "Table `document_id,note_id`.",
+            OMOP,
+            metavar="FILE",
+            default="the documents' ids",
+        ),
+    ] = None,
+    omop_vocabulary: Annotated[
+        Path | None,
+        option(
+            "--omop-vocabulary",
+            "Vocabulary folder that gives concepts for the source codes of --kb.",
+            OMOP,
+            metavar="DIR",
+        ),
+    ] = None,
+    concept_map: Annotated[
+        Path | None,
+        option(
+            "--concept-map",
+            "Table `code,concept_id`, or of the layout of SOURCE_TO_CONCEPT_MAP.",
+            OMOP,
+            metavar="FILE",
+        ),
+    ] = None,
+    first_id: Annotated[
+        int, option("--first-id", "First note_nlp_id; each row has the next.", OMOP, metavar="N")
+    ] = 1,
+    bigint: Annotated[
+        bool, flag("--bigint", "Ids of 64 bits, where the database has such columns.", OMOP)
+    ] = False,
+    date: Annotated[
+        str | None,
+        option("--date", "Day for nlp_date.", OMOP, metavar="YYYY-MM-DD", default="the run's"),
+    ] = None,
+    no_text: Annotated[
+        bool,
+        flag(
+            "--no-text", "Names of concepts as lexical_variant, in place of the notes' text.", OMOP
+        ),
+    ] = False,
 ) -> None:
     """Write a corpus with its predicted concepts, or a table of them.
 
@@ -129,14 +174,14 @@ def convert(
         log.warning("quarantined: %s", problem.message)
 
     source = Corpus(corpus, format, warn)
-    refuse_inputs([("--out", out)], (preds, kb, *corpus, *(file.path for file in source.files)))
+    read = (preds, kb, note_ids, concept_map, omop_vocabulary, *corpus)
+    refuse_inputs([("--out", out)], (*read, *(file.path for file in source.files)))
     documents = source.read_whole(leave_out)
     if to in FILE_OUTPUTS:
         FILE_OUTPUTS[to].suffix_of(out)
-        options = _options(context, kb)
-        report = convert_to_file(
-            PredictionIndex(preds), documents, FILE_OUTPUTS[to], out, options, nil_score
-        )
+        index = PredictionIndex(preds)
+        options = _options(context, to, index, kb)
+        report = convert_to_file(index, documents, FILE_OUTPUTS[to], out, options, nil_score)
     else:
         report = write_converted(
             PredictionIndex(preds), documents, writers()[to], out, database, replace_gold, nil_score
@@ -152,7 +197,10 @@ def convert(
 
 
 # The flags that not every output takes, by the names of their parameters.
-_OF_SOME = ("text", "candidates", "vocabularies", "types", "for_spreadsheet")
+_OF_SOME = (
+    "text", "candidates", "vocabularies", "types", "for_spreadsheet", "note_ids",
+    "omop_vocabulary", "concept_map", "first_id", "bigint", "date", "no_text",
+)  # fmt: skip
 
 
 def _check_flags(context: typer.Context, to: str) -> None:
@@ -173,9 +221,16 @@ def _check_flags(context: typer.Context, to: str) -> None:
     shared.refuse_beside(f"--to {to}", refused, "Leave it out.")
 
 
-def _options(context: typer.Context, kb: Path | None) -> OutputOptions:
+def _options(
+    context: typer.Context, to: str, index: PredictionIndex, kb: Path | None
+) -> OutputOptions:
     """Options of an output of one file; the knowledge base is opened where something asks."""
     from longbel_cli.corpora.file_writing import OutputOptions
+
+    if to == "omop":
+        from longbel_cli.commands.omop import omop_options
+
+        return OutputOptions(omop=omop_options(index, kb, context.params))
 
     vocabularies = shared.listed(context.params["vocabularies"])
     facts = None

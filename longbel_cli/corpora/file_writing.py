@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 from kb_builder.text import no_formula
 from longbel_cli.corpora.records import Read
 from longbel_cli.types import Prediction
+
+if TYPE_CHECKING:
+    from longbel_cli.corpora.omop_options import OmopOptions
 
 Predictions = Mapping[str, Prediction]
 """By mention id."""
@@ -40,13 +43,15 @@ class ConceptFacts(Protocol):
 @dataclass(frozen=True)
 class OutputOptions:
     """`text`: mentions' texts too. `candidates`: so many rows a mention, None for the answer alone.
-    `types`: semantic types too. `facts` is there where vocabularies or types are."""
+    `types`: semantic types too. `facts` is there where vocabularies or types are,
+    `omop` for NOTE_NLP."""
 
     text: bool = False
     candidates: int | None = None
     types: bool = False
     for_spreadsheet: bool = False
     facts: ConceptFacts | None = None
+    omop: OmopOptions | None = None
 
 
 class FileWriter(Protocol):

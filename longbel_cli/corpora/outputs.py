@@ -62,6 +62,23 @@ FILE_OUTPUTS: dict[str, FileOutput] = {
             "table_writer",
             frozenset({"text", "candidates", "vocabularies", "types", "for_spreadsheet"}),
         ),
+        FileOutput(
+            "omop",
+            "NOTE_NLP of the OMOP CDM 5.4 (.csv, .tsv or .parquet)",
+            _TABLES,
+            "omop_writer",
+            frozenset(
+                {
+                    "note_ids",
+                    "concept_map",
+                    "omop_vocabulary",
+                    "first_id",
+                    "bigint",
+                    "date",
+                    "no_text",
+                }
+            ),
+        ),
     )
 }
 

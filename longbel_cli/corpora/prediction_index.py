@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from kb_builder.codes import parts_of
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.predictions import prediction_of_line, unreadable
@@ -56,6 +57,15 @@ class PredictionIndex:
         for offset, line_number, count in self._runs.get(document_id, ()):
             for _, prediction in islice(self._predictions(offset, line_number), count):
                 yield prediction
+
+    def answered_codes(self) -> set[str]:
+        """The codes of all answers, of composite ones each part."""
+        return {
+            code
+            for _, prediction in self._predictions(0, 1)
+            if prediction.answer is not None
+            for code in parts_of(prediction.answer.concept_code)
+        }
 
     def _predictions(
         self, offset: int, line_number: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,17 @@ def run_facts(predictions: Path) -> RunFacts:
             known = {field: _known(configuration.get(key)) for field, key in KEYS.items()}
             return RunFacts(**known)
     return RunFacts()
+
+
+def run_date(predictions: Path) -> date | None:
+    """The day on which the run began (UTC), as it says itself."""
+    record = _json_object(Layout(predictions).configuration) or {}
+    provenance = record.get("provenance")
+    created = provenance.get("created") if isinstance(provenance, dict) else None
+    try:
+        return datetime.fromisoformat(created).date() if isinstance(created, str) else None
+    except ValueError:
+        return None
 
 
 def run_kb(predictions: Path) -> tuple[Path, str] | None:
