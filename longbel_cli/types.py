@@ -185,6 +185,7 @@ class Prediction:
     candidates: tuple[Candidate, ...]
     gold_concept_code: str | None = None
     review: bool | None = None
+    nil: bool | None = None
     expanded_from: str | None = None
     attributes: Attributes = ()
 
@@ -232,6 +233,8 @@ class Prediction:
             line["gold_concept_code"] = self.gold_concept_code
         if self.review is not None:
             line["review"] = self.review
+        if self.nil is not None:
+            line["nil"] = self.nil
         if self.expanded_from is not None:
             line["expanded_from"] = self.expanded_from
         if self.attributes:
@@ -239,11 +242,25 @@ class Prediction:
         return line
 
 
-def mark_review(prediction: Prediction, min_score: float) -> Prediction:
-    """Set `review`: whether the answer scores under `min_score`, or there is none.
+class Marks(NamedTuple):
+    """What is said of each answer by its score, None for nothing: whether a person should look
+    (`review`, below `min_score`), and whether it is to count as no concept (`nil`, below
+    `nil_score`). A mention without an answer is both.
 
-    The score is compared as it is written, with 6 decimals, since thresholds come from files.
+    Scores are compared as they are written, with 6 decimals, since thresholds come from files.
     """
+
+    min_score: float | None = None
+    nil_score: float | None = None
+
+    def of(self, prediction: Prediction) -> Prediction:
+        """The prediction with its marks."""
+        review, nil = (
+            None if threshold is None else _is_below(prediction, threshold) for threshold in self
+        )
+        return replace(prediction, review=review, nil=nil)
+
+
+def _is_below(prediction: Prediction, threshold: float) -> bool:
     top = prediction.answer
-    sure = top is not None and round(top.score, 6) >= min_score
-    return replace(prediction, review=not sure)
+    return top is None or not round(top.score, 6) >= threshold  # nor is an unknown score

@@ -75,6 +75,15 @@ def link(
             metavar="SCORE",
         ),
     ] = None,
+    nil_score: Annotated[
+        float | None,
+        option(
+            "--nil-score",
+            'Say whether the score is lower, so that no concept is meant: "nil": true or false.',
+            OUTPUT,
+            metavar="SCORE",
+        ),
+    ] = None,
     model: shared.Model = None,
     kb: shared.SampleKb = None,
     linker: Annotated[

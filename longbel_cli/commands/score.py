@@ -127,6 +127,23 @@ def score(
             METRICS,
         ),
     ] = False,
+    nil: Annotated[
+        bool,
+        flag(
+            "--nil",
+            'Also how well "no concept" is told: gold NO_CODE, and with --kb codes outside it.',
+            METRICS,
+        ),
+    ] = False,
+    nil_score: Annotated[
+        float | None,
+        option(
+            "--nil-score",
+            "Answers with lower scores count as no concept, for --nil.",
+            METRICS,
+            metavar="S",
+        ),
+    ] = None,
     target_precision: Annotated[
         float | None,
         option(
@@ -153,10 +170,11 @@ def score(
     from kb_builder.files import refuse_inputs
     from longbel_cli.pages import check_page_path
     from longbel_cli.scoring.background import base_for
-    from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files
+    from longbel_cli.scoring.evaluation import evaluate_files
     from longbel_cli.scoring.metrics import ScoreOptions
     from longbel_cli.scoring.partitions import chosen_partitions
     from longbel_cli.scoring.report import plot_paths, write_plots, write_report
+    from longbel_cli.scoring.request import ScoreRequest
     from longbel_cli.scoring.table_writers import evaluation_text
 
     set_quiet(quiet)
@@ -173,6 +191,8 @@ def score(
         end_to_end=end_to_end,
         hierarchy=hierarchy,
         retired=retired,
+        nil=nil,
+        nil_score=nil_score,
         options=ScoreOptions(ks=_ks(k), n_boot=n_boot, seed=seed, match=gold_match),
     )
     named = None if by is None else [name for text in by for name in shared.listed(text)]

@@ -14,9 +14,9 @@ from longbel_cli.corpora.predictions import read_predictions
 from longbel_cli.linking.fusion import FusionOptions, fuse
 from longbel_cli.linking.fusion_weights import FusionWeights, hashes
 from longbel_cli.runs.facts import run_facts
-from longbel_cli.scoring.evaluation import corpus_gold, same_group
 from longbel_cli.scoring.joining import join
 from longbel_cli.scoring.metrics import Evaluated, evaluate
+from longbel_cli.scoring.reading import corpus_gold, same_group
 from longbel_cli.scoring.signature import gold_hash
 from longbel_cli.scoring.tuning import Tuned, Weights, tune
 

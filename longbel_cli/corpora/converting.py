@@ -163,8 +163,8 @@ def _without_unsure(
 ) -> Prediction:
     """The prediction without candidates where its answer scores below the threshold."""
     answer = prediction.answer
-    if nil_score is None or answer is None or round(answer.score, 6) >= nil_score:
-        return prediction
+    if nil_score is None or answer is None or not round(answer.score, 6) < nil_score:
+        return prediction  # also where the score is unknown
     report.nil += 1
     return replace(prediction, candidates=())
 

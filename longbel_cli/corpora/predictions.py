@@ -143,6 +143,7 @@ def _prediction(record: dict[str, Any]) -> Prediction:
         if gold is None
         else joined_code(refuse_damaged(_text(gold))) or None,
         review=record.get("review"),
+        nil=record.get("nil"),
         expanded_from=record.get("expanded_from"),
         attributes=attributes_of(record.get("attributes")),
     )

@@ -26,6 +26,7 @@ from longbel_cli.linking.statistics import Outcome
 from longbel_cli.runs.facts import fusion_record_path, read_fusion_record
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.run import StopSignals, set_run_aside
+from longbel_cli.types import Marks
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class _Ensemble:
         if whole.finished:
             # An earlier call that stopped before it fused has not reported what it quarantined.
             whole.already = whole.already and self._fusion.is_current()
-            self._fusion.write(self._options.min_score, self._options.overwrite)
+            self._fusion.write(self._options.marks, self._options.overwrite)
         return whole
 
     def _make_way(self) -> None:
@@ -149,13 +150,13 @@ class FusedFile:
             map(sha256_of_file, self.runs)
         )
 
-    def write(self, min_score: float | None = None, overwrite: bool = False) -> None:
+    def write(self, marks: Marks = Marks(), overwrite: bool = False) -> None:
         """Fuse the runs; replaces an earlier fusion of them, anything else with `overwrite`."""
         if self._has_mentions():
             fuse_files(
                 self.runs,
                 self.path,
-                min_score=min_score,
+                marks=marks,
                 overwrite=overwrite or self.exists(),
             )
             return

@@ -30,7 +30,7 @@ from longbel_cli.runs.facts import (
 from longbel_cli.runs.files import to_json
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.run import set_run_aside
-from longbel_cli.types import mark_review
+from longbel_cli.types import Marks
 from longbel_cli.version import package_version
 
 log = logging.getLogger(__name__)
@@ -42,14 +42,13 @@ def fuse_files(
     options: FusionOptions | None = None,
     *,
     tuned: FusionWeights | None = None,
-    min_score: float | None = None,
+    marks: Marks = Marks(),
     overwrite: bool = False,
 ) -> int:
     """Write the fusion of `paths` to `out`; returns the number of mentions. See `fusion.fuse`.
 
-    `tuned` decides what of `options` it holds. With `min_score`, `review` says which fused
-    predictions a person should look at. `overwrite` replaces a file; a run under the name is kept
-    aside (`OUT.run.1`).
+    `tuned` decides what of `options` it holds. `marks` are of the fused scores. `overwrite`
+    replaces a file; a run under the name is kept aside (`OUT.run.1`).
     """
     _check_out(paths, out, overwrite)
     options = options or FusionOptions(distinct_names(paths))
@@ -61,7 +60,7 @@ def fuse_files(
     record = fusion_record(files, options, facts, tuned)
     fused = fuse([file.predictions for file in files], options)
     try:
-        count = _put_in_place(_marked(fused, min_score), record, out)
+        count = _put_in_place(_marked(fused, marks), record, out)
     except OSError as error:
         raise LongbelError(f"{out}: cannot be written ({error.strerror})") from error
     log.info("fused %d predictions of %d mentions into %s", len(files), count, out)
@@ -130,11 +129,9 @@ def _write_record(out: Path, record: dict[str, Any]) -> None:
     write_whole(fusion_record_path(out), to_json(record))
 
 
-def _marked(fused: Iterable[Fused], min_score: float | None) -> Iterator[Fused]:
+def _marked(fused: Iterable[Fused], marks: Marks) -> Iterator[Fused]:
     for mention in fused:
-        if min_score is not None:
-            mention = replace(mention, prediction=mark_review(mention.prediction, min_score))
-        yield mention
+        yield replace(mention, prediction=marks.of(mention.prediction))
 
 
 def _write(all_fused: Iterable[Fused], path: Path) -> int:

@@ -153,8 +153,9 @@ def fuse_mention(predictions: Sequence[Prediction | None], options: FusionOption
         tuple(source for _, source, _ in by_code[candidate.concept_code])
         for candidate in candidates
     )
+    gold = _one_gold(present)
     fused = replace(
-        present[0], candidates=candidates, gold_concept_code=_one_gold(present), review=None
+        present[0], candidates=candidates, gold_concept_code=gold, review=None, nil=None
     )
     return Fused(fused, sources)
 

@@ -39,7 +39,7 @@ from longbel_cli.runs.run import (
     open_run,
 )
 from longbel_cli.runs.windows import Start, Window, windows
-from longbel_cli.types import Prediction, mark_review
+from longbel_cli.types import Marks, Prediction
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,8 @@ class LinkJob:
             "unknown_group": reader.unknown_group,
             "min_score": self._options.min_score,
         }  # fmt: skip
+        if self._options.nil_score is not None:
+            results["nil_score"] = self._options.nil_score
         if self._options.detector is not None:
             results |= self._options.detector.settings()
         free = {
@@ -179,7 +181,7 @@ def link_windows(
                 predictions = engine.link_window(window.documents, on_step)
                 if pages is not None:  # before the commit: what is not committed is made again
                     pages(window.documents, predictions)
-                lines = [prediction_line(each, options.min_score) for each in predictions]
+                lines = [prediction_line(each, options.marks) for each in predictions]
                 commit(window, lines, _note(engine))
                 if prompts is not None:
                     prompts.write()
@@ -222,11 +224,9 @@ def survey_if_new(
             log.info("%d documents", survey.documents)
 
 
-def prediction_line(prediction: Prediction, min_score: float | None) -> str:
-    """A line of preds.jsonl; with `min_score`, `review` says whether a person should look."""
-    if min_score is not None:
-        prediction = mark_review(prediction, min_score)
-    return json.dumps(prediction.to_json(), ensure_ascii=False, allow_nan=False)
+def prediction_line(prediction: Prediction, marks: Marks = Marks()) -> str:
+    """A line of preds.jsonl, with its marks."""
+    return json.dumps(marks.of(prediction).to_json(), ensure_ascii=False, allow_nan=False)
 
 
 def default_threads() -> int:

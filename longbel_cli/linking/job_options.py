@@ -13,6 +13,7 @@ from longbel_cli.linking.protocols import EntityLinker
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.run import Auto, Bounds, Shard
 from longbel_cli.runs.windows import Window
+from longbel_cli.types import Marks
 
 _MENTIONS_OF_A_TEXT = 32  # about; a window closes by them
 
@@ -29,6 +30,7 @@ class JobOptions:
     restart: bool = False
     overwrite: bool = False
     min_score: float | None = None
+    nil_score: float | None = None
     prompts: Path | None = None
     stats: Path | None = None
     saliency: Path | None = None
@@ -40,22 +42,29 @@ class JobOptions:
         at_least_one("--window-mentions", self.window_mentions)
         at_least_one("--threads", self.threads)
         finite("--min-score", self.min_score)
+        finite("--nil-score", self.nil_score)
         can_be_made("--prompts", self.prompts)
         can_be_made("--stats", self.stats)
 
     def in_format(self, name: str) -> JobOptions:
         """The options of one format's run of an ensemble, whose files are its own.
 
-        `min_score` is left to the fusion, since it is about the scores that are fused.
+        Marks are left to the fusion, since they are about the scores that are fused.
         """
         return replace(
             self,
             out=self.out.with_suffix(f".{name}.jsonl"),
             min_score=None,
+            nil_score=None,
             prompts=_labelled(self.prompts, name),
             stats=_labelled(self.stats, name),
             saliency=None if self.saliency is None else self.saliency / name,
         )
+
+    @property
+    def marks(self) -> Marks:
+        """What is said of answers by their scores."""
+        return Marks(self.min_score, self.nil_score)
 
     @property
     def written(self) -> tuple[tuple[str, Path | None], ...]:

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from kb_builder.codes import is_no_code
 from kb_builder.errors import LongbelError
 from kb_builder.store.beside import document_hash
-from longbel_cli.corpora.formats import check_format
 from longbel_cli.corpora.prediction_file import PredictionFile, distinct_names
-from longbel_cli.corpora.predictions import read_predictions
 from longbel_cli.runs.facts import UNKNOWN, RunFacts, run_facts, short, tuned_documents
 from longbel_cli.runs.layout import Layout
-from longbel_cli.scoring.alignment import align
-from longbel_cli.scoring.background import base_for, gold_in_kb, kb_facts, training_facts
+from longbel_cli.scoring.background import base_for, gold_in_kb
 from longbel_cli.scoring.calibration import (
     Calibration,
     RiskCoverage,
@@ -44,59 +42,34 @@ from longbel_cli.scoring.end_to_end import (
     predicted_marks,
 )
 from longbel_cli.scoring.gold import (
-    GoldMention,
     Joined,
-    gold_inside,
-    gold_of_corpus,
-    gold_of_predictions,
 )
 from longbel_cli.scoring.hierarchy import Hierarchy, HierarchyScore, codes_in, hierarchy_score
-from longbel_cli.scoring.joining import join
-from longbel_cli.scoring.metrics import Evaluated, Score, ScoreOptions, intervals_json, score
+from longbel_cli.scoring.metrics import (
+    Evaluated,
+    Score,
+    evaluate,
+    intervals_json,
+    score,
+)
+from longbel_cli.scoring.nil import NilScore, nil_score
 from longbel_cli.scoring.partitions import Background
-from longbel_cli.scoring.retired import Retired, read_retired
+from longbel_cli.scoring.reading import (
+    background_of,
+    group_of,
+    joined_gold,
+    predictions_of,
+    read_documents,
+)
+from longbel_cli.scoring.request import ScoreRequest
 from longbel_cli.scoring.signature import gold_hash, signature
 from longbel_cli.scoring.spelling import refuse_other_spelling
-from longbel_cli.types import Document
 from longbel_cli.version import package_version
 
 if TYPE_CHECKING:
-    from longbel_cli.corpora import Problem
+    pass
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ScoreRequest:
-    """What to score, against what, and how."""
-
-    predictions: Path
-    others: tuple[Path, ...] = ()
-    gold: tuple[Path, ...] = ()
-    gold_format: str = "auto"
-    train: tuple[Path, ...] = ()
-    kb: Path | None = None
-    target_precision: float | None = None
-    options: ScoreOptions = field(default_factory=ScoreOptions)
-    end_to_end: bool = False
-    hierarchy: bool = False
-    retired: Path | None = None
-
-    @cached_property
-    def successors(self) -> Retired | None:
-        """Of retired codes; what is read is counted there."""
-        return None if self.retired is None else read_retired(self.retired)
-
-    def __post_init__(self) -> None:
-        if self.end_to_end and not self.gold:
-            raise LongbelError(
-                "--end-to-end compares mentions with those of a corpus",
-                "Give it with --gold.",
-                exit_code=2,
-            )
-        check_format(self.gold_format)
-        if self.target_precision is not None and not 0 < self.target_precision <= 1:
-            raise LongbelError("--target-precision is above 0 and at most 1", exit_code=2)
 
 
 @dataclass(frozen=True)
@@ -141,6 +114,7 @@ class Evaluation:
     end_to_end: tuple[EndToEnd, ...] = ()
     leads: tuple[Leads, ...] = ()
     hierarchy: HierarchyScore | None = None
+    nil: NilScore | None = None
 
     @property
     def first(self) -> System:
@@ -166,6 +140,8 @@ class Evaluation:
             content["retired"] = {role: counts[role] for role in ("gold", "predicted")}
         if self.hierarchy is not None:
             content["hierarchy"] = self.hierarchy.to_json()
+        if self.nil is not None:
+            content["nil"] = self.nil.to_json()
         content["risk_coverage"] = self.risk_coverage.to_json()
         if self.triage is not None:
             content["triage"] = self.triage.to_json()
@@ -190,14 +166,14 @@ class Evaluation:
 def evaluate_files(request: ScoreRequest) -> Evaluation:
     """Read, join, score. Raises LongbelError on what cannot be read or has no gold."""
     paths = (request.predictions, *request.others)
-    files = [_predictions(path, request.successors) for path in paths]
-    joined = _joined(files, request)
+    files = [predictions_of(path, request.successors) for path in paths]
+    joined = joined_gold(files, request)
     for file, matched in zip(files, joined, strict=True):
         for note in (*file.notes, *matched.notes):
             log.warning("%s", note)
         refuse_other_spelling(file, matched.mentions)
         _refuse_nan(file)
-    background = _background(request, joined)
+    background = background_of(request, joined)
     systems = tuple(
         _system(name, file, score(matched, request.options, background), matched)
         for name, file, matched in zip(distinct_names(paths), files, joined, strict=True)
@@ -216,25 +192,46 @@ def evaluate_files(request: ScoreRequest) -> Evaluation:
         risk_coverage(scores, evaluated.right),
         None if target is None else triage(evaluated, scores, target, options.n_boot, options.seed),
         background,
-        _signature(systems[0], background, request) + _retired(request) + whole_gold,
+        _signature(systems[0], background, request) + _more(request) + whole_gold,
         request,
         whole,
         leads,
         _hierarchy(evaluated, request),
+        _nil(joined[0], request),
     )
 
 
-def _retired(request: ScoreRequest) -> str:
-    """What a signature says of retired codes; how many were met is logged."""
+def _nil(joined: Joined, request: ScoreRequest) -> NilScore | None:
+    """Of all annotated mentions of the first system; with a knowledge base, gold that it does not
+    hold is no concept."""
+    if not request.nil:
+        return None
+    mentions = (*joined.mentions, *joined.no_concept)
+    is_nil = np.array([is_no_code(mention.gold) for mention in mentions])
+    if request.kb is not None:
+        base = base_for(request.kb, request.predictions)
+        assert base is not None
+        held = gold_in_kb(base, joined.mentions)
+        is_nil |= np.array([mention.gold not in held for mention in mentions])
+    evaluated = evaluate(mentions, request.options.match)
+    return nil_score(evaluated, is_nil, request.options, request.nil_score)
+
+
+def _more(request: ScoreRequest) -> str:
+    """What a signature says of retired codes, how many of which were met is logged, and of "no
+    concept"."""
+    nil = ""
+    if request.nil:
+        nil = f"|nil:{'none' if request.nil_score is None else f'{request.nil_score:g}'}"
     if request.successors is None:
-        return ""
+        return nil
     counts = request.successors.counts
     log.info(
         "retired codes stand for their successors: %d of gold mentions, %d of first answers",
         counts["gold"],
         counts["predicted"],
     )
-    return f"|retired:{short(request.successors.sha256)}"
+    return f"|retired:{short(request.successors.sha256)}{nil}"
 
 
 def _hierarchy(evaluated: Evaluated, request: ScoreRequest) -> HierarchyScore | None:
@@ -251,11 +248,6 @@ def _hierarchy(evaluated: Evaluated, request: ScoreRequest) -> HierarchyScore | 
     return hierarchy_score(evaluated, hierarchy, request.options)
 
 
-def _predictions(path: Path, successors: Retired | None) -> PredictionFile:
-    file = read_predictions(path)
-    return file if successors is None else successors.predictions(file)
-
-
 def _system(name: str, file: PredictionFile, scored: Score, joined: Joined) -> System:
     tuned_on = tuned_documents(file.path)
     n_tuned = sum(document_hash(each) in tuned_on for each in scored.evaluated.documents)
@@ -268,10 +260,10 @@ def _end_to_end(
     """The measures of each file, the first's leads, and what a signature says of the gold."""
     if not request.end_to_end:
         return (), (), ""
-    documents = list(_read(request.gold, request.gold_format, "gold", request.successors))
+    documents = list(read_documents(request.gold, request.gold_format, "gold", request.successors))
     results = []
     for file in files:
-        gold = gold_marks(documents, _group_of(file))
+        gold = gold_marks(documents, group_of(file))
         results.append(end_to_end(gold, predicted_marks(file, gold), request.options))
     leads = tuple(compared(results[0], results[1:], request.options))
     return tuple(results), leads, f"|e2e:{marks_hash(gold_marks(documents, str))}"
@@ -303,77 +295,3 @@ def _signature(system: System, background: Background, request: ScoreRequest) ->
         request.options.match,
         package_version("longbel"),
     )
-
-
-# Reading --------------------------------------------------------------------------------------
-
-
-def _joined(files: Sequence[PredictionFile], request: ScoreRequest) -> list[Joined]:
-    if request.gold:
-        gold = corpus_gold(request.gold, request.gold_format, request.successors)
-        return [join(gold, file, same_group(file)) for file in files]
-    inside = [gold_inside(files[0])]
-    for file in files[1:]:
-        if any(prediction.gold_concept_code is not None for prediction in file.predictions):
-            inside.append(gold_inside(file))
-        else:
-            log.info("%s: has no gold; that of %s is used", file.path, files[0].path)
-            inside.append(join(gold_of_predictions(files[0]), file, same_group(file)))
-    if len(files) == 1:
-        return inside
-    names = distinct_names([file.path for file in files])
-    return align(list(zip(names, inside, strict=True)))
-
-
-def _read(
-    paths: Sequence[Path], corpus_format: str, role: str, successors: Retired | None
-) -> Iterator[Document]:
-    """The documents of an annotated corpus; what its reader leaves out is logged, the first of it
-    in full."""
-    from longbel_cli.corpora import read_corpus
-
-    problems: list[Problem] = []
-    documents = read_corpus(paths, corpus_format, problems.append)
-    yield from documents if successors is None else successors.documents(documents)
-    if problems:
-        log.warning(
-            "%d document(s) or mention(s) of the %s corpus left out, the first: %s",
-            len(problems),
-            role,
-            problems[0].message,
-        )
-
-
-def corpus_gold(
-    paths: Sequence[Path], corpus_format: str, successors: Retired | None = None
-) -> tuple[GoldMention, ...]:
-    """What an annotated corpus says of each of its mentions."""
-    return gold_of_corpus(_read(paths, corpus_format, "gold", successors))
-
-
-def same_group(file: PredictionFile) -> Callable[[str, str], bool]:
-    """Whether a corpus's type means a predicted group, by the groups that predictions have."""
-    group_of = _group_of(file)
-    return lambda entity_type, group: group_of(entity_type) == group
-
-
-def _group_of(file: PredictionFile) -> Callable[[str], str]:
-    """From a corpus's type to a predicted group; a type that is none stays as it is."""
-    from longbel_cli.corpora.resolve import TypeResolver
-
-    groups = sorted({prediction.semantic_group for prediction in file.predictions})
-    resolver = TypeResolver(groups)
-    return lambda entity_type: resolver.group(entity_type) or entity_type
-
-
-def _background(request: ScoreRequest, joined: Sequence[Joined]) -> Background:
-    training = kb = None
-    if request.train:
-        training = training_facts(
-            _read(request.train, request.gold_format, "training", request.successors)
-        )
-    if request.kb is not None:
-        kb = kb_facts(request.kb, [mention for mentions in joined for mention in mentions.mentions])
-    base = base_for(request.kb, request.predictions)
-    held = None if base is None else gold_in_kb(base, joined[0].mentions)
-    return Background(training, kb, held)

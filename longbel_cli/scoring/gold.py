@@ -63,6 +63,7 @@ class Joined:
 
     `no_code` are document and mention id of those whose gold is no concept, `unscored` the
     predictions of those without gold: other predictions of the same mentions may have it.
+    `no_concept` are the mentions of `no_code`, for scores of "no concept".
     """
 
     mentions: tuple[ScoredMention, ...]
@@ -70,6 +71,7 @@ class Joined:
     n_without_gold: int = 0
     notes: tuple[str, ...] = ()
     unscored: tuple[Prediction, ...] = ()
+    no_concept: tuple[ScoredMention, ...] = ()
 
     @property
     def n_no_code(self) -> int:
@@ -90,13 +92,13 @@ class GoldMention(NamedTuple):
 def gold_inside(file: PredictionFile) -> Joined:
     """The gold that the predictions carry themselves."""
     scored: list[ScoredMention] = []
-    no_code: list[tuple[str, str]] = []
+    no_concept: list[ScoredMention] = []
     unscored: list[Prediction] = []
     for prediction in file.predictions:
         if prediction.gold_concept_code is None:
             unscored.append(prediction)
         elif is_no_code(prediction.gold_concept_code):
-            no_code.append((prediction.document_id, prediction.mention_id))
+            no_concept.append(scored_mention(prediction))
         else:
             scored.append(scored_mention(prediction))
     if not scored:
@@ -107,7 +109,8 @@ def gold_inside(file: PredictionFile) -> Joined:
     notes: tuple[str, ...] = ()
     if unscored:
         notes = (f"{file.path}: {not_scored_note(len(unscored))}",)
-    return Joined(tuple(scored), tuple(no_code), len(unscored), notes, tuple(unscored))
+    no_code = tuple((mention.document_id, mention.mention_id) for mention in no_concept)
+    return Joined(tuple(scored), no_code, len(unscored), notes, tuple(unscored), tuple(no_concept))
 
 
 def not_scored_note(count: int) -> str:

@@ -43,13 +43,14 @@ def join(
         for _, mention, code in annotated
         if is_no_code(code)
     )
-    scored = tuple(
+    joined = [
         _given(mention, code, file.predictions[prediction_of[index]])
         if index in prediction_of
         else _missing(mention, code, groups)
         for index, mention, code in annotated
-        if not is_no_code(code)
-    )
+    ]
+    scored = tuple(mention for mention in joined if not is_no_code(mention.gold))
+    no_concept = tuple(mention for mention in joined if is_no_code(mention.gold))
     if not scored:
         raise LongbelError(
             "nothing to score: the gold corpus has no mention with a concept code",
@@ -80,7 +81,7 @@ def join(
         for index, mention in enumerate(gold)
         if mention.gold is None and index in prediction_of
     )
-    return Joined(scored, no_code, n_without, tuple(notes), unscored)
+    return Joined(scored, no_code, n_without, tuple(notes), unscored, no_concept)
 
 
 def _given(mention: GoldMention, code: str, prediction: Prediction) -> ScoredMention:

@@ -15,6 +15,7 @@ from longbel_cli.scoring.end_to_end import Leads
 from longbel_cli.scoring.evaluation import Evaluation
 from longbel_cli.scoring.hierarchy import RELATIONS, HierarchyScore
 from longbel_cli.scoring.metrics import Coverage, Score
+from longbel_cli.scoring.nil import RATES, NilScore
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,23 @@ def hierarchy_table(scored: HierarchyScore) -> Table:
     return Table("Answers in the hierarchy, per cent", ("", "share", "95 % interval"), tuple(rows))
 
 
+def nil_table(scored: NilScore) -> Table:
+    """How well "no concept" is told, and the threshold that tells it best here."""
+    rows = [
+        (f"{name.replace('_', ' ')}: {meaning}", plus_minus(rate), bounds(rate))
+        for (name, meaning), rate in zip(RATES.items(), scored.rates.values(), strict=True)
+    ]
+    best = ["–" if value is None else f"{value:.6f}" for value in scored.best]
+    rows.append(("best --nil-score on these documents", best[0], " – ".join(best[1:])))
+    accuracy = scored.best_accuracy
+    rows.append(("accuracy there", plus_minus(accuracy), bounds(accuracy)))
+    at = "without a threshold" if scored.threshold is None else f"below {scored.threshold:g}"
+    title = (
+        f"No concept ({at}): {scored.n_nil} of {scored.n_nil + scored.n_inside} mentions, per cent"
+    )
+    return Table(title, ("", "value", "95 % interval"), tuple(rows))
+
+
 def document_table(score: Score) -> Table:
     """What only whole documents show: consistency and the cascade."""
     rows = [
@@ -270,6 +288,8 @@ def score_tables(evaluation: Evaluation, partitions: Sequence[str]) -> list[Tabl
         tables.append(coverage_table(first.coverage))
     if evaluation.hierarchy is not None:
         tables.append(hierarchy_table(evaluation.hierarchy))
+    if evaluation.nil is not None:
+        tables.append(nil_table(evaluation.nil))
     if evaluation.triage is not None:
         tables.append(calibration_table(evaluation.calibration))
         tables.append(triage_table(evaluation.triage))

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from longbel_cli.scoring.bootstrap import resampled_ratios
-from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files
+from longbel_cli.scoring.evaluation import evaluate_files
+from longbel_cli.scoring.request import ScoreRequest
 
 GROUPS = ("Anatomy", "Chemicals & Drugs", "Disorders", "Procedures")
 N_FILES, N_DOCUMENTS, N_PER_DOCUMENT = 10, 500, 20

@@ -126,7 +126,8 @@ from longbel_cli.linking.fused_file import fuse_files
 from longbel_cli.linking.job_options import JobOptions
 from longbel_cli.linking.reading import CorpusOptions, CorpusReader
 from longbel_cli.runs.run import StopSignals, set_run_aside
-from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files
+from longbel_cli.scoring.evaluation import evaluate_files
+from longbel_cli.scoring.request import ScoreRequest
 
 build_kb(BuildOptions(folder / "release", folder / "kb"))
 linker = open_baseline("exact", KnowledgeBase.open(folder / "kb"), BaselineOptions())

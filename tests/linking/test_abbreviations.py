@@ -50,7 +50,7 @@ def test_off_looks_up_what_is_written(kb_folder: Path) -> None:
 
 def test_predictions_keep_the_long_form(kb_folder: Path) -> None:
     prediction = linked(kb_folder, "exact", "on")[1]
-    assert prediction_of_line(prediction_line(prediction, None).encode(), "p:1") == prediction
+    assert prediction_of_line(prediction_line(prediction).encode(), "p:1") == prediction
 
 
 def test_it_is_part_of_what_a_run_is(kb_folder: Path) -> None:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from kb_builder.codes import DATABASES, NO_CODE, Database
 from longbel_cli.corpora import read_corpus
 from longbel_cli.corpora.formats import CORPUS_FORMATS
-from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files
+from longbel_cli.scoring.evaluation import evaluate_files
 from longbel_cli.scoring.metrics import ScoreOptions
+from longbel_cli.scoring.request import ScoreRequest
 from tests.support.examples import some
 from tests.support.files import stored
 from tests.support.gold_files import GOLD_FORMS, WITHOUT_GOLD

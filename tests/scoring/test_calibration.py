@@ -16,7 +16,7 @@ from longbel_cli.scoring.calibration import (
     triage,
 )
 from longbel_cli.scoring.metrics import Evaluated, evaluate
-from longbel_cli.types import mark_review
+from longbel_cli.types import Marks
 from tests.support.score_cases import joined, mention, prediction
 
 NAN = math.nan
@@ -179,7 +179,7 @@ def test_the_intervals_are_a_plain_loop_over_resampled_documents() -> None:
 )
 def test_marking_for_review(scores: tuple[float, ...], min_score: float, review: bool) -> None:
     codes = ("C1",) * len(scores)
-    marked = mark_review(prediction("a:0", *codes, scores=scores), min_score)
+    marked = Marks(min_score).of(prediction("a:0", *codes, scores=scores))
     assert marked.review is review
 
 
@@ -187,5 +187,5 @@ def test_the_threshold_marks_just_the_mentions_that_it_left() -> None:
     found = triage(evaluated(*ROWS), top_scores(evaluated(*ROWS)), 0.8, n_boot=10, seed=0)
     assert found.threshold is not None
     predictions = [prediction(place, "X", scores=(score,)) for place, score, _ in ROWS]
-    marked = [mark_review(found_one, found.threshold).review for found_one in predictions]
+    marked = [Marks(found.threshold).of(found_one).review for found_one in predictions]
     assert marked.count(True) == found.n_review

@@ -19,9 +19,10 @@ from longbel_cli.scoring.end_to_end import (
     end_to_end,
     matching_size,
 )
-from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files
+from longbel_cli.scoring.evaluation import evaluate_files
 from longbel_cli.scoring.metrics import ScoreOptions
 from longbel_cli.scoring.report import report_page
+from longbel_cli.scoring.request import ScoreRequest
 from longbel_cli.scoring.table_writers import evaluation_text
 from longbel_cli.types import Span
 from tests.support.examples import some

@@ -12,9 +12,10 @@ from kb_builder.errors import LongbelError
 from longbel_cli.corpora.prediction_file import PredictionFile
 from longbel_cli.scoring.alignment import align
 from longbel_cli.scoring.background import training_facts
-from longbel_cli.scoring.evaluation import ScoreRequest, evaluate_files
+from longbel_cli.scoring.evaluation import evaluate_files
 from longbel_cli.scoring.gold import GoldMention, Joined, gold_inside, gold_of_corpus
 from longbel_cli.scoring.joining import join
+from longbel_cli.scoring.request import ScoreRequest
 from longbel_cli.scoring.signature import gold_hash
 from longbel_cli.types import Document, Mention, Passage, Prediction, Span
 from tests.support.score_cases import bigbio, prediction

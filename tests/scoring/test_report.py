@@ -12,9 +12,10 @@ import pytest
 
 from kb_builder.errors import LongbelError
 from longbel_cli.scoring import report as score_report
-from longbel_cli.scoring.evaluation import Evaluation, ScoreRequest, evaluate_files
+from longbel_cli.scoring.evaluation import Evaluation, evaluate_files
 from longbel_cli.scoring.metrics import ScoreOptions
 from longbel_cli.scoring.report import report_page, write_report
+from longbel_cli.scoring.request import ScoreRequest
 from tests.support.chromium import Chromium
 from tests.support.score_cases import prediction, write_predictions
 

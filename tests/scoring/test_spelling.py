@@ -10,8 +10,9 @@ import pytest
 from kb_builder.errors import LongbelError
 from longbel_cli.corpora import read_corpus
 from longbel_cli.corpora.predictions import read_predictions
-from longbel_cli.scoring.evaluation import Evaluation, ScoreRequest, evaluate_files
+from longbel_cli.scoring.evaluation import Evaluation, evaluate_files
 from longbel_cli.scoring.metrics import ScoreOptions
+from longbel_cli.scoring.request import ScoreRequest
 
 OPTIONS = ScoreOptions(n_boot=10)
 
