@@ -43,6 +43,8 @@ WRITERS = {
     "longbel_cli/corpora/bigbio.py": INSIDE,
     "longbel_cli/corpora/pubtator.py": INSIDE,
     "longbel_cli/training/publish.py": INSIDE,
+    "longbel_cli/corpora/file_writing.py": "a draft, row by row",
+    "longbel_cli/corpora/bioc_writer.py": "a draft, document by document",
     "longbel_cli/linking/fused_file.py": "a draft, line by line",
     "longbel_cli/runs/run.py": "a draft whose name is known when it is whole: its hash",
     "longbel_cli/linking/prompt_file.py": "grows by whole lines beside a run",

@@ -1,7 +1,7 @@
 """Files that appear whole, drafts and their sweep, locks, SHA-256: one of each."""
 
 from kb_builder.files.hashes import blocks_of, new_sha256, sha256_of, sha256_of_file
-from kb_builder.files.overwriting import refuse_inputs
+from kb_builder.files.overwriting import refuse_inputs, refuse_same
 from kb_builder.files.permissions import owner_only, share_like
 from kb_builder.files.whole import (
     DISK,
@@ -33,6 +33,7 @@ __all__ = [
     "put_in_place",
     "real_path",
     "refuse_inputs",
+    "refuse_same",
     "sha256_of",
     "sha256_of_file",
     "share_like",

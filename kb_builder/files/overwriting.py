@@ -32,6 +32,20 @@ def refuse_inputs(
                 )
 
 
+def refuse_same(flag: str, folder: Path, read: Iterable[Path | str | None]) -> None:
+    """Raise LongbelError (usage) where a folder that files are added to is itself what is read."""
+    refuse_inputs(
+        [(flag, folder)],
+        (path for path in read if path is not None and _is_same(folder, Path(path))),
+    )
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    return os.path.realpath(path) == os.path.realpath(other) or (
+        path.exists() and other.exists() and path.samefile(other)
+    )
+
+
 def _meets(output: Path, source: Path) -> bool:
     real, other = (Path(os.path.realpath(path)) for path in (output, source))
     with suppress(OSError):  # two names of one file, by a hard link too

@@ -216,10 +216,12 @@ def build_kb(
     """
     from kb_builder.build import BuildOptions
     from kb_builder.build import build_kb as build
+    from kb_builder.files import refuse_inputs
     from kb_builder.sources.tables import columns_of
     from longbel_cli.commands.kb_tables import build_summary, plan_table, print_parts
     from longbel_cli.corpora.gold_names import gold_names
 
+    refuse_inputs([("--out", out)], (*source, *(tokenizer or ()), *(names_from or ())))
     options = BuildOptions(
         source=tuple(source), out=out, tokenizers=tuple(tokenizer or ()), preset=preset,
         languages=_names(languages), vocabularies=_names(vocabularies),

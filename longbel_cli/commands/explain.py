@@ -138,8 +138,10 @@ def explain(
     The page, like the predictions, holds text of the documents.
     """
     set_quiet(quiet)
-    _check_output(out, ansi, json_)
     from kb_builder.files import refuse_inputs
+
+    refuse_inputs([("--out", out)], (predictions, *(corpus or ()), kb, model))
+    _check_output(out, ansi, json_)
     from longbel_cli.corpora.predictions import read_predictions
     from longbel_cli.explaining.selection import Choice, LinkedRun, Sources, explanations
 

@@ -167,7 +167,7 @@ def score(
     import json
 
     from kb_builder.errors import LongbelError
-    from kb_builder.files import refuse_inputs
+    from kb_builder.files import refuse_inputs, refuse_same
     from longbel_cli.pages import check_page_path
     from longbel_cli.scoring.background import base_for
     from longbel_cli.scoring.evaluation import evaluate_files
@@ -205,6 +205,7 @@ def score(
         refuse_inputs([("--report", None if report.is_dir() else report)], read)
         check_page_path(report)
     if plots is not None:
+        refuse_same("--plots", plots, read)
         refuse_inputs([("--plots", path) for path in plot_paths(plots)], read)
     evaluation = evaluate_files(request)
     if report is not None:

@@ -51,8 +51,8 @@ def train(
     The state is kept in `OUT.run` on the way: the same call resumes from there. Started by
     torchrun or `accelerate launch`, every process makes this call, and the first one writes.
     """
-    read = (*options.corpora, *options.validate, options.kb, options.base, options.predictions)
-    refuse_inputs([("--out", out)], read)
+    others = (options.kb, options.base, options.predictions, options.retired)
+    refuse_inputs([("--out", out)], (*options.corpora, *options.validate, *others))
     identity = Identity(options, Inputs.read(options))
     folder = RunFolder.of(out)
     if not restart and not overwrite and folder.holds_result_of(identity):

@@ -169,7 +169,7 @@ def test_a_page_with_every_method(linked, tmp_path):
     # Again over the page; but never over another file.
     assert run("explain", linked.predictions, "--top", "1", "--out", page).exit_code == 0
     error = failure(linked.predictions, "--top", "1", "--out", linked.predictions)
-    assert error.exit_code == 4 and linked.lines()
+    assert error.exit_code == 2 and linked.lines()
     # What cannot be written is said before the model is loaded.
     for nowhere, code in ((tmp_path, 2), (tmp_path / "no" / "page.html", 3)):
         error = failure(linked.predictions, "--top", "1", "--out", nowhere, "--model", "none")
