@@ -43,7 +43,7 @@ class Passage:
         return self.start + len(self.text)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Mention:
     """One mention of a document: one or more fragments, in document offsets.
 

@@ -86,11 +86,17 @@ def _build(pair: Pair) -> Draft:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(stored.LONGEST_LINE + 1)
     except FileNotFoundError:
         raise UnreadableError(f"its {path.suffix} file is missing") from None
     except OSError as error:
         raise UnreadableError(f"its {path.suffix} file cannot be read ({error.strerror})") from None
+    if len(data) > stored.LONGEST_LINE:
+        raise UnreadableError(
+            f"its {path.suffix} file has more than {stored.LONGEST_LINE >> 20} MiB"
+        )
+    return data
 
 
 class Writer:

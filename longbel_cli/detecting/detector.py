@@ -33,7 +33,7 @@ class Detector(Protocol):
         """The mentions of a document, in its order; the document's own play no part."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DetectedMention(Mention):
     """A mention with the detector that found it, and how sure that is."""
 
