@@ -58,11 +58,11 @@ def write_release(folder: Path) -> Path:
     types, names = [], []
     for code, tui, written in CONCEPTS:
         types.append(f"{code}|{tui}|A1|A type|AT{code}||\n")
-        for number, name in enumerate(written):
-            key = f"{code[1:]}{number}"
-            kind = "PT" if number == 0 else "SY"
+        for index, name in enumerate(written):
+            key = f"{code[1:]}{index}"
+            kind = "PT" if index == 0 else "SY"
             row = [
-                code, "ENG", "P" if number == 0 else "S", f"L{key}", "PF", f"S{key}", "Y",
+                code, "ENG", "P" if index == 0 else "S", f"L{key}", "PF", f"S{key}", "Y",
                 f"A{key}", "", "", "", "MTH", kind, key, name, "0", "N", "", "",
             ]  # fmt: skip
             names.append("|".join(row) + "\n")

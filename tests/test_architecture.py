@@ -140,7 +140,7 @@ def test_notes_are_logged_and_not_handed_to_callbacks() -> None:
         and call.func.attr in (*setting_up, "getLogger")
         and ast.unparse(call) not in allowed
     ]
-    assert {place.partition(":")[0] for place in others} == {"longbel_cli/commands/notes.py"}
+    assert {location.partition(":")[0] for location in others} == {"longbel_cli/commands/notes.py"}
 
 
 def test_one_module_shows_progress() -> None:
@@ -175,7 +175,7 @@ def test_nothing_but_the_command_line_imports_the_command_line() -> None:
 
 
 def test_imports_are_absolute_and_names_say_something() -> None:
-    relative = [name for name in NAMES if any(one[0] == "." for one in imports(tree_of(name)))]
+    relative = [name for name in NAMES if any(each[0] == "." for each in imports(tree_of(name)))]
     assert relative == []
     mute = ("utils", "helpers", "common", "misc")
     assert [name for name in NAMES if Path(name).stem in mute] == []

@@ -71,12 +71,14 @@ def sections(page: Path) -> dict[str, str]:
     """The text under each heading, with the headings below it, by anchor."""
     text = FENCE.sub(lambda block: block[0].replace("\n#", "\n\x00"), text_of(page))
     headings = list(HEADING.finditer(text))
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for index, heading in enumerate(headings):
         level = len(heading[1])
         ends = (later.start() for later in headings[index + 1 :] if len(later[1]) <= level)
-        found[slug(heading[2])] = text[heading.start() : next(ends, len(text))].replace("\x00", "#")
-    return found
+        result[slug(heading[2])] = text[heading.start() : next(ends, len(text))].replace(
+            "\x00", "#"
+        )
+    return result
 
 
 def resolved(page: Path, target: str) -> tuple[Path, str]:
@@ -196,7 +198,7 @@ def test_the_order_of_rooms_is_the_one_that_is_tested() -> None:
     line = re.search(r"^ {4}(.*)$", section, re.MULTILINE)
     assert line is not None
     written = [set(floor.split(", ")) for floor in line[1].split(" > ")]
-    order = {room.removeprefix("longbel_cli."): number for room, number in FLOOR.items()}
+    order = {room.removeprefix("longbel_cli."): ordinal for room, ordinal in FLOOR.items()}
     floors = [order[room] for floor in written[:-1] for room in sorted(floor)]
     assert floors == sorted(floors, reverse=True)
     assert len(set(floors)) == len(written) - 1

@@ -46,11 +46,11 @@ DOORS = ("longbel_cli", "longbel_cli.__main__", "kb_builder")
 @cache
 def modules() -> dict[str, Path]:
     """Dotted name -> file, of both packages."""
-    found = {}
+    result = {}
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        found[name.removesuffix(".__init__")] = path
-    return found
+        result[name.removesuffix(".__init__")] = path
+    return result
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -116,7 +116,7 @@ def circles() -> list[list[str]]:
     order: dict[str, int] = {}
     low: dict[str, int] = {}
     path: list[str] = []
-    found: list[list[str]] = []
+    result: list[list[str]] = []
 
     def visit(module: str) -> None:
         order[module] = low[module] = len(order)
@@ -129,13 +129,13 @@ def circles() -> list[list[str]]:
         if low[module] == order[module]:
             cut = path.index(module)
             if len(path) - cut > 1:
-                found.append(sorted(path[cut:]))
+                result.append(sorted(path[cut:]))
             del path[cut:]
 
     for module in modules():
         if module not in order:
             visit(module)
-    return found
+    return result
 
 
 def test_no_circle_of_files() -> None:

@@ -49,14 +49,14 @@ class ConceptFacts:
         table = open_beside(self._base.path, CODES)
         assert table is not None
         source = table["source"].cast(pa.string())
-        found = {}
+        by_vocabulary = {}
         for name in self.vocabularies:
             rows = table.filter(pc.equal(source, name))
             concepts = rows["concept"].to_numpy().astype(np.int64)
             order = np.argsort(concepts, kind="stable")
             codes = rows["source_code"].combine_chunks().take(pa.array(order))
-            found[name] = (concepts[order], codes)
-        return found
+            by_vocabulary[name] = (concepts[order], codes)
+        return by_vocabulary
 
     def source_codes(self, code: str, vocabulary: str) -> tuple[str, ...]:
         """What a vocabulary calls a concept, each code once, in the order of the source."""
@@ -71,15 +71,15 @@ class ConceptFacts:
         """Vocabulary and code, of each of these concepts, in the order of the table."""
         rows = {self._base.concept_row(code): code for code in codes if self._base.has_code(code)}
         table = open_beside(self._base.path, CODES)
-        found: dict[str, list[tuple[str, str]]] = {code: [] for code in rows.values()}
+        sources: dict[str, list[tuple[str, str]]] = {code: [] for code in rows.values()}
         if table is None:
-            return found
+            return sources
         wanted = pa.array(sorted(rows), table["concept"].type)
         kept = table.filter(pc.is_in(table["concept"], value_set=wanted))
         columns = (kept["concept"], kept["source"].cast(pa.string()), kept["source_code"])
         for row, source, code in zip(*(each.to_pylist() for each in columns), strict=True):
-            found[rows[row]].append((source, code))
-        return found
+            sources[rows[row]].append((source, code))
+        return sources
 
     @property
     def has_omop_ids(self) -> bool:

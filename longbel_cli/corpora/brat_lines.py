@@ -66,23 +66,23 @@ class Annotations:
 
     @classmethod
     def of(cls, text: str) -> Annotations:
-        found = cls()
+        annotations = cls()
         targets: list[tuple[str, int]] = []
-        for number, line in enumerate(_LINE_END.split(text.removeprefix("\ufeff")), start=1):
+        for line_number, line in enumerate(_LINE_END.split(text.removeprefix("\ufeff")), start=1):
             if not line.strip():
                 continue
             if line[0] == "T":
-                found._add_named(line, number)
+                annotations._add_named(line, line_number)
             elif line[0] == "N":
-                found._add_reference(line, number, targets)
+                annotations._add_reference(line, line_number, targets)
             elif line[0] in "AM":
-                found._add_attribute(line, number)
+                annotations._add_attribute(line, line_number)
             elif line[0] == "#":
-                found._add_note(line, number)
+                annotations._add_note(line, line_number)
             elif line[0] not in _OTHER_LINES:
-                found.warnings.append(Remark("this is no line of BRAT's", None, number))
-        found._note_strays(targets)
-        return found
+                annotations.warnings.append(Remark("this is no line of BRAT's", None, line_number))
+        annotations._note_strays(targets)
+        return annotations
 
     def mentions(self) -> list[Mention]:
         """The mentions in file order; N lines are the gold, else notes that are codes."""
@@ -98,48 +98,48 @@ class Annotations:
             )  # fmt: skip
         return made
 
-    def _add_named(self, line: str, number: int) -> None:
+    def _add_named(self, line: str, line_number: int) -> None:
         columns = line.split("\t", 2)
         body = _T_BODY.fullmatch(columns[1]) if len(columns) == 3 else None
         if body is None:
             reason = "a T line needs three columns: id, `TYPE start end[;start end]`, text"
             # The line may be the rest of a broken one: what is no id is text.
             word = re.split(r"[ \t]", line, maxsplit=1)[0]
-            self.faults.append(Remark(reason, word if _T_ID.fullmatch(word) else None, number))
+            self.faults.append(Remark(reason, word if _T_ID.fullmatch(word) else None, line_number))
             return
         spans = tuple(
             Span(*(int(offset) for offset in part.split())) for part in body[2].split(";")
         )
-        self.named.append(_Named(columns[0], body[1], spans, columns[2], number))
+        self.named.append(_Named(columns[0], body[1], spans, columns[2], line_number))
 
-    def _add_reference(self, line: str, number: int, targets: list[tuple[str, int]]) -> None:
+    def _add_reference(self, line: str, line_number: int, targets: list[tuple[str, int]]) -> None:
         columns = line.split("\t", 2)
         body = _reference(columns[1].strip()) if len(columns) > 1 else None
         if body is None:
             reason = "an N line needs `Reference TARGET DATABASE:CODE` in its second column"
-            self.warnings.append(Remark(reason, None, number))
+            self.warnings.append(Remark(reason, None, line_number))
             return
         target, referent = body
         code = _code_of(referent)
         if not code:
-            self.warnings.append(Remark("this N line has an empty code", None, number))
+            self.warnings.append(Remark("this N line has an empty code", None, line_number))
             return
         self.references[target].append(code)
-        targets.append((target, number))
+        targets.append((target, line_number))
 
-    def _add_attribute(self, line: str, number: int) -> None:
+    def _add_attribute(self, line: str, line_number: int) -> None:
         """`A1<TAB>Negation T1` is a flag, `A2<TAB>Certainty T1 low` has a value. Its target may be
         an event, whose attributes are nothing to a mention."""
         _, tab, body = line.partition("\t")
         words = body.split(maxsplit=2)
         if not tab or len(words) < 2:
             reason = "an A line needs `NAME TARGET [VALUE]` in its second column"
-            self.warnings.append(Remark(reason, None, number))
+            self.warnings.append(Remark(reason, None, line_number))
             return
         name, target, *value = words
         self.attributes[target].append((name, value[0].strip() if value else True))
 
-    def _add_note(self, line: str, number: int) -> None:
+    def _add_note(self, line: str, line_number: int) -> None:
         columns = line.split("\t")
         if len(columns) < 3:
             return
@@ -149,16 +149,16 @@ class Annotations:
             target, text = columns[2], columns[3]
         words = _words_of_note(text)
         if kind == "AnnotatorNotes":
-            self.notes.append(_Note(target.strip(), words, number))
+            self.notes.append(_Note(target.strip(), words, line_number))
         elif words and all(map(looks_like_code, words)):
             reason = "a note of another kind than AnnotatorNotes holds codes"
-            self.unread.append(Remark(reason, None, number))
+            self.unread.append(Remark(reason, None, line_number))
 
     def _codes_of_notes(self) -> dict[str, list[str]]:
         """The codes of notes by mention; other notes are told in `unread`."""
         is_code = self._test_of_codes()
         known = self._known()
-        found: dict[str, list[str]] = defaultdict(list)
+        of_mention: dict[str, list[str]] = defaultdict(list)
         for note in self.notes:
             if not note.codes:
                 continue
@@ -172,8 +172,8 @@ class Annotations:
                 reason = "codes of a note beside the other codes of an N line"
                 self._leave_unread(note, reason, gold_codes(*note.codes) != gold)
             else:
-                found[note.target].extend(note.codes)
-        return found
+                of_mention[note.target].extend(note.codes)
+        return of_mention
 
     def _test_of_codes(self) -> Callable[[str], bool]:
         """What tells a code in this file: `I10` is one where `E11.9` stands in another note."""
@@ -191,12 +191,12 @@ class Annotations:
 
     def _note_strays(self, targets: list[tuple[str, int]]) -> None:
         known = self._known()
-        for target, number in targets:
+        for target, line_number in targets:
             if target not in known:
                 # What is no id may be a word of the text.
                 name = target if _T_ID.fullmatch(target) else "something"
                 reason = f"this N line refers to {name}, which no T line defines"
-                self.unread.append(Remark(reason, None, number))
+                self.unread.append(Remark(reason, None, line_number))
 
 
 def _reference(body: str) -> tuple[str, str] | None:
@@ -212,7 +212,7 @@ def _reference(body: str) -> tuple[str, str] | None:
 def _code_of(referent: str) -> str:
     """The code of `DATABASE:CODE`; a database that may be part of what the code is stays.
 
-    The database ends at the first colon: HPO:HP:0001250 is the code HP:0001250. A number alone
+    The database ends at the first colon: HPO:HP:0001250 is the code HP:0001250. A line_number alone
     behind it is none without it: OBT:002326, DOID:162.
     """
     database, colon, code = referent.partition(":")

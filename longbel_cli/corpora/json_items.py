@@ -33,11 +33,11 @@ def _json_lines(path: str, start: Position, to_item: ToItem) -> Iterator[Item]:
             continue
         try:
             text = stored.decoded(line.data, "the line", line.offset)
-            value = stored.json_value(text, line.number)
+            value = stored.json_value(text, line.line_number)
         except UnreadableError as error:
-            yield unreadable(line.offset, line.number, error.reason)
+            yield unreadable(line.offset, line.line_number, error.reason)
             continue
-        yield to_item(value, line.offset, line.number)
+        yield to_item(value, line.offset, line.line_number)
 
 
 def identifier(value: Any) -> str | None:

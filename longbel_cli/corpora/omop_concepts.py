@@ -171,11 +171,13 @@ def map_through(folder: Path, codes: Mapping[str, Iterable[SourceCode]]) -> Give
     for sources in by_code.values():
         for source in sources:
             wanted[source.source].add(source.code)
-    found = _concepts(_file(folder, "CONCEPT.csv"), wanted)
-    mapped = _maps_to(_file(folder, "CONCEPT_RELATIONSHIP.csv"), [row.id for row in found.values()])
+    concepts = _concepts(_file(folder, "CONCEPT.csv"), wanted)
+    mapped = _maps_to(
+        _file(folder, "CONCEPT_RELATIONSHIP.csv"), [row.id for row in concepts.values()]
+    )
     ids = {}
     for code, sources in by_code.items():
-        there = [found[source] for source in sources if source in found]
+        there = [concepts[source] for source in sources if source in concepts]
         targets = ((row, row.id if row.is_standard else mapped.get(row.id, 0)) for row in there)
         first = next(((row, target) for row, target in targets if target), None)
         if first is not None:
@@ -217,15 +219,15 @@ def _concepts(path: Path, wanted: Mapping[str, set[str]]) -> dict[SourceCode, _R
     """Concepts by vocabulary and code; of several with one code the valid one."""
     names = ("concept_id", "vocabulary_id", "concept_code", "standard_concept", "invalid_reason")
     codes = pa.array(sorted({code for of_source in wanted.values() for code in of_source}))
-    found: dict[SourceCode, _Row] = {}
+    concepts: dict[SourceCode, _Row] = {}
     invalid: dict[SourceCode, _Row] = {}
     for batch in _batches(path, names):
         kept = batch.filter(pc.is_in(batch["concept_code"], value_set=codes.cast(pa.string())))
         for concept, vocabulary, code, standard, reason in _rows(kept, names):
             if code in wanted.get(vocabulary, ()):
                 row = _Row(int(concept), standard == "S" and not reason)
-                (invalid if reason else found)[SourceCode(vocabulary, code)] = row
-    return invalid | found
+                (invalid if reason else concepts)[SourceCode(vocabulary, code)] = row
+    return invalid | concepts
 
 
 def _maps_to(path: Path, ids: Iterable[int]) -> dict[int, int]:

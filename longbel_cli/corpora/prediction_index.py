@@ -43,7 +43,7 @@ class PredictionIndex:
             if document_id == last:
                 self._runs[document_id][-1][2] += 1
             else:
-                self._runs[document_id].append([line.offset, line.number, 1])
+                self._runs[document_id].append([line.offset, line.line_number, 1])
             last = document_id
             self.lines += 1
 
@@ -73,7 +73,7 @@ class PredictionIndex:
         try:
             for line in stored.lines(str(self.path), offset, line_number):
                 if line.data.strip():
-                    location = f"{self.path}:{line.number}"
+                    location = f"{self.path}:{line.line_number}"
                     yield line, prediction_of_line(line.data, location)
         except UnreadableError as error:
             raise unreadable(self.path, error) from error

@@ -63,7 +63,7 @@ def _read_jsonl(path: Path, lines: Sequence[Line]) -> PredictionFile:
     predictions: dict[tuple[str, str], Prediction] = {}
     duplicates, differing = 0, 0
     for line in lines:
-        prediction = prediction_of_line(line.data, f"{path}:{line.number}")
+        prediction = prediction_of_line(line.data, f"{path}:{line.line_number}")
         key = (prediction.document_id, prediction.mention_id)
         if key in predictions:
             duplicates += 1

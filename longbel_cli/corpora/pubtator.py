@@ -55,7 +55,7 @@ def read(file: CorpusFile, start: Position) -> Iterator[Item]:
     block: list[Line] = []
     for line in stored.lines(file.path, start.offset, start.line or 1):
         data = line.data.removesuffix(b"\r")
-        line = Line(line.offset, line.number, data)
+        line = Line(line.offset, line.line_number, data)
         match = _TEXT.match(data)
         if block and (not data.strip() or (match and _starts_anew(match, block))):
             yield _item(block)
@@ -87,15 +87,17 @@ def _item(block: list[Line]) -> Item:
     match = _TEXT.match(first.data)
     if match is None:
         reason = "a document must begin with `id|t|title`"
-        return unreadable(first.offset, first.number, reason)
+        return unreadable(first.offset, first.line_number, reason)
     try:
         document_id = stored.decoded(match[1], "the id", first.offset).strip()
     except UnreadableError as error:
-        return unreadable(first.offset, first.number, error.reason)
+        return unreadable(first.offset, first.line_number, error.reason)
     if not document_id:
-        return unreadable(first.offset, first.number, "the document has an empty id")
+        return unreadable(first.offset, first.line_number, "the document has an empty id")
     raw = Block(tuple(block))
-    return Item(first.offset, first.number, document_id, partial(_build, document_id, block), raw)
+    return Item(
+        first.offset, first.line_number, document_id, partial(_build, document_id, block), raw
+    )
 
 
 def _build(document_id: str, block: list[Line]) -> Draft:
@@ -110,7 +112,7 @@ def _build(document_id: str, block: list[Line]) -> Draft:
             try:
                 texts[match[2]] = stored.decoded(match[3], "the text", offset)
             except UnreadableError as error:
-                raise UnreadableError(error.reason, line.number) from None
+                raise UnreadableError(error.reason, line.line_number) from None
             continue
         if _is_relation(line.data):
             continue
@@ -141,7 +143,7 @@ def _is_relation(data: bytes) -> bool:
 
 def _add_mention(document_id: str, line: Line, mention_id: str, draft: Draft) -> None:
     def fault(reason: str) -> None:
-        draft.faults.append(Remark(reason, mention_id, line.number))
+        draft.faults.append(Remark(reason, mention_id, line.line_number))
 
     try:
         fields = stored.decoded(line.data, "the line", line.offset).split("\t")
@@ -164,7 +166,7 @@ def _add_mention(document_id: str, line: Line, mention_id: str, draft: Draft) ->
     gold = gold_codes(*fields[5:6])
     if _holds_other_codes(fields[6:], gold):
         reason = "codes in a column after the sixth"
-        draft.unread.append(Remark(reason, mention_id, line.number))
+        draft.unread.append(Remark(reason, mention_id, line.line_number))
     draft.mentions.append(
         Mention(
             mention_id,
@@ -173,7 +175,7 @@ def _add_mention(document_id: str, line: Line, mention_id: str, draft: Draft) ->
             entity_type,
             entity_type,
             gold,
-            line.number,
+            line.line_number,
         )
     )
 

@@ -45,11 +45,11 @@ class TypeResolver:
     def group(self, entity_type: str) -> str | None:
         """The group of a type, None if it has none."""
         if entity_type not in self._known:
-            found = self._resolve(entity_type, self.groups)
-            if found is None and "_" in entity_type:
+            group = self._resolve(entity_type, self.groups)
+            if group is None and "_" in entity_type:
                 # BRAT's types hold no blanks: Disease_or_Syndrome.
-                found = self._resolve(entity_type.replace("_", " "), self.groups)
-            self._known[entity_type] = found
+                group = self._resolve(entity_type.replace("_", " "), self.groups)
+            self._known[entity_type] = group
         return self._known[entity_type]
 
     def unmapped(self, types: Mapping[str, int]) -> dict[str, int]:
@@ -108,35 +108,35 @@ def _without_group(document: Document, mention: Mention) -> Problem:
 
 def load_type_map(path: Path | str) -> dict[str, str]:
     """A type map: a JSON object, or lines `type<TAB>group` (or CSV); `#` starts a comment line."""
-    place = Path(path)
+    file = Path(path)
     try:
-        text = place.read_text(encoding="utf-8-sig")
+        text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise LongbelError(f"{path}: the type map cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise LongbelError(f"{path}: the type map is not UTF-8 (byte {error.start})") from None
     if text.lstrip().startswith("{"):
-        return _json_map(place, text)
-    return dict(_table_rows(place, text))
+        return _json_map(file, text)
+    return dict(_table_rows(file, text))
 
 
 def _json_map(path: Path, text: str) -> dict[str, str]:
     try:
-        found = json.loads(text)
+        groups = json.loads(text)
     except ValueError as error:
         raise LongbelError(f"{path}: the type map is broken JSON ({error})") from None
-    if not all(isinstance(group, str) for group in found.values()):
+    if not all(isinstance(group, str) for group in groups.values()):
         raise LongbelError(f"{path}: every value of the type map must be the name of a group")
-    return found
+    return groups
 
 
 def _table_rows(path: Path, text: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for line_number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         row = line.split("\t") if "\t" in line else next(csv.reader([line]))
         if len(row) != 2 or not row[0].strip() or not row[1].strip():
             raise LongbelError(
-                f"{path}:{number}: a line of the type map needs two columns, type and group"
+                f"{path}:{line_number}: a line of the type map needs two columns, type and group"
             )
         yield row[0].strip(), row[1].strip()

@@ -79,7 +79,7 @@ class Line(NamedTuple):
     """A line without its `\n`, where it starts, and its number from 1."""
 
     offset: int
-    number: int
+    line_number: int
     data: bytes
 
 
@@ -89,7 +89,7 @@ def lines(
     line_number: int = 1,
     on_bytes: Callable[[bytes], object] = ignore,
 ) -> Iterator[Line]:
-    """The lines of a file from a byte offset, which must be the start of line `number`.
+    """The lines of a file from a byte offset, which must be the start of that line.
 
     A byte order mark at the start of the file is left out of the first line. `on_bytes` is given
     every byte as it was read.

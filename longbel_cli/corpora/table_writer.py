@@ -102,7 +102,7 @@ class TableWriter:
 
 
 def _joined(facts: ConceptFacts, code: str, vocabulary: str | None) -> str | None:
-    found = [
+    texts = [
         text
         for part in (parts_of(code) if code else ())
         for text in (
@@ -110,7 +110,7 @@ def _joined(facts: ConceptFacts, code: str, vocabulary: str | None) -> str | Non
             else facts.source_codes(part, vocabulary)
         )
     ]  # fmt: skip
-    return "|".join(dict.fromkeys(found)) or None
+    return "|".join(dict.fromkeys(texts)) or None
 
 
 def open_writer(path: Path, suffix: str, options: OutputOptions) -> TableWriter:

@@ -125,7 +125,7 @@ class LinkJob:
 
         def make_engine(on_prompt: OnPrompt | None) -> WindowEngine:
             engine = self._linker.engine(None, budget, on_prompt)
-            run.require(self._linker.found())
+            run.require(self._linker.as_loaded())
             return engine
 
         def commit(window: Window, lines: list[str], note: dict[str, Any]) -> None:

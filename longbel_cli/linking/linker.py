@@ -101,18 +101,18 @@ class Linker(PromptedLinker[Checkpoint, LinkOptions]):
         """Whatever of it can change predictions; resolving an `Auto` loads the model."""
         options = self.options
         return super().settings() | {
-            "attention": Auto(lambda: self.found()["attention"]),
+            "attention": Auto(lambda: self.as_loaded()["attention"]),
             "composite": options.composite,
             "context_tokens": self.context_tokens,
             "decoder": options.decoder,
-            "dtype": Auto(lambda: self.found()["dtype"])
+            "dtype": Auto(lambda: self.as_loaded()["dtype"])
             if options.dtype == "auto"
             else options.dtype,
         }
 
-    def found(self) -> dict[str, Any]:
+    def as_loaded(self) -> dict[str, Any]:
         """The device, number type and attention that the model turns out to have (loads it)."""
-        return super().found() | {
+        return super().as_loaded() | {
             "attention": self.decoder(self.options.beams).attention,
             "dtype": str(self.model.dtype).removeprefix("torch."),
         }

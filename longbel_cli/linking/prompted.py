@@ -114,13 +114,13 @@ class PromptedLinker(ABC, Generic[Model, Options]):
             "beams": options.beams,
             "context_format": self.form.name,
             "language": self.language,
-            "device_type": device_type(options.device, self.found),
+            "device_type": device_type(options.device, self.as_loaded),
             "max_batch_tokens": Auto(self.batch_tokens)
             if options.max_batch_tokens is None
             else options.max_batch_tokens,
         }
 
-    def found(self) -> dict[str, Any]:
+    def as_loaded(self) -> dict[str, Any]:
         """The device that the model turns out to be on (loads it)."""
         return {"device_type": self.model.device.type}
 

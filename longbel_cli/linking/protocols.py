@@ -72,7 +72,7 @@ class EntityLinker(Protocol):
     def settings(self) -> dict[str, Any]:
         """Whatever of it can change predictions, as a run keeps it (JSON values, or `Auto`)."""
 
-    def found(self) -> dict[str, Any]:
+    def as_loaded(self) -> dict[str, Any]:
         """What the `Auto` ones that depend on the device come to in this process."""
 
     def window_size(self) -> tuple[int, int]:

@@ -90,7 +90,7 @@ def _overlap(keys: Callable[[Marked], Hashable]) -> Count:
 
 def _touch(left: Iterable[Span], right: Iterable[Span]) -> bool:
     others = tuple(right)
-    return any(one.start < two.end and two.start < one.end for one in left for two in others)
+    return any(a.start < b.end and b.start < a.end for a in left for b in others)
 
 
 def matching_size(near: Sequence[Sequence[int]]) -> int:

@@ -362,7 +362,7 @@ class Bench:
         if not self.track.folds:
             by = ("group,recurring,occurrence,seen",)
             by += tuple(word for path in self._corpora("train") for word in ("--train", str(path)))
-        found = self._json(
+        actual = self._json(
             "score", out, "--json", "--by", *by,
             *(word for other in others for word in ("--paired", self._predictions(other, corpus))),
         )  # fmt: skip
@@ -371,14 +371,14 @@ class Bench:
         spent = [self._read(self._seconds(f"{system.name}.fold{fold}")) for fold in folds]
         if not self.track.folds:
             spent = [self._read(self._seconds(system.name))]
-        stats = [self._read(one.with_suffix(".stats.json").name) for one in linked]
-        told = [one for one in stats if one]
+        stats = [self._read(each.with_suffix(".stats.json").name) for each in linked]
+        told = [each for each in stats if each]
         differences = {
             other.name: pair["difference"]["recall@1"]
-            for other, pair in zip(others, found.get("paired", ()), strict=True)
+            for other, pair in zip(others, actual.get("paired", ()), strict=True)
         }
         return {
-            "score": brief(found, differences),
+            "score": brief(actual, differences),
             "stats": together(told) if told else None,
             "seconds_training": None if None in spent else sum(spent),
             "machine": self._read(linked[0].with_suffix(".machine.json").name),
@@ -394,16 +394,16 @@ class Bench:
     def keep(self, results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Beside those of other calls: all that is known now, by corpus, in the order of rows."""
         known = self.kept()
-        for corpus, found in results.items():
-            both = known.get(corpus, {}) | found
+        for corpus, actual in results.items():
+            both = known.get(corpus, {}) | actual
             known[corpus] = {row: both[row] for row in BY_NAME if row in both}
         self._results.parent.mkdir(parents=True, exist_ok=True)
         # A line a row: small files, and a difference that can be read.
         rows = (
             f"{json.dumps(corpus)}: {{\n"
-            + ",\n".join(f"{json.dumps(row)}: {json.dumps(found[row])}" for row in found)
+            + ",\n".join(f"{json.dumps(row)}: {json.dumps(actual[row])}" for row in actual)
             + "\n}"
-            for corpus, found in known.items()
+            for corpus, actual in known.items()
         )
         self._results.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")
         return known
@@ -454,8 +454,8 @@ class Bench:
         done = subprocess.run(command, env=self._environment(), capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(done.stderr)
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
+        actual: dict[str, Any] = json.loads(done.stdout)
+        return actual
 
     def _environment(self) -> dict[str, str]:
         threads = self.args.threads
@@ -479,7 +479,7 @@ def brief(score: dict[str, Any], differences: dict[str, Any]) -> dict[str, Any]:
 
     def rounded(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: rounded(one) for key, one in value.items()}
+            return {key: rounded(each) for key, each in value.items()}
         return round(value, 6) if isinstance(value, float) else value
 
     kept = {key: score[key] for key in ("n_mentions", "n_documents", "recall@1", "consistency")}
@@ -492,14 +492,14 @@ def brief(score: dict[str, Any], differences: dict[str, Any]) -> dict[str, Any]:
         name: {key: difference[key] for key in ("value", "low", "high")}
         for name, difference in differences.items()
     }
-    found: dict[str, Any] = rounded(kept)
-    return found
+    actual: dict[str, Any] = rounded(kept)
+    return actual
 
 
 def together(stats: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What several runs of `link` counted, as if it were one."""
     summed = ("mentions", "seconds_total", "prefill_tokens", "tree_tokens")
-    counts = {key: sum(one[key] for one in stats) for key in summed if key in stats[0]}
+    counts = {key: sum(each[key] for each in stats) for key in summed if key in stats[0]}
     rate = counts["mentions"] / max(counts["seconds_total"], 1e-9)
     return {**stats[0], **counts, "mentions_per_second": rate}
 
@@ -605,17 +605,19 @@ def seeds_table(corpus: str, results: Sequence[dict[str, dict[str, Any]]]) -> st
         "|---|---:|---|---|---|---|---|---|---:|",
     ]
     known = {name for seed in results for name in seed}
-    for system in (one for one in BY_NAME.values() if one.name in known):
-        found = [seed[system.name] for seed in results if system.name in seed]
-        scores = [one["score"] for one in found[: 1 if system.linker else None]]
+    for system in (each for each in BY_NAME.values() if each.name in known):
+        actual = [seed[system.name] for seed in results if system.name in seed]
+        scores = [each["score"] for each in actual[: 1 if system.linker else None]]
         recurring = [score["by"]["recurring"] for score in scores]
-        stats = [one["stats"] for one in found]
+        stats = [each["stats"] for each in actual]
         tokens = [
-            (one["prefill_tokens"] + one["tree_tokens"]) / one["mentions"] for one in stats if one
+            (each["prefill_tokens"] + each["tree_tokens"]) / each["mentions"]
+            for each in stats
+            if each
         ]
         cells = (
             system.name,
-            "–" if system.linker else f"{len(found)}",
+            "–" if system.linker else f"{len(actual)}",
             spread([score["recall@1"] for score in scores]),
             spread([by.get("recurring", {}).get("recall@1") for by in recurring]),
             spread([by.get("single", {}).get("recall@1") for by in recurring]),
@@ -630,9 +632,9 @@ def seeds_table(corpus: str, results: Sequence[dict[str, dict[str, Any]]]) -> st
     return "\n".join(rows)
 
 
-def spread(found: Sequence[dict[str, float] | None]) -> str:
+def spread(actual: Sequence[dict[str, float] | None]) -> str:
     """Shares as `71.6 (70.1–72.9)`: their mean, lowest and highest."""
-    values = [100 * one["value"] for one in found if one and one["value"] is not None]
+    values = [100 * each["value"] for each in actual if each and each["value"] is not None]
     if not values:
         return "–"
     if len(values) == 1:
@@ -640,16 +642,16 @@ def spread(found: Sequence[dict[str, float] | None]) -> str:
     return f"{sum(values) / len(values):.1f} ({min(values):.1f}–{max(values):.1f})"
 
 
-def difference(found: dict[str, float]) -> str:
+def difference(actual: dict[str, float]) -> str:
     """Points as `+1.2 [−1.4, +4.0]`."""
-    value, low, high = (100 * found[key] for key in ("value", "low", "high"))
+    value, low, high = (100 * actual[key] for key in ("value", "low", "high"))
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
 
 
-def starred(found: dict[str, float]) -> str:
+def starred(actual: dict[str, float]) -> str:
     """Points as `+1.2`, with a star where the interval is clear of nought."""
-    clear = found["low"] > 0 or found["high"] < 0
-    return f"{100 * found['value']:+.1f}".replace("-", "−") + r"\*" * clear
+    clear = actual["low"] > 0 or actual["high"] < 0
+    return f"{100 * actual['value']:+.1f}".replace("-", "−") + r"\*" * clear
 
 
 def differences_table(results: Sequence[dict[str, dict[str, Any]]]) -> str:
@@ -663,10 +665,10 @@ def differences_table(results: Sequence[dict[str, dict[str, Any]]]) -> str:
         cells = []
         for corpus in corpora:
             of_seeds = (seed.get(corpus, {}).get(name) for seed in results)
-            paired = [one["score"]["paired"] for one in of_seeds if one]
-            found = [one[other] for one in paired if other in one]
+            paired = [each["score"]["paired"] for each in of_seeds if each]
+            actual = [each[other] for each in paired if other in each]
             shown = starred if len(results) > 1 else difference
-            cells.append(", ".join(map(shown, found)) or "–")
+            cells.append(", ".join(map(shown, actual)) or "–")
         if set(cells) != {"–"}:
             rows.append(f"| {name} − {other} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
@@ -728,7 +730,7 @@ def main() -> None:
         chosen = [BY_NAME[name.strip()] for name in args.systems.split(";")]
     else:
         systems = TRACKS[args.track].systems
-        chosen = [one for one in systems if one.linker != "dense" or args.encoder]
+        chosen = [each for each in systems if each.linker != "dense" or args.encoder]
     run(args, chosen)
 
 

@@ -66,7 +66,7 @@ def measured(row: Row, args: argparse.Namespace) -> dict[str, Any]:
     for _ in range(args.repeats):
         theirs.append(rate(args.tree, row, args))
         ours.append(rate(ROOT, row, args))
-    ratios = sorted(one / other for one, other in zip(ours, theirs, strict=True))
+    ratios = sorted(first / other for first, other in zip(ours, theirs, strict=True))
     return {
         **row._asdict(),
         "ours": statistics.median(ours),

@@ -93,11 +93,11 @@ class Bench:
 
     def uneven(self, n: int) -> list[Document]:
         """Documents with BC5CDR's mention counts, thinned evenly to `n` and shuffled."""
-        counts = [size for size, number in BC5CDR_COUNTS.items() for _ in range(number)]
+        counts = [size for size, ordinal in BC5CDR_COUNTS.items() for _ in range(ordinal)]
         chosen = [counts[index * len(counts) // n] for index in range(n)]
         order = torch.randperm(n, generator=torch.Generator().manual_seed(0)).tolist()
         made = (self.texts(1, self.sizes.tokens, chosen[index])[0] for index in order)
-        return [replace(one, id=f"d{index}") for index, one in enumerate(made)]
+        return [replace(each, id=f"d{index}") for index, each in enumerate(made)]
 
 
 def decoder_of(linker: Any, attention: str, lookahead: int | None = None) -> PackedDecoder:
@@ -125,8 +125,8 @@ def linked(
     engine = linker.engine()
     engine._decoder = decoder
     engine._options = replace(engine._options, max_active=active)
-    engine.link_window([replace(one, mentions=one.mentions[:2]) for one in windows[0]])
-    n = sum(len(one.mentions) for window in windows for one in window)
+    engine.link_window([replace(each, mentions=each.mentions[:2]) for each in windows[0]])
+    n = sum(len(each.mentions) for window in windows for each in window)
     if linker.model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     rates = []
@@ -164,10 +164,10 @@ def equal_documents(bench: Bench) -> Iterator[dict[str, Any]]:
     for name in FORMATS:
         linker = bench.in_format(name)
         for attention in ("masks", "flash"):
-            found = linked(
+            actual = linked(
                 linker, decoder_of(linker, attention), [corpus], sizes.active, sizes.repeats
             )
-            yield {"format": name, "attention": attention, "tokens": sizes.tokens, **found}
+            yield {"format": name, "attention": attention, "tokens": sizes.tokens, **actual}
 
 
 def long_documents(bench: Bench) -> Iterator[dict[str, Any]]:
@@ -176,12 +176,12 @@ def long_documents(bench: Bench) -> Iterator[dict[str, Any]]:
     linker = bench.in_format("hybrid_long")
     corpus = bench.texts(max(sizes.active // 4, 1), sizes.long_tokens, sizes.mentions)
     for attention in ("masks", "flash"):
-        found = linked(linker, decoder_of(linker, attention), [corpus], sizes.active)
+        actual = linked(linker, decoder_of(linker, attention), [corpus], sizes.active)
         yield {
             "format": "hybrid_long",
             "attention": attention,
             "tokens": sizes.long_tokens,
-            **found,
+            **actual,
         }
 
 
@@ -191,8 +191,8 @@ def uneven_documents(bench: Bench) -> Iterator[dict[str, Any]]:
     linker = bench.in_format("long")
     parts = [corpus[first : first + third] for first in range(0, len(corpus), third)]
     for label, windows in (("drained", parts), ("refilled", [corpus])):
-        found = linked(linker, decoder_of(linker, "flash"), windows, third)
-        yield {"format": "long", "windows": label, "active": third, **found}
+        actual = linked(linker, decoder_of(linker, "flash"), windows, third)
+        yield {"format": "long", "windows": label, "active": third, **actual}
 
 
 def sweeps(bench: Bench) -> Iterator[dict[str, Any]]:
@@ -202,11 +202,11 @@ def sweeps(bench: Bench) -> Iterator[dict[str, Any]]:
     corpus = bench.texts(2 * sizes.active, sizes.tokens, sizes.mentions)
     for lookahead in (0, 2, 8):
         decoder = decoder_of(linker, "flash", lookahead)
-        found = linked(linker, decoder, [corpus[: sizes.active]], sizes.active)
-        yield {"lookahead": lookahead, "active": sizes.active, **found}
+        actual = linked(linker, decoder, [corpus[: sizes.active]], sizes.active)
+        yield {"lookahead": lookahead, "active": sizes.active, **actual}
     for active in (max(sizes.active // 4, 1), 2 * sizes.active):
-        found = linked(linker, decoder_of(linker, "flash"), [corpus[:active]], active)
-        yield {"lookahead": 0, "active": active, **found}
+        actual = linked(linker, decoder_of(linker, "flash"), [corpus[:active]], active)
+        yield {"lookahead": 0, "active": active, **actual}
 
 
 def profile(bench: Bench) -> Iterator[dict[str, Any]]:

@@ -24,8 +24,8 @@ def flash_errors(device: str) -> Iterator[dict[str, Any]]:
     """The largest difference between FlashAttention and plain attention in float32."""
     for heads, kv_heads, size in ((32, 8, 128), (4, 2, 16), (8, 8, 64), (8, 1, 256)):
         like = torch.empty(0, dtype=torch.bfloat16, device=device)
-        found = largest_difference(flash_of(device), heads, kv_heads, size, like)
-        yield {"heads": heads, "kv_heads": kv_heads, "size": size, "difference": found}
+        result = largest_difference(flash_of(device), heads, kv_heads, size, like)
+        yield {"heads": heads, "kv_heads": kv_heads, "size": size, "difference": result}
 
 
 def seconds_of(call: Callable[[], object], device: str, repeats: int = 20) -> float:
@@ -51,10 +51,10 @@ def constants(device: str, tiny: bool = False) -> Iterator[dict[str, Any]]:
     """One row for each constant: its name, its sizes, and a rate a second."""
     hidden, inner = (64, 128) if tiny else (HIDDEN, INNER)
     repeats = 2 if tiny else 20
-    number = torch.float32 if device == "cpu" else torch.bfloat16
+    index = torch.float32 if device == "cpu" else torch.bfloat16
 
     def drawn(*shape: int) -> Tensor:
-        return torch.randn(*shape, device=device, dtype=number)
+        return torch.randn(*shape, device=device, dtype=index)
 
     down, up = drawn(inner, hidden), drawn(hidden, 2 * inner)
     for rows in (64,) if tiny else (64, 256, 1024, 4096, 16_384, 65_536):
@@ -88,14 +88,14 @@ def _attention(device: str, tiny: bool, repeats: int) -> Iterator[dict[str, Any]
     """FlashAttention over 64 documents: prompts of 600 new tokens, trees of 50 over 1,000."""
     documents, heads, kv_heads, size = (2, 4, 2, 16) if tiny else (64, HEADS, KV_HEADS, SIZE)
     new, tree, length = (8, 4, 32) if tiny else (600, 50, 1070)
-    number = torch.float32 if device == "cpu" else torch.bfloat16
+    index = torch.float32 if device == "cpu" else torch.bfloat16
     keys, values = (
-        torch.randn(documents * length, kv_heads, size, device=device, dtype=number)
+        torch.randn(documents * length, kv_heads, size, device=device, dtype=index)
         for _ in range(2)
     )
     flash = flash_of(device)
     for name, rows in (("prompts", new), ("trees", tree)):
-        query = torch.randn(documents * rows, heads, size, device=device, dtype=number)
+        query = torch.randn(documents * rows, heads, size, device=device, dtype=index)
         of = sequences([(rows, n * length, length) for n in range(documents)], torch.device(device))
         run = flash.causal if name == "prompts" else flash.full
         taken = seconds_of(partial(run, query, keys, values, of, size**-0.5), device, repeats)

@@ -24,34 +24,37 @@ WORDS = (
 FORMATS = ("jsonl", "jsonl.gz", "json", "parquet", "pubtator", "xml", "brat")
 
 
-def made(number: int) -> tuple[str, list[tuple[int, int, str]]]:
+def made(ordinal: int) -> tuple[str, list[tuple[int, int, str]]]:
     """A text and its mentions: start, end, text."""
-    words = [WORDS[(number + place * 7 + place * place) % len(WORDS)] for place in range(240)]
+    words = [
+        WORDS[(ordinal + location * 7 + location * location) % len(WORDS)]
+        for location in range(240)
+    ]
     starts = [0]
     for word in words:
         starts.append(starts[-1] + len(word) + 1)
     mentions = [
-        (starts[place], starts[place] + len(words[place]), words[place])
-        for place in range(5, 240, 24)
+        (starts[location], starts[location] + len(words[location]), words[location])
+        for location in range(5, 240, 24)
     ]
     return " ".join(words), mentions
 
 
-def page(number: int) -> dict[str, Any]:
-    text, mentions = made(number)
+def page(ordinal: int) -> dict[str, Any]:
+    text, mentions = made(ordinal)
     return {
-        "id": str(number),
-        "document_id": f"doc{number}",
+        "id": str(ordinal),
+        "document_id": f"doc{ordinal}",
         "passages": [{"id": "p", "type": "document", "text": [text], "offsets": [[0, len(text)]]}],
         "entities": [
             {
-                "id": f"T{place}",
+                "id": f"T{location}",
                 "type": "DISO",
                 "text": [mention],
                 "offsets": [[start, end]],
-                "normalized": [{"db_name": "UMLS", "db_id": f"C{place:07}"}],
+                "normalized": [{"db_name": "UMLS", "db_id": f"C{location:07}"}],
             }
-            for place, (start, end, mention) in enumerate(mentions, start=1)
+            for location, (start, end, mention) in enumerate(mentions, start=1)
         ],
         "events": [],
         "coreferences": [],
@@ -67,25 +70,25 @@ def write(form: str, count: int, folder: Path) -> Path:
         path = folder / f"corpus.{form}"
         opener = gzip.open if form.endswith("gz") else open
         with opener(path, "wt", encoding="utf-8") as handle:
-            for number in range(count):
-                handle.write(json.dumps(page(number), ensure_ascii=False) + "\n")
+            for ordinal in range(count):
+                handle.write(json.dumps(page(ordinal), ensure_ascii=False) + "\n")
         return path
     if form == "json":
         path = folder / "corpus.json"
         with path.open("w", encoding="utf-8") as handle:
-            for number in range(count):
-                handle.write(("," if number else "[") + json.dumps(page(number)))
+            for ordinal in range(count):
+                handle.write(("," if ordinal else "[") + json.dumps(page(ordinal)))
             handle.write("]")
         return path
     if form == "parquet":
         return write_parquet(count, folder / "corpus.parquet")
     if form == "brat":
-        for number in range(count):
-            text, mentions = made(number)
-            place = folder / "brat" / f"{number // 1000:04}"
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"{number}.txt").write_text(text, encoding="utf-8")
-            (place / f"{number}.ann").write_text(
+        for ordinal in range(count):
+            text, mentions = made(ordinal)
+            location = folder / "brat" / f"{ordinal // 1000:04}"
+            location.mkdir(parents=True, exist_ok=True)
+            (location / f"{ordinal}.txt").write_text(text, encoding="utf-8")
+            (location / f"{ordinal}.ann").write_text(
                 "".join(
                     f"T{index}\tDISO {start} {end}\t{mention}\n"
                     f"N{index}\tReference T{index} UMLS:C{index:07}\tname\n"
@@ -108,7 +111,7 @@ def write_parquet(count: int, path: Path) -> Path:
     schema = pa.Table.from_pylist([{**page(0), **NO_MORE}]).schema
     with pq.ParquetWriter(path, schema) as writer:
         for first in range(0, count, 1000):
-            pages = [{**page(number), **NO_MORE} for number in range(first, first + 1000)]
+            pages = [{**page(ordinal), **NO_MORE} for ordinal in range(first, first + 1000)]
             writer.write_table(pa.Table.from_pylist(pages, schema=schema))
     return path
 
@@ -117,20 +120,20 @@ NO_MORE: dict[str, Any] = {"events": None, "coreferences": None, "relations": No
 
 
 def pubtator(count: int) -> Iterator[str]:
-    for number in range(count):
-        text, mentions = made(number)
-        yield f"{number}|t|{text[:60]}\n{number}|a|{text[61:]}\n"
+    for ordinal in range(count):
+        text, mentions = made(ordinal)
+        yield f"{ordinal}|t|{text[:60]}\n{ordinal}|a|{text[61:]}\n"
         for start, end, mention in mentions:
             if start > 60:
-                yield f"{number}\t{start}\t{end}\t{mention}\tDisease\tC1\n"
+                yield f"{ordinal}\t{start}\t{end}\t{mention}\tDisease\tC1\n"
         yield "\n"
 
 
 def bioc(count: int) -> Iterator[str]:
     yield "<collection><source/>"
-    for number in range(count):
-        text, mentions = made(number)
-        yield f"<document><id>{number}</id><passage><offset>0</offset><text>{text}</text>\n"
+    for ordinal in range(count):
+        text, mentions = made(ordinal)
+        yield f"<document><id>{ordinal}</id><passage><offset>0</offset><text>{text}</text>\n"
         for index, (start, end, mention) in enumerate(mentions, start=1):
             yield (
                 f'<annotation id="{index}"><infon key="type">Disease</infon>'
@@ -169,15 +172,15 @@ def measure(path: str, count: int) -> dict[str, Any]:
     }
 
 
-def row(form: str, found: dict[str, Any]) -> str:
+def row(form: str, result: dict[str, Any]) -> str:
     """A row of the table, documents a second of processor time."""
     cells = (
         form,
-        f"{found['documents']:,}",
-        f"{found['documents'] / found['cpu_seconds']:,.0f}",
-        found["cpu_seconds"],
-        found["resident_mb_at_a_tenth"],
-        found["resident_mb_at_the_end"],
+        f"{result['documents']:,}",
+        f"{result['documents'] / result['cpu_seconds']:,.0f}",
+        result["cpu_seconds"],
+        result["resident_mb_at_a_tenth"],
+        result["resident_mb_at_the_end"],
     )
     return "| " + " | ".join(map(str, cells)) + " |"
 

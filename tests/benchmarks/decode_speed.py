@@ -86,44 +86,44 @@ def documents(
     rng = random.Random(seed)
     words = _FILLER.split()
     made = []
-    for number in range(n):
+    for ordinal in range(n):
         rows = [rng.randrange(kb.n_names) for _ in range(mentions)]
         names = [kb.name(row)[:40].strip() for row in rows]
         used = sum(len(checkpoint.encode_answer((name,))) for name in names)
         fill = max((tokens - used) // mentions, 1)
-        text, found = "", []
+        text, result = "", []
         for index, (row, name) in enumerate(zip(rows, names, strict=True)):
             text += " ".join(rng.choice(words) for _ in range(fill)) + " "
             span = Span(len(text), len(text) + len(name))
             text += name + ". "
-            found.append(Mention(f"T{index}", (span,), name, kb.group(row), kb.group(row)))
-        made.append(Document(f"d{number}", (Passage(text),), tuple(found), "benchmark"))
+            result.append(Mention(f"T{index}", (span,), name, kb.group(row), kb.group(row)))
+        made.append(Document(f"d{ordinal}", (Passage(text),), tuple(result), "benchmark"))
     return made
 
 
 def first_documents(path: Path, kb: KnowledgeBase, n: int) -> list[Document]:
     """The first documents of a corpus that have mentions."""
     linkable = resolve_types(read_corpus([path]), TypeResolver(kb.groups), unknown="skip")
-    return list(islice((one for one in linkable if one.mentions), n))
+    return list(islice((each for each in linkable if each.mentions), n))
 
 
 def nested_tries(trie: Trie, end_id: int) -> dict[str, dict[int, Any]]:
     """The published shape, of every group: token -> dict of what may follow."""
-    places: list[dict[int, Any]] = [{} for _ in range(trie.n_inner)]
+    locations: list[dict[int, Any]] = [{} for _ in range(trie.n_inner)]
     inner_token, tail_token = trie.inner_token.tolist(), trie.tail_token.tolist()
     inner_first, leaf_first = trie.inner_first.tolist(), trie.leaf_first.tolist()
     tail_start = trie.tail_start.tolist()
-    for node, node_place in enumerate(places):
+    for node, node_place in enumerate(locations):
         for child in range(inner_first[node], inner_first[node + 1]):
-            node_place[inner_token[child]] = places[child]
+            node_place[inner_token[child]] = locations[child]
         for leaf in range(leaf_first[node], leaf_first[node + 1]):
-            place = node_place
+            location = node_place
             for token in tail_token[tail_start[leaf] : tail_start[leaf + 1]]:
                 following: dict[int, Any] = {}
-                place[token] = following
-                place = following
-            place[end_id] = {}
-    return {group: places[root] for group, root in trie.roots.items()}
+                location[token] = following
+                location = following
+            location[end_id] = {}
+    return {group: locations[root] for group, root in trie.roots.items()}
 
 
 def baseline(
@@ -151,10 +151,10 @@ def baseline(
             mask[row, longest - len(request.prompt_ids) :] = 1
 
         def allowed(row: int, tokens: Any, group: Any = group, longest: int = longest) -> list[int]:
-            place = tries[group[row].semantic_group]
+            location = tries[group[row].semantic_group]
             for token in tokens[longest:].tolist():
-                place = place.get(token, {})
-            return list(place) or [end_id]
+                location = location.get(token, {})
+            return list(location) or [end_id]
 
         output = model.generate(
             input_ids=ids.to(model.device),
@@ -248,7 +248,7 @@ def measure(args: argparse.Namespace, context_format: str) -> dict[str, Any]:
         n = len(recorder.recorded)
         step = max(n // args.baseline_mentions, 1)
         chosen = recorder.recorded[step // 2 :: step][: args.baseline_mentions]
-        requests = [one.request for one in chosen]
+        requests = [each.request for each in chosen]
         per_batch = {}
         for batch in batches:
             spent, results = baseline(linker, requests, tries, batch, clock)

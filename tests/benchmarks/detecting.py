@@ -91,8 +91,8 @@ def f1(detector: DictionaryDetector, documents: Sequence[Document]) -> float:
     right = detected = annotated = 0
     for document in documents:
         gold = {(mention.spans, mention.semantic_group) for mention in document.mentions}
-        found = {((each.span,), each.group) for each in detector.detect(document)}
-        right, detected = right + len(gold & found), detected + len(found)
+        result = {((each.span,), each.group) for each in detector.detect(document)}
+        right, detected = right + len(gold & result), detected + len(result)
         annotated += len(gold)
     return 200 * right / max(detected + annotated, 1)
 
@@ -180,10 +180,10 @@ def cost_table(kbs: Sequence[Path], data: Path) -> Iterator[str]:
         name_index(KnowledgeBase.open(kb))  # built where it is not there yet
         command = [sys.executable, "-m", __spec__.name, "--kb", kb, "--data", data, "--cost"]
         done = subprocess.run(command, capture_output=True, check=True, text=True)
-        found = json.loads(done.stdout)
+        result = json.loads(done.stdout)
         yield (
-            f"| {found['names']:,} | {found['opened']:.2f} | {found['rate']:.2f} | "
-            f"{found['memory']:.0f} |"
+            f"| {result['names']:,} | {result['opened']:.2f} | {result['rate']:.2f} | "
+            f"{result['memory']:.0f} |"
         )
 
 

@@ -59,7 +59,7 @@ def _case(checkpoint: Any, tokens: int) -> Any:
     from tests.support.explain_cases import make_case, mention_of
 
     memory = tuple(
-        MemoryLine(f"finding {number}", "DISO", ("Acute renal failure",)) for number in range(10)
+        MemoryLine(f"finding {index}", "DISO", ("Acute renal failure",)) for index in range(10)
     )
 
     def with_fillers(count: int) -> Any:

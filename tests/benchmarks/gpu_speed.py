@@ -158,12 +158,12 @@ def speed(linker: Any, tries: dict[str, Any], row: Row) -> dict[str, Any]:
     alone = linked(linker, corpus, 0)[0] if row.one_by_one else None
     n, stats = len(recorder.recorded), recorder.stats
     step = max(n // row.generate_batch, 1)
-    requests = [one.request for one in recorder.recorded[::step]][: row.generate_batch]
+    requests = [each.request for each in recorder.recorded[::step]][: row.generate_batch]
     baseline(linker, requests[:1], tries, 1)  # warm up
     generate_seconds, _ = baseline(linker, requests, tries, row.generate_batch)
     parameters = sum(parameter.numel() for parameter in linker.model.parameters())
     bound = H100_BF16_FLOPS / (2 * parameters) / (stats.prefill_tokens / n)
-    prompt = sum(len(one.request.prompt_ids) for one in recorder.recorded) / n
+    prompt = sum(len(each.request.prompt_ids) for each in recorder.recorded) / n
     return {
         "format": row.context_format,
         "prompt_tokens": round(prompt),
@@ -190,7 +190,7 @@ def agreement(device: str, limit: int) -> dict[str, Any]:
     from longbel_cli.linking.linker import Linker
     from longbel_cli.sample_paths import sample
 
-    found: dict[str, Any] = {}
+    actual: dict[str, Any] = {}
     corpus = list(read_corpus([sample("corpus")]))[:limit]
     for dtype in ("float32", "bfloat16"):
         answers = {}
@@ -201,15 +201,15 @@ def agreement(device: str, limit: int) -> dict[str, Any]:
             answers[decoder] = list(linker.link(corpus))
         pairs = list(zip(answers["packed"], answers["reference"], strict=True))
         codes = [
-            [[candidate.concept_code for candidate in one.candidates] for one in pair]
+            [[candidate.concept_code for candidate in each.candidates] for each in pair]
             for pair in pairs
         ]
-        found[dtype] = {
+        actual[dtype] = {
             "mentions": len(pairs),
             "same_top_1": round(sum(a[:1] == b[:1] for a, b in codes) / len(codes), 4),
             "same_beams": round(sum(a == b for a, b in codes) / len(codes), 4),
         }
-    return found
+    return actual
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -261,9 +261,9 @@ def main() -> None:
     tries = nested_tries(linker.trie, linker.end_id)
     by_format = {"hybrid_long": linker, "long": linker.in_format("long")}
     for row in TINY_ROWS if tiny else ROWS:
-        found = speed(by_format[row.context_format], tries, row)
-        result["rows"].append(found)
-        print(json.dumps(found), file=sys.stderr, flush=True)
+        actual = speed(by_format[row.context_format], tries, row)
+        result["rows"].append(actual)
+        print(json.dumps(actual), file=sys.stderr, flush=True)
     del linker, by_format
     from longbel_cli.sample_paths import sample
 

@@ -166,14 +166,14 @@ def row(args: argparse.Namespace, context_format: str, tokens: int) -> dict[str,
         if args.against:
             runs["theirs"].append(in_tree(args.against, args, context_format, tokens))
         runs["ours"].append(in_tree(ROOT, args, context_format, tokens))
-    found: dict[str, Any] = {"format": context_format, "tokens": tokens, **runs}
+    actual: dict[str, Any] = {"format": context_format, "tokens": tokens, **runs}
     if args.against:
         pairs = list(zip(runs["ours"], runs["theirs"], strict=True))
-        ratios = [one["milliseconds"] / other["milliseconds"] for one, other in pairs]
-        found["ratio"] = statistics.median(ratios)
-        found["ratios"] = sorted(ratios)
-        found["same"] = len({one["digest"] for pair in pairs for one in pair}) == 1
-    return found
+        ratios = [first["milliseconds"] / other["milliseconds"] for first, other in pairs]
+        actual["ratio"] = statistics.median(ratios)
+        actual["ratios"] = sorted(ratios)
+        actual["same"] = len({first["digest"] for pair in pairs for first in pair}) == 1
+    return actual
 
 
 def table(rows: list[dict[str, Any]], settings: str) -> str:
@@ -183,8 +183,8 @@ def table(rows: list[dict[str, Any]], settings: str) -> str:
         "| before | ratio | tree tokens | before | passes | before | same answers |",
         "|---|" + 9 * "---:|",
     ]
-    for one in rows:
-        ours, theirs = one["ours"], one["theirs"]
+    for first in rows:
+        ours, theirs = first["ours"], first["theirs"]
 
         def middle(runs: list[dict[str, Any]], key: str, form: str = ".1f") -> str:
             if not runs:
@@ -192,12 +192,12 @@ def table(rows: list[dict[str, Any]], settings: str) -> str:
             return format(statistics.median(run[key] for run in runs), form)
 
         ratio, same = "–", "–"
-        if "ratio" in one:
-            low, high = one["ratios"][0], one["ratios"][-1]
-            ratio = f"**{one['ratio']:.2f}** ({low:.2f}–{high:.2f})"
-            same = "yes" if one["same"] else "no"
+        if "ratio" in first:
+            low, high = first["ratios"][0], first["ratios"][-1]
+            ratio = f"**{first['ratio']:.2f}** ({low:.2f}–{high:.2f})"
+            same = "yes" if first["same"] else "no"
         cells = (
-            f"`{one['format']}`", f"{one['tokens']:,}",
+            f"`{first['format']}`", f"{first['tokens']:,}",
             middle(ours, "milliseconds", ".2f"), middle(theirs, "milliseconds", ".2f"), ratio,
             middle(ours, "tree_tokens"), middle(theirs, "tree_tokens"),
             middle(ours, "passes", ".2f"), middle(theirs, "passes", ".2f"), same,
@@ -226,8 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(measured(args)))
         return
     rows = []
-    for number in args.rows:
-        rows.append(row(args, *TEXTS[number]))
+    for index in args.rows:
+        rows.append(row(args, *TEXTS[index]))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     print(table(rows, args.settings))
     if args.json:

@@ -59,13 +59,13 @@ def table(results: list[dict], name: str) -> str:
         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     first = results[0]["cpu"] / _n_log_n(results[0])
-    for one in results:
-        rates = " | ".join(f"{rows / s / 1000:,.0f}k/s" for _, s, rows in one["stages"])
-        n = one["counts"]["names"]
+    for each in results:
+        rates = " | ".join(f"{rows / s / 1000:,.0f}k/s" for _, s, rows in each["stages"])
+        n = each["counts"]["names"]
         lines.append(
-            f"| {one['atoms']:,} | {n:,} | {one['seconds']:.1f} | {one['cpu']:.1f} | "
-            f"{one['cpu'] / _n_log_n(one) / first:.2f} | {one['peak'] / 1e9:.2f} GB | {rates} |"
-            f" {one['trie']['bytes'] / n:.1f} | {one['load_before']:.1f} |"
+            f"| {each['atoms']:,} | {n:,} | {each['seconds']:.1f} | {each['cpu']:.1f} | "
+            f"{each['cpu'] / _n_log_n(each) / first:.2f} | {each['peak'] / 1e9:.2f} GB | {rates} |"
+            f" {each['trie']['bytes'] / n:.1f} | {each['load_before']:.1f} |"
         )
     return "\n".join(lines)
 

@@ -92,11 +92,14 @@ def _types(rng: np.random.Generator, tuis: list[str], weights: np.ndarray, start
     first = rng.choice(len(tuis), size, p=weights)
     second = rng.choice(len(tuis), size, p=weights)
     has_second = rng.random(size) < 0.08
-    for place in range(size):
-        kinds = {tuis[first[place]]} | ({tuis[second[place]]} if has_second[place] else set())
+    for location in range(size):
+        kinds = {tuis[first[location]]} | (
+            {tuis[second[location]]} if has_second[location] else set()
+        )
         for tui in sorted(kinds):
             name = SEMANTIC_TYPES[tui].name
-            yield f"C{start + place:07d}|{tui}|A1.{int(tui[1:])}|{name}|AT{start + place:08d}||\n"
+            code = start + location
+            yield f"C{code:07d}|{tui}|A1.{int(tui[1:])}|{name}|AT{code:08d}||\n"
 
 
 def _concepts(rng: np.random.Generator, words: Words, start: int, size: int, common: list[str]):
@@ -115,25 +118,25 @@ def _concepts(rng: np.random.Generator, words: Words, start: int, size: int, com
     shared = rng.random(size)
     atom = 0
     family: list[list[str]] = []
-    for place in range(size):
-        base = list(drawn[position : position + lengths[place]])
-        position += lengths[place]
-        if extends[place] and family and len(family[-1 - place % len(family)]) < 5:
-            base = family[-1 - place % len(family)] + base[:2]
+    for location in range(size):
+        base = list(drawn[position : position + lengths[location]])
+        position += lengths[location]
+        if extends[location] and family and len(family[-1 - location % len(family)]) < 5:
+            base = family[-1 - location % len(family)] + base[:2]
         family.append(base)
         del family[:-500]
         name = " ".join(base)
-        if shared[place] < 0.03 and common:
-            name = common[int(shared[place] * 1e9) % len(common)]
+        if shared[location] < 0.03 and common:
+            name = common[int(shared[location] * 1e9) % len(common)]
             base = name.split(" ")
-        elif shared[place] < 0.06:
+        elif shared[location] < 0.06:
             common.append(name)
             if len(common) > 50_000:
                 del common[:25_000]
-        for number in range(int(counts[place])):
+        for index in range(int(counts[location])):
             tag = language[atom]
             text = name
-            if number:
+            if index:
                 extra = drawn[position + atom % 7]
                 text = _variant(variant[atom], base, str(extra))
             elif variant[atom] < 0.8:
@@ -145,10 +148,10 @@ def _concepts(rng: np.random.Generator, words: Words, start: int, size: int, com
             mth = is_mth[atom] < 0.04
             sab = "MTH" if mth else VOCABULARIES[source[atom]]
             tty = "PN" if mth and is_mth[atom] < 0.03 else TERM_TYPES[kind[atom]]
-            status = "P" if number == 0 or variant[atom] > 0.9 else "S"
+            status = "P" if index == 0 or variant[atom] > 0.9 else "S"
             yield (
-                f"C{start + place:07d}|{tag}|{status}|L{atom:07d}|PF|S{atom:08d}|Y|A{atom:08d}||"
-                f"M{place}||{sab}|{tty}|D{place:06d}|{text}|0|{suppress[atom]}|256|\n"
+                f"C{start + location:07d}|{tag}|{status}|L{atom:07d}|PF|S{atom:08d}|Y|A{atom:08d}||"
+                f"M{location}||{sab}|{tty}|D{location:06d}|{text}|0|{suppress[atom]}|256|\n"
             )
             atom += 1
 

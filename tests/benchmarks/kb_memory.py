@@ -186,16 +186,16 @@ def table(results: list[dict]) -> str:
         " marisa-trie (keys alone) | unpickling | opening | resident when open | all touched |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for one in results:
-        n, dicts, arrays = one["names"], one["nested dicts"], one["arrays, mapped"]
-        marisa = one.get("marisa-trie")
+    for each in results:
+        n, dicts, arrays = each["names"], each["nested dicts"], each["arrays, mapped"]
+        marisa = each.get("marisa-trie")
         published = dicts["trie"] + dicts["codes"]
         ours = arrays["trie"] + arrays["rows"]
         keys = "not installed" if marisa is None else f"{marisa['file'] / n:.1f} B"
         lines.append(
-            f"| {n:,} | {one['tokens'] / n:.1f} | {dicts['trie'] / n:.0f} + "
+            f"| {n:,} | {each['tokens'] / n:.1f} | {dicts['trie'] / n:.0f} + "
             f"{dicts['codes'] / n:.0f} B | {arrays['trie'] / n:.1f} + {arrays['rows'] / n:.1f} B |"
-            f" {published / ours:.1f} | {keys} | {one['unpickling']['seconds']:.1f} s |"
+            f" {published / ours:.1f} | {keys} | {each['unpickling']['seconds']:.1f} s |"
             f" {arrays['seconds']:.2f} s | {arrays['opened'] / n:.1f} B |"
             f" {arrays['touched'] / n:.1f} B |"
         )

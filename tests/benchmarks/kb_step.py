@@ -144,7 +144,7 @@ def main() -> None:
         # All three in turn: what slows the machine for a while slows each of them.
         taken = [[1e3 * seconds(way, device, 3) for way in ways] for _ in range(arguments.repeats)]
         theirs, ours, shared = (list(column) for column in zip(*taken, strict=True))
-        ratios = [one / other for one, other in zip(theirs, ours, strict=True)]
+        ratios = [first / other for first, other in zip(theirs, ours, strict=True)]
         cells = map(spread, (theirs, ours, shared, ratios))
         print(f"| {fan_out:,} | {' | '.join(cells)} |")
     print("\n| names | packed decoder, 30,000 children, ms |\n|---:|---:|")

@@ -68,7 +68,7 @@ def _byte_letters() -> dict[int, str]:
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = {byte: chr(byte) for byte in plain}
     others = (byte for byte in range(256) if byte not in letters)
-    return letters | {byte: chr(256 + place) for place, byte in enumerate(others)}
+    return letters | {byte: chr(256 + location) for location, byte in enumerate(others)}
 
 
 def trained(texts: list[str], vocab_size: int) -> Tokenizer:

@@ -57,7 +57,7 @@ class Dispatched(TorchDispatchMode):
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         returns = function._schema.returns
-        is_view = any(one.alias_info and not one.alias_info.is_write for one in returns)
+        is_view = any(each.alias_info and not each.alias_info.is_write for each in returns)
         counts = self.views if is_view and "reshape" not in str(function) else self.kernels
         counts[str(function)] += 1
         return function(*args, **(kwargs or {}))
@@ -74,11 +74,11 @@ def mixed_pass(
     decoder = PackedDecoder(model, trie, SearchOptions(end_id=90, lookahead=0), attention(model))
     random = np.random.default_rng(0)
     prompts = [random.integers(0, 90, 40 + 37 * n % 300).tolist() for n in range(documents)]
-    for number, prompt in enumerate(prompts[::2]):
-        decoder.submit(Request(("tree", number), prompt, "A"))
+    for index, prompt in enumerate(prompts[::2]):
+        decoder.submit(Request(("tree", index), prompt, "A"))
     decoder.step()
-    for number, prompt in enumerate(prompts[1::2]):
-        decoder.submit(Request(("prompt", number), prompt, "A"))
+    for index, prompt in enumerate(prompts[1::2]):
+        decoder.submit(Request(("prompt", index), prompt, "A"))
     with Dispatched() as counted:
         decoder.step()
     return counted
@@ -86,12 +86,12 @@ def mixed_pass(
 
 def layer_counts(documents: int, attention: Attention) -> dict[str, Any]:
     """What one layer adds to a mixed pass."""
-    one, two = (mixed_pass(layers, documents, attention) for layers in (1, 2))
-    kernels = two.kernels - one.kernels
+    each, two = (mixed_pass(layers, documents, attention) for layers in (1, 2))
+    kernels = two.kernels - each.kernels
     return {
         "documents": documents,
         "kernels": sum(kernels.values()),
-        "views": sum((two.views - one.views).values()),
+        "views": sum((two.views - each.views).values()),
         "by_kernel": dict(kernels.most_common()),
     }
 
@@ -150,7 +150,7 @@ def cut(documents: Sequence[Document], most: int, mentions: int) -> Iterator[lis
     part: list[Document] = []
     for document in documents:
         part.append(document)
-        if len(part) >= most or sum(len(one.mentions) for one in part) >= mentions:
+        if len(part) >= most or sum(len(each.mentions) for each in part) >= mentions:
             yield part
             part = []
     if part:
@@ -168,20 +168,20 @@ def main() -> None:
     print("| attention | documents | kernels a layer | views a layer |\n|---|---:|---:|---:|")
     for name, attention in BACKENDS.items():
         for documents in args.documents:
-            found = layer_counts(documents, attention)
-            result["layers"][f"{name}, {documents}"] = found
-            print(f"| {name} | {documents} | {found['kernels']} | {found['views']} |", flush=True)
+            actual = layer_counts(documents, attention)
+            result["layers"][f"{name}, {documents}"] = actual
+            print(f"| {name} | {documents} | {actual['kernels']} | {actual['views']} |", flush=True)
     if args.data:
         print("\n| corpus | documents | mentions | most of a document | " + " | ".join(WINDOWS))
         print("|---|---:|---:|---:|" + len(WINDOWS) * "---:|")
         for name in CORPORA:
             folder = args.data / "corpora" / name
-            corpus = [one for one in read_corpus([folder / "train.jsonl.gz"]) if one.mentions]
-            counts = [len(one.mentions) for one in corpus]
-            found = {label: shares(corpus, window) for label, window in WINDOWS.items()}
-            result["windows"][name] = found
+            corpus = [each for each in read_corpus([folder / "train.jsonl.gz"]) if each.mentions]
+            counts = [len(each.mentions) for each in corpus]
+            actual = {label: shares(corpus, window) for label, window in WINDOWS.items()}
+            result["windows"][name] = actual
             cells = " | ".join(
-                f"{one['of_64']:.2f}, {one['of_the_window']:.2f}" for one in found.values()
+                f"{each['of_64']:.2f}, {each['of_the_window']:.2f}" for each in actual.values()
             )
             print(f"| {name} | {len(corpus)} | {sum(counts):,} | {max(counts)} | {cells} |")
     if args.json:

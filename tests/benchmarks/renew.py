@@ -96,11 +96,11 @@ def output(command: str, kept: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def run(name: str, places: dict[str, Any], kept: Path) -> str:
+def run(name: str, locations: dict[str, Any], kept: Path) -> str:
     """What the commands of a benchmark print, one table for all that have the same head."""
     tables: list[str] = []
     for command in COMMANDS[name]:
-        printed = output(command.format(**places), kept)
+        printed = output(command.format(**locations), kept)
         head, _, rows = printed.rpartition("|---")
         if tables and head and tables[-1].startswith(head):
             tables[-1] += "\n" + rows.split("\n", 1)[1]
@@ -126,16 +126,16 @@ def main() -> None:
     names = options.names or default_names()
     kb = options.work / "accuracy" / "kb"
     commands = [command for name in names for command in COMMANDS[name]]
-    if not kb.exists() and (not options.kept or any("{kb}" in one for one in commands)):
+    if not kb.exists() and (not options.kept or any("{kb}" in each for each in commands)):
         built = ["build-kb", str(options.data / "kb"), "--out", str(kb)]
         subprocess.run([sys.executable, "-m", "longbel_cli", *built], check=True)
     how = f" --encoder {options.encoder}" if options.encoder else ""
     how += f" --results {shlex.quote(str(RESULTS / 'accuracy'))}"
     how += " --kept" if options.kept else ""
-    places = {"data": options.data, "work": options.work, "kb": kb, "how": how}
+    locations = {"data": options.data, "work": options.work, "kb": kb, "how": how}
     for name in names:
         kept, result = options.work / "renew" / name, RESULTS / f"{name}.md"
-        printed = run(name, places, kept)
+        printed = run(name, locations, kept)
         if "{how}" not in COMMANDS[name][0]:  # kept rows say themselves where they were made
             printed += f"\n*{machine()}*\n"
         result.write_text(printed, encoding="utf-8")

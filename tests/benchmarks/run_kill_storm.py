@@ -45,8 +45,8 @@ def reference_in(folder: Path, driver: Driver, documents: int) -> Reference:
 class Drivers:
     """Scripted linkers that are lent to one thread at a time."""
 
-    def __init__(self, folder: Path, number: int) -> None:
-        self.all = [Driver(folder / f"log-{index}") for index in range(number)]
+    def __init__(self, folder: Path, ordinal: int) -> None:
+        self.all = [Driver(folder / f"log-{index}") for index in range(ordinal)]
         self._free = list(self.all)
         self._lock = threading.Condition()
 
@@ -78,7 +78,7 @@ def every_step(folder: Path, drivers: Drivers) -> Iterator[str]:
         codes: Counter[int] = Counter()
         failures: list[int] = []
 
-        def one(step: int, kind: str = kind, failures: list[int] = failures) -> int:
+        def single(step: int, kind: str = kind, failures: list[int] = failures) -> int:
             driver = drivers.lend()
             out = folder / f"{kind}-{step}" / "out.jsonl"
             code = driver.run(reference.corpus, out, "--fail", f"{step}:{kind}")
@@ -90,7 +90,7 @@ def every_step(folder: Path, drivers: Drivers) -> Iterator[str]:
             return code
 
         with ThreadPoolExecutor(2) as pool:
-            codes.update(pool.map(one, range(1, steps + 1)))
+            codes.update(pool.map(single, range(1, steps + 1)))
         expected = {-9} if kind == "kill" else {0, 3}
         assert set(codes) <= expected, codes
         yield (
@@ -217,11 +217,11 @@ def damage(folder: Path, drivers: Drivers) -> Iterator[str]:
     for target, start in starts.items():
         whole = target.read_bytes()[: ends[target]]
         tried = recovered = 0
-        for place in range(start, len(whole)):
+        for location in range(start, len(whole)):
             for damaged in (
-                whole[:place],
-                whole[:place] + bytes(len(whole) - place),
-                whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :],
+                whole[:location],
+                whole[:location] + bytes(len(whole) - location),
+                whole[:location] + bytes([whole[location] ^ 0x15]) + whole[location + 1 :],
             ):
                 _copy_run(base, out)
                 relative = target.relative_to(base.parent)
@@ -265,8 +265,8 @@ def resume(folder: Path, documents: int) -> Iterator[str]:
     corpus = folder / "corpus.jsonl"
     text = "A patient was seen with fever and cough. " * 40
     with corpus.open("w") as stream:
-        for number in range(documents + 200):
-            stream.write(json.dumps(_bigbio(number, text)) + "\n")
+        for ordinal in range(documents + 200):
+            stream.write(json.dumps(_bigbio(ordinal, text)) + "\n")
     script = [sys.executable, "-m", "tests.benchmarks.run_resume", str(corpus)]
     out = str(folder / "out.jsonl")
     first = _json_of([*script, out, "--stop-after", str(documents)])
@@ -288,22 +288,22 @@ def resume(folder: Path, documents: int) -> Iterator[str]:
     )
 
 
-def _bigbio(number: int, text: str) -> dict[str, object]:
+def _bigbio(ordinal: int, text: str) -> dict[str, object]:
     entities = [
-        {"id": f"T{place}", "type": "DISO", "text": ["fever"],
-         "offsets": [[41 * place + 24, 41 * place + 29]], "normalized": []}
-        for place in range(10)
+        {"id": f"T{location}", "type": "DISO", "text": ["fever"],
+         "offsets": [[41 * location + 24, 41 * location + 29]], "normalized": []}
+        for location in range(10)
     ]  # fmt: skip
     passage = {"id": "p", "type": "abstract", "text": [text], "offsets": [[0, len(text)]]}
-    return {"id": str(number), "document_id": f"document-{number}", "passages": [passage],
+    return {"id": str(ordinal), "document_id": f"document-{ordinal}", "passages": [passage],
             "entities": entities, "events": [], "coreferences": [], "relations": []}  # fmt: skip
 
 
 def _json_of(command: list[str]) -> dict[str, float]:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    result: dict[str, float] = json.loads(done.stdout)
+    return result
 
 
 # --- the real command ----------------------------------------------------------------------------
@@ -361,17 +361,19 @@ def main() -> None:
         folder = Path(name)
         drivers = Drivers(folder, max(SHARD_COUNTS))
         parts: dict[str, Callable[[Path], Iterator[str]]] = {
-            "steps": lambda place: every_step(place, drivers),
-            "kills": lambda place: random_kills(place, drivers, arguments.kills),
-            "damage": lambda place: damage(place, drivers),
-            "resume": lambda place: resume(place, arguments.documents),
-            "real": lambda place: real(place, arguments.real_kills, arguments.link_options.split()),
+            "steps": lambda location: every_step(location, drivers),
+            "kills": lambda location: random_kills(location, drivers, arguments.kills),
+            "damage": lambda location: damage(location, drivers),
+            "resume": lambda location: resume(location, arguments.documents),
+            "real": lambda location: real(
+                location, arguments.real_kills, arguments.link_options.split()
+            ),
         }
         for part in arguments.only.split(","):
-            place = folder / part
-            place.mkdir()
+            location = folder / part
+            location.mkdir()
             began = time.monotonic()
-            for line in parts[part](place):
+            for line in parts[part](location):
                 print(f"- {line}", flush=True)
             print(f"{part}: {time.monotonic() - began:.0f} s", file=sys.stderr)
         drivers.close()

@@ -33,13 +33,13 @@ def write_predictions(path: Path, seed: int) -> None:
     with path.open("w", encoding="utf-8") as stream:
         for document in range(N_DOCUMENTS):
             concepts = [f"C{gold.randrange(2_000):07d}" for _ in range(8)]
-            for number in range(N_PER_DOCUMENT):
+            for index in range(N_PER_DOCUMENT):
                 code, group = gold.choice(concepts), gold.choice(GROUPS)
-                stream.write(json.dumps(mention(document, number, code, group, answers)) + "\n")
+                stream.write(json.dumps(mention(document, index, code, group, answers)) + "\n")
 
 
 def mention(
-    document: int, number: int, code: str, group: str, answers: random.Random
+    document: int, index: int, code: str, group: str, answers: random.Random
 ) -> dict[str, object]:
     codes = [f"D{answers.randrange(2_000):07d}" for _ in range(5)]
     if answers.random() < 0.9:
@@ -48,18 +48,18 @@ def mention(
     beams = [
         {
             "rank": rank,
-            "pred_concept_code": found,
-            "pred_concept_name": f"Name of {found}",
+            "pred_concept_code": result,
+            "pred_concept_name": f"Name of {result}",
             "beam_score": round(score, 6),
         }
-        for rank, (found, score) in enumerate(zip(codes, scores, strict=True), start=1)
+        for rank, (result, score) in enumerate(zip(codes, scores, strict=True), start=1)
     ]
     return {
         "document_id": f"document-{document}",
-        "mention_id": f"T{number}",
+        "mention_id": f"T{index}",
         "mention": f"mention of {code}",
         "semantic_group": group,
-        "spans": [[40 * number, 40 * number + 12]],
+        "spans": [[40 * index, 40 * index + 12]],
         **{key: value for key, value in beams[0].items() if key != "rank"},
         "beams": beams,
         "gold_concept_code": code,
@@ -82,9 +82,9 @@ def main() -> None:
         lambda: resampled_ratios(right, sizes, 10_000, seed=1),
     )
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"system-{number}.jsonl" for number in range(N_FILES)]
-        for number, path in enumerate(paths):
-            write_predictions(path, seed=number + 1)
+        paths = [Path(folder) / f"system-{index}.jsonl" for index in range(N_FILES)]
+        for index, path in enumerate(paths):
+            write_predictions(path, seed=index + 1)
         command = [sys.executable, "-m", "longbel_cli", "score"]
 
         def one_by_one() -> None:

@@ -51,14 +51,14 @@ def test_counts_are_those_of_the_corpus() -> None:
 
 def test_the_model_adds_up_by_hand() -> None:
     """One token, one pass and rates of one a second each."""
-    one = roofline.Card("one", {1: 1e12}, 1e12, 1e12, 1e12, 0.0)
+    first = roofline.Card("one", {1: 1e12}, 1e12, 1e12, 1e12, 0.0)
     work = roofline.Work("short", prompt=10, prefilled=1, tree=0, passes=1, host=0)
-    parts = roofline.milliseconds(work, one)
+    parts = roofline.milliseconds(work, first)
     weights = 2 * 4096**2 + 2 * 4096 * 1024 + 3 * 4096 * 14336
     assert parts["matrix products"] == pytest.approx(1e3 * 2 * 32 * weights / 1e12)
     assert parts["attention of prompts"] == pytest.approx(1e3 * 4 * 128 * 32 * 32 * 9.5 / 1e12)
     assert parts["attention of trees"] == parts["head and its sums"] == 0
     assert parts["waiting for the host"] == 0
-    slow = roofline.milliseconds(replace(work, host=1e6), one)
+    slow = roofline.milliseconds(replace(work, host=1e6), first)
     assert sum(slow.values()) == pytest.approx(1e6)
     assert roofline.next_in_the_way(slow) == "waiting for the host"

@@ -10,15 +10,15 @@ from longbel_cli.types import Document, Mention, Passage, Span
 from tests.benchmarks import host_time, pass_counts
 
 
-def document(number: int, mentions: int) -> Document:
-    found = tuple(Mention(f"T{n}", (Span(n, n + 1),), "x", "A") for n in range(mentions))
-    return Document(f"d{number}", (Passage("x" * 20),), found, "test")
+def document(index: int, mentions: int) -> Document:
+    result = tuple(Mention(f"T{n}", (Span(n, n + 1),), "x", "A") for n in range(mentions))
+    return Document(f"d{index}", (Passage("x" * 20),), result, "test")
 
 
 def test_a_window_drains_where_its_documents_differ() -> None:
     """Two documents of three mentions and one: three passes with 2, 1 and 1 in flight."""
-    found = pass_counts.shares([document(0, 3), document(1, 1)], (64, 1000))
-    assert found == {"of_64": 4 / (3 * 64), "of_the_window": 4 / 6}
+    result = pass_counts.shares([document(0, 3), document(1, 1)], (64, 1000))
+    assert result == {"of_64": 4 / (3 * 64), "of_the_window": 4 / 6}
 
 
 def test_windows_are_cut_as_a_run_cuts_them() -> None:

@@ -60,7 +60,7 @@ def test_another_command_is_run_anew(called: list[str], tmp_path: Path) -> None:
 )
 def test_a_table_is_what_its_kept_results_say(name: str, tmp_path: Path) -> None:
     kept = renew.RESULTS / "accuracy"
-    places = {"work": tmp_path, "data": tmp_path, "how": f" --kept --results {kept}"}
-    printed = renew.run(name, places, tmp_path / "kept").strip()
+    locations = {"work": tmp_path, "data": tmp_path, "how": f" --kept --results {kept}"}
+    printed = renew.run(name, locations, tmp_path / "kept").strip()
     page = (renew.RESULTS / f"{name}.md").read_text(encoding="utf-8")
     assert page.strip() == printed

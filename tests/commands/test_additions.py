@@ -55,12 +55,12 @@ def kb(tmp_path: Path) -> Path:
 def read_words(file: CorpusFile, start: Position) -> Iterator[Item]:
     """A document a line: its id and a word, which is the mention."""
     lines = Path(file.path).read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines):
+    for index, line in enumerate(lines):
         name, word = line.split()
         mention = Mention("T1", (Span(0, len(word)),), word, "Disorders", "Disorders")
         draft = Draft([Passage(word, 0)], [mention])
-        if number >= start.offset:
-            yield Item(number, number + 1, name, lambda draft=draft: draft)
+        if index >= start.offset:
+            yield Item(index, index + 1, name, lambda draft=draft: draft)
 
 
 class WordWriter:
@@ -157,7 +157,7 @@ def test_a_source(longbel: Longbel, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     def read_list(reading: Reading) -> Terms:
         words = reading.path.read_text(encoding="utf-8").split()
         table = tmp_path / "words.tsv"
-        rows = (f"W{number}\t{word}\tDisorders\n" for number, word in enumerate(words))
+        rows = (f"W{index}\t{word}\tDisorders\n" for index, word in enumerate(words))
         table.write_text("code\tname\tgroup\n" + "".join(rows), encoding="utf-8")
         return tables.read(replace(reading, paths=(table,)))
 

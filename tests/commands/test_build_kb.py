@@ -29,7 +29,7 @@ def release(tmp_path: Path) -> Path:
         conso_row("C3", "ASTHMA"),
         conso_row("C3", "Asthme", lat="FRE"),
     ]
-    sty = [sty_row(f"C{number}", "T047") for number in (1, 2, 3)]
+    sty = [sty_row(f"C{index}", "T047") for index in (1, 2, 3)]
     return write_release(tmp_path / "release", conso, sty)
 
 
@@ -141,9 +141,9 @@ def test_info_and_search(longbel: Longbel, release: Path, tmp_path: Path) -> Non
     assert "case-folded" in out and "all-caps" in out
     done = longbel("kb", "search", kb, "C2", "--json")
     assert done.code == 0
-    found = json.loads(done.out)
-    assert found["names"] == [] and found["concept"]["n_names"] == 0
-    assert found["decisions"][0]["given_to"] == "C1"
+    result = json.loads(done.out)
+    assert result["names"] == [] and result["concept"]["n_names"] == 0
+    assert result["decisions"][0]["given_to"] == "C1"
     done = longbel("kb", "search", kb, "zzz")
     assert done.code == 0
     assert "nothing found" in done.out
@@ -158,9 +158,9 @@ def large_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+@pytest.mark.parametrize(("index", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
 def test_a_signal_leaves_nothing(
-    large_release: Path, tmp_path: Path, number: signal.Signals, code: int
+    large_release: Path, tmp_path: Path, index: signal.Signals, code: int
 ) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "longbel_cli", "build-kb", str(large_release), "--out", "kb"],
@@ -175,7 +175,7 @@ def test_a_signal_leaves_nothing(
     while not list(tmp_path.glob(".kb.*.draft")) and process.poll() is None:
         assert time.monotonic() < limit
         time.sleep(0.002)
-    process.send_signal(number)
+    process.send_signal(index)
     _, err = process.communicate(timeout=60)
     assert process.returncode in (code, 0), err  # 0: it was done before the signal arrived
     assert "Traceback" not in err

@@ -71,17 +71,17 @@ def test_a_corpus_with_something_to_leave_out(longbel: Longbel, corpus: Path) ->
     (corpus / "notes.odd").write_bytes(b"PK")
     done = longbel("check", corpus, "--json")
     assert done.code == 5
-    found: dict[str, Any] = json.loads(done.out)
-    assert (found["documents"], found["mentions"]) == (3, 5)
-    assert (found["quarantined"], found["warnings"]) == (3, 1)
-    assert (found["quarantined_documents"], found["quarantined_mentions"]) == (2, 1)
+    result: dict[str, Any] = json.loads(done.out)
+    assert (result["documents"], result["mentions"]) == (3, 5)
+    assert (result["quarantined"], result["warnings"]) == (3, 1)
+    assert (result["quarantined_documents"], result["quarantined_mentions"]) == (2, 1)
     assert [(p["source"], p["line"], p["document_id"], p["mention_id"]) for p in
-            found["problems"]] == [
+            result["problems"]] == [
         (f"{corpus}/d.jsonl", 1, "e", "T1"),
         (f"{corpus}/d.jsonl", 2, None, None),
         (f"{corpus}/d.jsonl", 3, "d", None),
     ]  # fmt: skip
-    assert found["notes"][0]["source"] == f"{corpus}/notes.odd"
+    assert result["notes"][0]["source"] == f"{corpus}/notes.odd"
     assert done.err.splitlines() == [
         f"quarantined: {corpus}/d.jsonl:1: document e: mention T1: "
         "its text is not the document's at 0-4; that text stands at 0-5",
@@ -117,9 +117,9 @@ def test_gold_that_is_not_read_is_counted_and_the_exit_code_stays(
     (tmp_path / "x.ann").write_text(FEVER + "#1\tAnnotatorNotes T1\tsee Zanthoma\n")
     done = longbel("check", tmp_path, "--json")
     assert done.code == 0
-    found = json.loads(done.out)
-    assert (found["gold_not_read"], found["documents_without_mentions"]) == (1, 1)
-    assert [note.get("gold_not_read") for note in found["notes"]] == [1, None]
+    result = json.loads(done.out)
+    assert (result["gold_not_read"], result["documents_without_mentions"]) == (1, 1)
+    assert [note.get("gold_not_read") for note in result["notes"]] == [1, None]
     assert "x.ann:2: document x: not read as gold" in done.err
     assert "the gold code 'unmapped' has no digit and is that of 2 mentions" in done.err
     assert "Zanthoma" not in done.err
@@ -171,24 +171,24 @@ def test_standard_input(longbel: Longbel) -> None:
 def test_types_and_codes_against_a_knowledge_base(longbel: Longbel, corpus: Path, kb: Path) -> None:
     done = longbel("check", corpus, "--kb", kb, "--json")
     assert done.code == 0
-    found = json.loads(done.out)
-    assert found["groups"] == {"Disorders": 4}
-    assert found["unmapped_types"] == {}
+    result = json.loads(done.out)
+    assert result["groups"] == {"Disorders": 4}
+    assert result["unmapped_types"] == {}
     # T1 has C1, which is there; T2 has C1 and C2, which is not.
-    assert (found["mentions_with_gold_in_kb"], found["gold_codes_not_in_kb"]) == (1, 1)
+    assert (result["mentions_with_gold_in_kb"], result["gold_codes_not_in_kb"]) == (1, 1)
 
 
 def test_what_has_no_code_is_counted_apart_from_what_the_knowledge_base_lacks(
     longbel: Longbel, kb: Path, tmp_path: Path
 ) -> None:
     codes = ("C1", "NO_CODE", "C1+NO_CODE", "-1", "-", "")
-    mentions = [entity(f"T{number}", normalized=code(name)) for number, name in enumerate(codes)]
+    mentions = [entity(f"T{index}", normalized=code(name)) for index, name in enumerate(codes)]
     (tmp_path / "c.jsonl").write_bytes(lines(page(*mentions)))
     done = longbel("check", tmp_path / "c.jsonl", "--kb", kb, "--json")
     assert done.code == 0
-    found = json.loads(done.out)
-    assert (found["mentions_with_gold"], found["mentions_with_no_code"]) == (1, 2)
-    assert (found["mentions_with_gold_in_kb"], found["gold_codes_not_in_kb"]) == (1, 0)
+    result = json.loads(done.out)
+    assert (result["mentions_with_gold"], result["mentions_with_no_code"]) == (1, 2)
+    assert (result["mentions_with_gold_in_kb"], result["gold_codes_not_in_kb"]) == (1, 0)
 
 
 def test_types_without_a_group_are_all_listed(longbel: Longbel, corpus: Path, kb: Path) -> None:

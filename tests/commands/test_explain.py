@@ -65,9 +65,9 @@ def failure(*arguments: str | Path) -> LongbelError:
 def write_corpus(folder: Path) -> None:
     folder.mkdir()
     lines = []
-    for id, group, phrase, number, code in MENTIONS:
+    for id, group, phrase, ordinal, code in MENTIONS:
         start = -1
-        for _ in range(number):
+        for _ in range(ordinal):
             start = TEXT.index(phrase, start + 1)
         lines.append(f"{id}\t{group} {start} {start + len(phrase)}\t{phrase}\n")
         lines.append(f"N{id[1:]}\tReference {id} KB:{code}\t{phrase}\n")
@@ -102,22 +102,22 @@ def test_the_prompt_is_the_one_that_was_linked(linked):
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     explained = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [one["mention_id"] for one in explained] == ["T1", "T2", "T3", "T4"]
+    assert [each["mention_id"] for each in explained] == ["T1", "T2", "T3", "T4"]
     rendered = {
         row["mention_id"]: row["prompt"]
         for row in map(
             json.loads, (linked.folder / "prompts.jsonl").read_text("utf-8").splitlines()
         )
     }
-    for one in explained:
-        first, second = one["attributions"]
+    for each in explained:
+        first, second = each["attributions"]
         tokens = [token for token in first["tokens"] if token["text"]]
-        text = rendered[one["mention_id"]]
+        text = rendered[each["mention_id"]]
         assert all(text[slice(*token["prompt_offsets"])] == token["text"] for token in tokens)
         assert tokens[-1]["prompt_offsets"][1] == len(text)
         # The score that the explanation starts from is the score that linking recorded.
-        assert first["score"] == pytest.approx(one["beams"][0]["beam_score"], abs=2e-5)
-        assert second["score"] == pytest.approx(one["beams"][1]["beam_score"], abs=2e-5)
+        assert first["score"] == pytest.approx(each["beams"][0]["beam_score"], abs=2e-5)
+        assert second["score"] == pytest.approx(each["beams"][1]["beam_score"], abs=2e-5)
         for token in tokens:
             if token["document_offsets"]:
                 start, end = token["document_offsets"]
@@ -162,7 +162,7 @@ def test_a_page_with_every_method(linked, tmp_path):
         names[mention["gold"]] for mention in data["mentions"]
     ]
     assert [mention["id"] for mention in data["mentions"]] == ["T1", "T3"]
-    assert [one["method"] for one in data["mentions"][1]["maps"]] == [
+    assert [each["method"] for each in data["mentions"][1]["maps"]] == [
         "gradient", "integrated", "ablation",
     ]  # fmt: skip
     assert data["documents"][0]["passages"][0]["text"] == TEXT
@@ -192,7 +192,7 @@ def test_scores_other_than_the_recorded_ones_are_told(explained, recorded, told,
     prediction = replace(
         explanation.prediction, candidates=(first._replace(score=recorded), second)
     )
-    maps = tuple(replace(one, score=explained) for one in explanation.attributions)
+    maps = tuple(replace(each, score=explained) for each in explanation.attributions)
     with caplog.at_level("INFO", "longbel_cli"):
         log_outcome([replace(explanation, prediction=prediction, attributions=maps)], 1, None)
     said = caplog.text
@@ -207,13 +207,13 @@ def test_the_terminal_and_a_contrast(linked):
     assert "gradient, candidate 1 rather than 2" in result.stdout
     # The lead in log-probability per token is what the beam scores say.
     scores = [beam["beam_score"] for beam in linked.lines()[3]["beams"]]
-    numbers = run(
+    indices = run(
         "explain", linked.predictions, "--mention", "ward:7:T4", "--json", "--versus", "2"
     )
-    (found,) = json.loads(numbers.stdout)["attributions"]
+    (actual,) = json.loads(indices.stdout)["attributions"]
 
-    assert found["objective"] == pytest.approx(math.log(scores[0] / scores[1]), abs=2e-3)
-    assert found["score"] is None
+    assert actual["objective"] == pytest.approx(math.log(scores[0] / scores[1]), abs=2e-3)
+    assert actual["score"] is None
 
 
 def changed(linked: Linked, folder: Path) -> Linked:
@@ -337,7 +337,7 @@ PREDICTIONS = [
     ],
 )
 def test_choosing_mentions(choice, expected):
-    assert " ".join(one.mention_id for one in choice.of(PREDICTIONS)) == expected
+    assert " ".join(each.mention_id for each in choice.of(PREDICTIONS)) == expected
 
 
 def test_where_rank_1_says_no_concept_the_second_is_no_answer():
@@ -363,7 +363,7 @@ def test_pages_while_linking(linked, tmp_path):
     assert len(embedded(page.read_text("utf-8"))["mentions"]) == 4
     assert list(linker.link(documents)) == first
     maps = list(saliency_maps(linker)(documents, predictions))
-    assert [one.mention.id for one in maps] == ["T1", "T2", "T3", "T4"]
+    assert [each.mention.id for each in maps] == ["T1", "T2", "T3", "T4"]
     assert "<details open>" in html_fragment(maps[0])
 
 

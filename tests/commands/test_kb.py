@@ -44,11 +44,11 @@ def two(longbel: Longbel, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_search_shows_what_stands_beside_names(longbel: Longbel, two: tuple[Path, Path]) -> None:
-    found = longbel("kb", "search", two[1], "195967001").out
+    result = longbel("kb", "search", two[1], "195967001").out
     for told in ("concept C2: Asthma; T033, T047; 2 names", "parent C1: Lung disease (is_a)",
                  "child C3: Asthma attack (is_a)", "in place of C90 (merged)", "D001249",
                  "concept C3"):  # fmt: skip
-        assert told in found
+        assert told in result
     assert "C90 is retired (merged): C2, Asthma" in longbel("kb", "search", two[1], "C90").out
     assert "C92 is retired; no successor is named" in longbel("kb", "search", two[1], "C92").out
     info = longbel("kb", "info", two[1]).out
@@ -62,11 +62,11 @@ def test_a_difference_as_a_table_and_as_json(longbel: Longbel, two: tuple[Path, 
     assert done.code == 0
     for told in ("retired: C77", "replaced: C90 by C2", "Disorders", "to another"):
         assert told in done.out
-    found = json.loads(longbel("kb", "diff", *two, "--json").out)
-    assert (found["added"], found["retired"]) == ([], ["C77"])
-    assert found["replaced"] == [{"old": "C90", "new": "C2", "reason": "merged"}]
-    assert found["total"]["names_dropped"] == 2
-    assert {"old", "new", "groups", "moved", "without_names", "knows_successors"} <= set(found)
+    result = json.loads(longbel("kb", "diff", *two, "--json").out)
+    assert (result["added"], result["retired"]) == ([], ["C77"])
+    assert result["replaced"] == [{"old": "C90", "new": "C2", "reason": "merged"}]
+    assert result["total"]["names_dropped"] == 2
+    assert {"old", "new", "groups", "moved", "without_names", "knows_successors"} <= set(result)
     turned = longbel("kb", "diff", *two[::-1]).out
     assert "added: C77, C90" in turned and "keeps no retired codes" in turned
 
@@ -77,13 +77,13 @@ def test_codes_of_a_corpus_and_of_predictions(
     corpus, predictions = tmp_path / "corpus.jsonl", tmp_path / "preds.jsonl"
     corpus.write_text("".join(json.dumps(row) + "\n" for row in CORPUS))
     predictions.write_text(json.dumps(PREDICTION) + "\n")
-    found = json.loads(longbel("kb", "diff", *two, "--codes", corpus, "--json").out)["codes"]
-    assert found == [
+    result = json.loads(longbel("kb", "diff", *two, "--codes", corpus, "--json").out)["codes"]
+    assert result == [
         {"code": "C90", "gold": 1, "predicted": 0, "status": "replaced", "becomes": "C2",
          "reason": "merged"}
     ]  # fmt: skip
-    found = json.loads(longbel("kb", "diff", *two, "--codes", predictions, "--json").out)["codes"]
-    assert [(row["code"], row["gold"], row["predicted"], row["status"]) for row in found] == [
+    result = json.loads(longbel("kb", "diff", *two, "--codes", predictions, "--json").out)["codes"]
+    assert [(row["code"], row["gold"], row["predicted"], row["status"]) for row in result] == [
         ("C77", 0, 1, "retired"), ("C90", 1, 0, "replaced"),
     ]  # fmt: skip
     table = longbel("kb", "diff", *two, "--codes", predictions).out
@@ -129,7 +129,7 @@ BAD_SOURCES = {
     ),
     "retired twice": (
         {"t.obo": "".join(
-            _STANZA.replace("T:1", f"T:{number}") + "alt_id: T:9\n\n" for number in (1, 2)
+            _STANZA.replace("T:1", f"T:{index}") + "alt_id: T:9\n\n" for index in (1, 2)
         ).replace("\nformat-version: 1.4\n", "")},
         "T:9 is retired twice",
     ),
@@ -179,9 +179,9 @@ def test_names_from_a_corpus(longbel: Longbel, tmp_path: Path) -> None:
     assert short_names(tmp_path / "kb")["Disorders"]["Ague"] == "C2"
     info = longbel("kb", "info", tmp_path / "kb").out
     assert "holds words of the corpus train.jsonl" in info and "train.jsonl=" in info
-    found = json.loads(longbel("kb", "search", tmp_path / "kb", "C2", "--json").out)
+    result = json.loads(longbel("kb", "search", tmp_path / "kb", "C2", "--json").out)
     assert {"source": "corpus:train.jsonl", "source_code": "C2", "names": ["Ague", "Asthma"]} in (
-        found["concepts"][0]["codes"]
+        result["concepts"][0]["codes"]
     )
     link = ("link", "--linker", "exact", "--kb", tmp_path / "kb", "--out", tmp_path / "preds.jsonl")
     for to in ((), ("--dry-run",)):

@@ -33,7 +33,7 @@ def linked(tmp_path_factory: pytest.TempPathFactory, kb_folder: Path) -> Path:
     """A folder with a corpus that takes long to convert, and its predictions."""
     folder = tmp_path_factory.mktemp("linked")
     documents = (bigbio(f"d{n}", "Fever, cough.", ("T1", "DISO", "Fever")) for n in range(4000))
-    (folder / "corpus.jsonl").write_text("".join(json.dumps(one) + "\n" for one in documents))
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(each) + "\n" for each in documents))
     done = run(*link(kb_folder), "--out", "preds.jsonl", cwd=folder, capture_output=True)
     assert done.returncode == 0, done.stderr
     return folder
@@ -46,9 +46,9 @@ def link(kb: Path) -> tuple[object, ...]:
 CONVERT = ("convert", "preds.jsonl", "corpus.jsonl", "--to", "bigbio", "--out", "converted")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+@pytest.mark.parametrize(("index", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
 def test_a_conversion_that_is_ended_leaves_nothing(
-    linked: Path, number: signal.Signals, code: int
+    linked: Path, index: signal.Signals, code: int
 ) -> None:
     before = sorted(linked.iterdir())
     process = subprocess.Popen(
@@ -59,7 +59,7 @@ def test_a_conversion_that_is_ended_leaves_nothing(
     while not list(linked.glob(".converted.*.draft")) and process.poll() is None:
         assert time.monotonic() < limit
         time.sleep(0.001)
-    process.send_signal(number)
+    process.send_signal(index)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code and "Traceback" not in err, err
     assert sorted(linked.iterdir()) == before

@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 @pytest.fixture
-def place(
+def folder(
     tmp_path: Path, longbel: Longbel, kb_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -44,10 +44,10 @@ def words(command: str, out: str) -> list[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_name_that_is_not_utf8(place: Path, longbel: Longbel, command: str) -> None:
+def test_a_name_that_is_not_utf8(folder: Path, longbel: Longbel, command: str) -> None:
     done = longbel(*words(command, NOT_UTF8))
     assert done.code == COMMANDS[command], done.err
-    assert (place / NOT_UTF8).exists() == (done.code == 0)
+    assert (folder / NOT_UTF8).exists() == (done.code == 0)
     if "--linker exact --out OUT" in command or command.startswith("fuse"):
         fused = ("fuse", "preds.jsonl", NOT_UTF8, "--out", "fused.jsonl")
         assert longbel(*fused).code == 0
@@ -56,13 +56,13 @@ def test_a_name_that_is_not_utf8(place: Path, longbel: Longbel, command: str) ->
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_link_that_leads_nowhere_names_a_new_output(
-    place: Path, longbel: Longbel, command: str
+    folder: Path, longbel: Longbel, command: str
 ) -> None:
-    (place / "link").symlink_to("there")
+    (folder / "link").symlink_to("there")
     done = longbel(*words(command, "link"))
     assert done.code == 0, done.err
-    assert (place / "link").exists()
-    assert (place / "there").exists() == (
+    assert (folder / "link").exists()
+    assert (folder / "there").exists() == (
         "--kb kb --out OUT" not in command and "--linker exact --out OUT" not in command
     )
 
@@ -70,12 +70,12 @@ def test_a_link_that_leads_nowhere_names_a_new_output(
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("target", ["nowhere/there", "link"])
 def test_a_link_to_no_folder_or_to_itself_is_refused_or_written(
-    place: Path, longbel: Longbel, command: str, target: str
+    folder: Path, longbel: Longbel, command: str, target: str
 ) -> None:
     """Never an internal error; where it is refused, nothing is left."""
-    (place / "link").symlink_to(target)
-    before = sorted(place.rglob("*"))
+    (folder / "link").symlink_to(target)
+    before = sorted(folder.rglob("*"))
     done = longbel(*words(command, "link"))
     assert done.code in (0, 2, 3, 4), done.err
     if done.code:
-        assert sorted(path for path in place.rglob("*") if "new.jsonl" not in path.name) == before
+        assert sorted(path for path in folder.rglob("*") if "new.jsonl" not in path.name) == before

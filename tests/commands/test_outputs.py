@@ -25,7 +25,7 @@ def write_corpus(path: Path) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path, kb_folder: Path, model_folder: Path, longbel: Longbel) -> Path:
+def root(tmp_path: Path, kb_folder: Path, model_folder: Path, longbel: Longbel) -> Path:
     """A folder with a corpus, its predictions twice, and whatever else commands read."""
     write_corpus(tmp_path / "corpus.jsonl")
     for name in ("a.jsonl", "b.jsonl"):
@@ -191,19 +191,19 @@ EXPANDED = [
 
 @pytest.mark.parametrize(("line", "output", "read"), EXPANDED)
 def test_an_output_that_is_an_input_is_refused(
-    place: Path, longbel: Longbel, monkeypatch: pytest.MonkeyPatch, line: str, output: str,
+    root: Path, longbel: Longbel, monkeypatch: pytest.MonkeyPatch, line: str, output: str,
     read: str,
 ) -> None:  # fmt: skip
     """By every name of the file, and with every byte as it was."""
-    monkeypatch.chdir(place)
-    names = spellings(place / read)
-    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    monkeypatch.chdir(root)
+    names = spellings(root / read)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     for name in names:
         done = longbel(*line.split(), output, name)
         assert done.code == 2, done.err
         # What is to be one file is no folder, whoever reads that.
         assert "which is read" in done.err or (name.is_dir() and "is a folder" in done.err)
-    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
 
 
 # What a command writes beside its output, which is read under that name.
@@ -219,10 +219,10 @@ DERIVED = [
 
 @pytest.mark.parametrize(("line", "read"), DERIVED)
 def test_what_lies_beside_an_output_is_no_input(
-    place: Path, longbel: Longbel, monkeypatch: pytest.MonkeyPatch, line: str, read: str
+    root: Path, longbel: Longbel, monkeypatch: pytest.MonkeyPatch, line: str, read: str
 ) -> None:
-    monkeypatch.chdir(place)
-    content = (place / ("a.jsonl" if line[0] in "fs" else "corpus.jsonl")).read_bytes()
+    monkeypatch.chdir(root)
+    content = (root / ("a.jsonl" if line[0] in "fs" else "corpus.jsonl")).read_bytes()
     Path(read).parent.mkdir(exist_ok=True)
     Path(read).write_bytes(content)
     done = longbel(*line.split())

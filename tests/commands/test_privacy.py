@@ -124,13 +124,13 @@ def test_the_page_of_runs_lists_all_files_with_text_and_they_are_the_owner_s_alo
     umask: None,
 ) -> None:
     write_all(tmp_path, longbel, monkeypatch, kb_folder, model_folder)
-    found = files_with_text(tmp_path)
-    lost = [name for name, glob in FILES.items() if not any(fnmatch(file, glob) for file in found)]
+    result = files_with_text(tmp_path)
+    lost = [name for name, glob in FILES.items() if not any(fnmatch(file, glob) for file in result)]
     assert lost == []
     others = ("other.jsonl", "piped.jsonl", "shards.jsonl", "stopped.jsonl", "found.jsonl",
               "found.parts.jsonl.run/predictions-*.jsonl")  # fmt: skip
     listed = [*FILES.values(), *others]
-    assert [file for file in found if not any(fnmatch(file, glob) for glob in listed)] == []
+    assert [file for file in result if not any(fnmatch(file, glob) for glob in listed)] == []
     assert set(FILES) | NOT_SEARCHED == rows_of_the_page()
     assert [path for path in written_in(tmp_path) if path.stat().st_mode & 0o077] == []
 

@@ -34,19 +34,19 @@ def preds(tmp_path: Path) -> Path:
 
 def test_the_json_object(longbel: Longbel, preds: Path) -> None:
     outcome = longbel("score", preds, "--json", "--k", "1,2", "--n-boot", "50")
-    found = json.loads(outcome.out)
+    result = json.loads(outcome.out)
     assert outcome.code == 0
-    assert (found["n_mentions"], found["n_documents"], found["n_no_code"]) == (6, 2, 1)
-    assert found["recall@1"]["value"] == pytest.approx(3 / 6)
-    assert found["recall@2"]["value"] == pytest.approx(4 / 6)
-    assert set(found["recall@1"]) == {"value", "low", "high"}
-    assert found["by"]["group"]["Disorders"]["n"] == 6
-    assert found["by"]["group"]["Disorders"]["recall@1"] == found["recall@1"]
-    assert found["by"]["recurring"]["recurring"]["n"] == 3
-    assert found["signature"].startswith("R@1,2|kb:unknown|model:unknown|beams:unknown|")
-    assert "|boot:50|seed:42|v:" in found["signature"]
-    assert found["consistency"]["n_pairs"] == 3
-    assert set(found["calibration"]) == {"ece", "n", "bins"}
+    assert (result["n_mentions"], result["n_documents"], result["n_no_code"]) == (6, 2, 1)
+    assert result["recall@1"]["value"] == pytest.approx(3 / 6)
+    assert result["recall@2"]["value"] == pytest.approx(4 / 6)
+    assert set(result["recall@1"]) == {"value", "low", "high"}
+    assert result["by"]["group"]["Disorders"]["n"] == 6
+    assert result["by"]["group"]["Disorders"]["recall@1"] == result["recall@1"]
+    assert result["by"]["recurring"]["recurring"]["n"] == 3
+    assert result["signature"].startswith("R@1,2|kb:unknown|model:unknown|beams:unknown|")
+    assert "|boot:50|seed:42|v:" in result["signature"]
+    assert result["consistency"]["n_pairs"] == 3
+    assert set(result["calibration"]) == {"ece", "n", "bins"}
 
 
 def test_the_table_ends_with_the_signature(longbel: Longbel, preds: Path) -> None:
@@ -105,8 +105,8 @@ def test_compared_systems(longbel: Longbel, preds: Path, tmp_path: Path) -> None
         row["beams"] = []
     other = tmp_path / "other.jsonl"
     other.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = json.loads(longbel("score", preds, "--paired", other, "--json").out)
-    (paired,) = found["paired"]
+    result = json.loads(longbel("score", preds, "--paired", other, "--json").out)
+    (paired,) = result["paired"]
     assert paired["system"] == "other.jsonl"
     assert paired["recall@1"]["value"] == 0.0
     assert paired["difference"]["recall@1"]["value"] == pytest.approx(0.5)
@@ -236,8 +236,8 @@ def test_an_empty_code_counts_as_no_prediction(longbel: Longbel, tmp_path: Path)
     path = write_predictions(
         tmp_path / "p.jsonl", prediction("a:0", "", gold="X"), prediction("a:5", "X", gold="X")
     )
-    found = json.loads(longbel("score", path, "--json").out)
-    assert (found["n_mentions"], found["n_without_prediction"]) == (2, 1)
+    result = json.loads(longbel("score", path, "--json").out)
+    assert (result["n_mentions"], result["n_without_prediction"]) == (2, 1)
 
 
 def test_fuse_then_score(longbel: Longbel, preds: Path, tmp_path: Path) -> None:

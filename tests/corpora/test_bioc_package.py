@@ -32,12 +32,12 @@ def collections(draw: st.DrawFn) -> BioCCollection:
     """One document of one or two passages with annotations of one or two locations."""
     document, position = BioCDocument(), 0
     document.id = "d"
-    for number in range(draw(st.integers(1, 2))):
+    for ordinal in range(draw(st.integers(1, 2))):
         passage = BioCPassage()
         passage.offset, passage.text = position, draw(texts)
         for index in range(draw(st.integers(0, 3))):
             made = BioCAnnotation()
-            made.id = f"{number}.{index}"
+            made.id = f"{ordinal}.{index}"
             made.infons = {"type": "Disease", "identifier": draw(st.sampled_from(["C1", "-"]))}
             pieces = []
             for _ in range(draw(st.integers(1, 2))):

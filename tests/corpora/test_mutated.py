@@ -142,8 +142,8 @@ def test_json_lines(files: Files) -> None:
     if data.startswith(b"\x1f\x8b") or b'"infons"' in data or b'"PubTator3"' in data:
         return
     filled = [
-        (number, line)
-        for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
+        (index, line)
+        for index, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
         if line.strip()
     ]
     assert len(documents) + whole(problems) == len(filled)
@@ -154,9 +154,9 @@ def test_json_lines(files: Files) -> None:
         if not problem.whole_document:
             assert problem.line is not None
             entities[problem.line] += 1
-    for number, line in filled:
-        if number in entities:
-            assert entities[number] == len(json.loads(line)["entities"] or [])
+    for index, line in filled:
+        if index in entities:
+            assert entities[index] == len(json.loads(line)["entities"] or [])
 
 
 @thorough

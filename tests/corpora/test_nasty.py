@@ -37,14 +37,14 @@ def test_the_names_are_all_different() -> None:
 def test_nasty(case: Case, tmp_path: Path) -> None:
     documents, problems, warnings, refused = read_all(stored(case.files, tmp_path / "corpus"))
 
-    found = {
+    result = {
         document.id: [
             mention.id if mention.gold is None else f"{mention.id}={mention.gold_code}"
             for mention in document.mentions
         ]
         for document in documents
     }
-    assert found == {name: list(mentions) for name, mentions in case.read.items()}
+    assert result == {name: list(mentions) for name, mentions in case.read.items()}
     for document in documents:
         assert document.text == case.texts.get(document.id, document.text)
 

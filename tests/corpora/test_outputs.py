@@ -82,11 +82,11 @@ def test_bioc_comes_back(
     assert [document.id for document in back] == [change(document.id) for document in documents]
     for first, second in zip(documents, back, strict=True):
         assert second.text == change(first.text)
-        found = {mention.id: mention for mention in second.mentions}
+        result = {mention.id: mention for mention in second.mentions}
         for index, mention in enumerate(first.mentions):
-            assert sorted(found[change(mention.id)].spans) == sorted(mention.spans)
-            assert found[change(mention.id)].entity_type == change(mention.entity_type)
-            assert found[change(mention.id)].gold == ((f"C{index}", "D") if index else None)
+            assert sorted(result[change(mention.id)].spans) == sorted(mention.spans)
+            assert result[change(mention.id)].entity_type == change(mention.entity_type)
+            assert result[change(mention.id)].gold == ((f"C{index}", "D") if index else None)
     text = (folder / f"out{suffix}").read_bytes().decode()
     theirs = (biocjson if suffix == ".json" else biocxml).loads(text)
     assert [len(d.passages) for d in theirs.documents] == [len(d.passages) for d in documents]
@@ -177,19 +177,19 @@ def test_all_columns(longbel: Longbel, folder: Path, kb: Path) -> None:
     """Codes of vocabularies are text, also those that look like numbers; several joined by `|`."""
     out = table(longbel, folder, "a.parquet", "--candidates", "5", "--text", "--types", "--kb", kb,
                 "--vocabularies", "SNOMEDCT_US,ICD10CM")  # fmt: skip
-    found = pq.read_table(out)
-    assert found.schema.names == [
+    result = pq.read_table(out)
+    assert result.schema.names == [
         "document_id", "mention_id", "start", "end", "spans", "semantic_group", "text", "rank",
         "code", "name", "score", "review", "gold", "attributes", "SNOMEDCT_US", "ICD10CM",
         "semantic_types",
     ]  # fmt: skip
-    kinds = {field.name: field.type for field in found.schema}
+    kinds = {field.name: field.type for field in result.schema}
     assert (kinds["start"], kinds["score"], kinds["rank"], kinds["review"]) == (
         pa.int64(), pa.float64(), pa.int32(), pa.bool_(),
     )  # fmt: skip
     assert kinds["SNOMEDCT_US"] == kinds["code"] == pa.string()
     columns = ("mention_id", "rank", "code", "text", "SNOMEDCT_US", "ICD10CM", "semantic_types")
-    assert [tuple(row[name] for name in columns) for row in found.to_pylist()] == [
+    assert [tuple(row[name] for name in columns) for row in result.to_pylist()] == [
         ("T0", 1, "C0000001", "fever", "386661006|0123", "R50", "Sign or Symptom"),
         ("T0", 2, "C0000002", "fever", None, "J00", "Disease or Syndrome"),
         ("T7", 1, "C0000001+C0000002", "cold cough", "386661006|0123", "R50|J00",

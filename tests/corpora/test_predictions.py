@@ -90,29 +90,29 @@ def test_forms_of_the_same_file(tmp_path: Path, content: bytes) -> None:
 def test_a_line_separator_inside_a_mention_ends_no_line(tmp_path: Path) -> None:
     record = {**LINE, "mention": "a\u2028b\u0085c"}
     file = read_predictions(written(tmp_path / "p.jsonl", lines(record)))
-    assert [found.mention for found in file.predictions] == ["a\u2028b\u0085c"]
+    assert [result.mention for result in file.predictions] == ["a\u2028b\u0085c"]
 
 
 def test_candidates_are_put_in_order_of_rank(tmp_path: Path) -> None:
     record = {**LINE, "beams": LINE["beams"][::-1]}
     file = read_predictions(written(tmp_path / "p.jsonl", lines(record)))
-    assert [found.rank for found in file.predictions[0].candidates] == [1, 2]
+    assert [result.rank for result in file.predictions[0].candidates] == [1, 2]
 
 
 @pytest.mark.parametrize("empty", ["", " ", "+", None])
 def test_an_empty_code_is_no_candidate(empty: str | None) -> None:
     beams = [{**LINE["beams"][0], "pred_concept_code": empty}, LINE["beams"][1]]
-    found = prediction_of_line(json.dumps({**LINE, "beams": beams}).encode(), "LINE")
-    assert found.candidates == (Candidate(2, "C1", "Pyrexia", 0.1),)
+    result = prediction_of_line(json.dumps({**LINE, "beams": beams}).encode(), "LINE")
+    assert result.candidates == (Candidate(2, "C1", "Pyrexia", 0.1),)
     alone = {key: value for key, value in LINE.items() if key != "beams"}
-    found = prediction_of_line(json.dumps({**alone, "pred_concept_code": empty}).encode(), "LINE")
-    assert found.candidates == ()
+    result = prediction_of_line(json.dumps({**alone, "pred_concept_code": empty}).encode(), "LINE")
+    assert result.candidates == ()
 
 
 @pytest.mark.parametrize("empty", ["", " ", " + ", None])
 def test_an_empty_gold_is_none(empty: str | None) -> None:
-    found = prediction_of_line(json.dumps({**LINE, "gold_concept_code": empty}).encode(), "LINE")
-    assert found.gold_concept_code is None
+    result = prediction_of_line(json.dumps({**LINE, "gold_concept_code": empty}).encode(), "LINE")
+    assert result.gold_concept_code is None
 
 
 def test_duplicates_are_left_out_and_said(tmp_path: Path) -> None:
@@ -233,11 +233,11 @@ def test_the_older_table_has_one_rank_and_no_ids(tmp_path: Path) -> None:
         "f1\tSINTOMA\t0\t5\tasma\t11\t\n"
     )
     file = read_predictions(written(tmp_path / "p.tsv", content))
-    found = [
+    result = [
         (p.document_id, p.semantic_group, p.gold_concept_code, [c[:2] for c in p.candidates])
         for p in file.predictions
     ]
-    assert found == [("f1", "ENFERMEDAD", "10", [(1, "10")]), ("f1", "SINTOMA", "11", [])]
+    assert result == [("f1", "ENFERMEDAD", "10", [(1, "10")]), ("f1", "SINTOMA", "11", [])]
     assert math.isnan(file.predictions[0].candidates[0].score)
     assert not file.has_ids
     assert "1 duplicate row left out" in file.notes[0]
@@ -247,7 +247,7 @@ def test_the_older_table_without_spans_keeps_equal_rows_apart(tmp_path: Path) ->
     content = "code\tPredicted_code\tlabel\tfilename\n" + "C1\tC1\tDISO\tf1\n" * 3
     file = read_predictions(written(tmp_path / "p.tsv", content))
     assert len(file.predictions) == 3
-    assert len({found.mention_id for found in file.predictions}) == 3
+    assert len({result.mention_id for result in file.predictions}) == 3
 
 
 def test_a_missing_rank_is_one(tmp_path: Path) -> None:
@@ -272,8 +272,8 @@ def test_a_blank_mention_id_is_none(tmp_path: Path) -> None:
         + "flu\td1\t\t\t\tDisorders\tC5\tFlu\tC5\t0.5\t0.5\t1\n"
     )
     file = read_predictions(written(tmp_path / "p.tsv", content))
-    found = [(p.spans, [c.concept_code for c in p.candidates]) for p in file.predictions]
-    assert found == [
+    result = [(p.spans, [c.concept_code for c in p.candidates]) for p in file.predictions]
+    assert result == [
         ((Span(0, 5),), ["C2", "C1"]), ((Span(6, 9),), ["C4"]),
         ((), ["C6"]), ((), ["C5"]), ((), ["C5"]),
     ]  # fmt: skip
@@ -349,8 +349,8 @@ def test_damage_is_read_or_named_but_never_a_crash(
     content: str, damage: list[tuple[int, int, bytes]]
 ) -> None:
     broken = content.encode()
-    for place, length, put in damage:
-        broken = broken[:place] + put + broken[place + length :]
+    for location, length, put in damage:
+        broken = broken[:location] + put + broken[location + length :]
     with tempfile.TemporaryDirectory() as folder:
         path = written(Path(folder) / "p", broken)
         try:
@@ -358,7 +358,7 @@ def test_damage_is_read_or_named_but_never_a_crash(
         except LongbelError as error:
             assert str(path) in error.message
         else:
-            keys = [(found.document_id, found.mention_id) for found in file.predictions]
+            keys = [(result.document_id, result.mention_id) for result in file.predictions]
             assert len(keys) == len(set(keys)) > 0
 
 

@@ -43,7 +43,7 @@ def titled(document_id: str) -> str:
     return f"{document_id}|t|Fever\n{document_id}\t0\t5\tFever\tDisease\tD1\n\n"
 
 
-PAGES = [page(entity(), document_id=f"e{number}") for number in (0, 1, 2, 1, 3, 4)]
+PAGES = [page(entity(), document_id=f"e{index}") for index in (0, 1, 2, 1, 3, 4)]
 # The same documents in each way of storing them; the second e1 is a duplicate.
 STORED: dict[str, dict[str, bytes]] = {
     "jsonl": {"c.jsonl": lines(*PAGES)},
@@ -62,31 +62,31 @@ STORED: dict[str, dict[str, bytes]] = {
         "d/train/dataset_info.json": b"{}",
     },
     "pubtator": {
-        "c.pubtator": "".join(titled(f"e{number}") for number in (0, 1, 2, 1, 3, 4)).encode()
+        "c.pubtator": "".join(titled(f"e{index}") for index in (0, 1, 2, 1, 3, 4)).encode()
     },
     "bioc xml": {
         "c.xml": "".join(
             ["<collection>"]
-            + [bioc_document("", f"<id>e{number}</id>\n") for number in (0, 1, 2, 1, 3, 4)]
+            + [bioc_document("", f"<id>e{index}</id>\n") for index in (0, 1, 2, 1, 3, 4)]
             + ["</collection>"]
         ).encode()
     },
     "bioc json": {
         "c.json": json.dumps(
-            {"documents": [{**BIOC_PAGE, "id": f"e{number}"} for number in (0, 1, 2, 1, 3, 4)]}
+            {"documents": [{**BIOC_PAGE, "id": f"e{index}"} for index in (0, 1, 2, 1, 3, 4)]}
         ).encode()
     },
     "bioc json list of collections": {
         "c.json": json.dumps(
             [
-                {"documents": [{**BIOC_PAGE, "id": f"e{number}"} for number in some], "key": "k"}
+                {"documents": [{**BIOC_PAGE, "id": f"e{index}"} for index in some], "key": "k"}
                 for some in ((0, 1, 2), (1, 3), (), (4,))
             ]
         ).encode()
     },
     "brat": {
-        f"e{number}{suffix}": content
-        for number in range(5)
+        f"e{index}{suffix}": content
+        for index in range(5)
         for suffix, content in ((".txt", b"Fever"), (".ann", FEVER.encode()))
     },
 }
@@ -100,15 +100,17 @@ def test_reading_on_from_any_document_gives_the_same_rest(way: str, tmp_path: Pa
     everything = list(corpus.read(told.append))
     assert [document.id for _, document in everything] == ["e0", "e1", "e2", "e3", "e4"]
     assert [problem.document_id for problem in told] == ([] if way == "brat" else ["e1"])
-    for number, (position, _) in enumerate(everything):
+    for index, (position, _) in enumerate(everything):
         back = Position(*json.loads(json.dumps(position)))
         # With what the first read knows of duplicates, from a stored set of them, and without.
         again = list(corpus.read(ignore, start=back))
         fresh = list(Corpus([folder]).read(ignore, start=back))
-        kept = Corpus([folder], duplicates=[tuple(place) for place in corpus.duplicates or ()])
-        assert again == everything[number:]
-        assert fresh == everything[number:]
-        assert list(kept.read(ignore, start=back)) == everything[number:]
+        kept = Corpus(
+            [folder], duplicates=[tuple(location) for location in corpus.duplicates or ()]
+        )
+        assert again == everything[index:]
+        assert fresh == everything[index:]
+        assert list(kept.read(ignore, start=back)) == everything[index:]
 
 
 def test_problems_before_the_start_are_not_told_again(tmp_path: Path) -> None:
@@ -126,15 +128,15 @@ def test_problems_before_the_start_are_not_told_again(tmp_path: Path) -> None:
 def test_a_chunk_that_ends_inside_a_json_document(tmp_path: Path) -> None:
     """Documents of a JSON array are found whole wherever the file's chunks end."""
     pages = [
-        page(document_id=f"é{number}", about='é\U0001f600\\"' * (number * 997 % 5000))
-        for number in range(60)
+        page(document_id=f"é{index}", about='é\U0001f600\\"' * (index * 997 % 5000))
+        for index in range(60)
     ]
     for ascii_only in (True, False):
         path = tmp_path / f"{ascii_only}.json"
         path.write_text(json.dumps(pages, ensure_ascii=ascii_only), encoding="utf-8")
-        found = list(Corpus([path]).read())
-        assert [document.id for _, document in found] == [f"é{number}" for number in range(60)]
-        position, document = found[41]
+        result = list(Corpus([path]).read())
+        assert [document.id for _, document in result] == [f"é{index}" for index in range(60)]
+        position, document = result[41]
         assert next(Corpus([path]).read(start=position)) == (position, document)
 
 
@@ -167,23 +169,23 @@ def test_json_files_of_every_shape(
     path = tmp_path / "c.json"
     path.write_text(content)
     told: list[Problem] = []
-    found: list[tuple[Position, Document]] = []
+    result: list[tuple[Position, Document]] = []
     if ids:
         corpus = Corpus([path])
-        found = list(corpus.read(told.append))
-        for number, (position, _) in enumerate(found):
-            assert list(corpus.read(ignore, start=position)) == found[number:]
+        result = list(corpus.read(told.append))
+        for index, (position, _) in enumerate(result):
+            assert list(corpus.read(ignore, start=position)) == result[index:]
     else:
         with pytest.raises(LongbelError):
             list(Corpus([path]).read(told.append))
-    assert [document.id for _, document in found] == [f"<{name}>" for name in ids]
+    assert [document.id for _, document in result] == [f"<{name}>" for name in ids]
     assert [problem.line for problem in told] == ([broken_at_line] if broken_at_line else [])
 
 
 def test_a_large_document_before_many_small_ones(tmp_path: Path) -> None:
     """The work is linear: the small ones are not copied with what is left of the large window."""
     pages = [page(document_id="large", about=["x" * 1000] * 3000)]
-    pages += [page(document_id=f"e{number}") for number in range(3000)]
+    pages += [page(document_id=f"e{index}") for index in range(3000)]
     for name, opener in (("c.json", open), ("c.json.gz", gzip.open)):
         with opener(tmp_path / name, "wt", encoding="utf-8") as handle:  # type: ignore[operator]
             json.dump(pages, handle)
@@ -208,9 +210,9 @@ def test_a_pair_named_by_both_its_files_is_one_document(tmp_path: Path) -> None:
 
 def test_ids_that_clash_between_two_corpora_are_quarantined(tmp_path: Path) -> None:
     pair = {"x.txt": b"Fever", "x.ann": FEVER.encode()}
-    one, two = stored(pair, tmp_path / "one"), stored(pair, tmp_path / "two")
+    first, two = stored(pair, tmp_path / "one"), stored(pair, tmp_path / "two")
     told: list[Problem] = []
-    assert len(list(read_corpus([one, two], on_problem=told.append))) == 1
+    assert len(list(read_corpus([first, two], on_problem=told.append))) == 1
     assert [(p.source, p.document_id, p.whole_document) for p in told] == [
         (str(two / "x.ann"), "x", True)
     ]
@@ -362,13 +364,13 @@ def test_a_key_of_bioc_is_found_far_behind_the_start(
 
 def test_of_damaged_gzip_the_head_is_what_was_unpacked(tmp_path: Path) -> None:
     # Digits of a counter: little enough is gained by packing that a part of them fits in a half.
-    data = b'{"infons": "' + b"".join(b"%d" % number**5 for number in range(3000))
+    data = b'{"infons": "' + b"".join(b"%d" % index**5 for index in range(3000))
     path = tmp_path / "c.json.gz"
     packed = gzip.compress(data)
     path.write_bytes(packed[: len(packed) // 2])
-    found = stored_bytes.head(str(path))
-    assert 10_000 < len(found) < len(data)
-    assert data.startswith(found)
+    result = stored_bytes.head(str(path))
+    assert 10_000 < len(result) < len(data)
+    assert data.startswith(result)
     assert Corpus([path]).files[0].format == "bioc"
     assert stored_bytes.head(str(tmp_path / "nowhere")) == b""
 
@@ -386,8 +388,8 @@ def test_standard_input_is_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pages_in_memory_are_checked_like_files() -> None:
     told: list[Problem] = []
     pages = [page(entity(), entity("T2", 0, 4)), page(document_id="e"), page()]
-    found = list(documents_of(pages, told.append))
-    assert [(document.id, len(document.mentions)) for document in found] == [("d", 1), ("e", 0)]
+    result = list(documents_of(pages, told.append))
+    assert [(document.id, len(document.mentions)) for document in result] == [("d", 1), ("e", 0)]
     assert [(problem.source, problem.mention_id) for problem in told] == [
         ("page 1", "T2"),
         ("page 3", None),
@@ -437,9 +439,9 @@ def slow(*values: object) -> Any:
     ],
 )
 def test_real_corpora_have_no_offset_violation(path: str, documents: int, mentions: int) -> None:
-    found = list(read_corpus([CORPORA / path], on_problem=fail, on_remark=fail))
-    assert len(found) == documents
-    assert sum(len(document.mentions) for document in found) == mentions
+    result = list(read_corpus([CORPORA / path], on_problem=fail, on_remark=fail))
+    assert len(result) == documents
+    assert sum(len(document.mentions) for document in result) == mentions
 
 
 @needs_shared
@@ -484,15 +486,15 @@ def test_brat_says_what_bigbio_says(
     bigbio = offsets(list(read_corpus([CORPORA / corpus / f"{split}.jsonl.gz"])))
     assert brat.keys() == bigbio.keys()
     odd = [
-        (one, other)
+        (first, other)
         for name in brat
-        for one, other in zip(brat[name], bigbio[name], strict=True)
-        if one != other
+        for first, other in zip(brat[name], bigbio[name], strict=True)
+        if first != other
     ]
     assert len(odd) == different
-    for one, other in odd:
-        assert one[:3] == other[:3]
-        assert any(re.fullmatch(r"C\d{7}", str(code)) is None for code in gold_of(one))
+    for first, other in odd:
+        assert first[:3] == other[:3]
+        assert any(re.fullmatch(r"C\d{7}", str(code)) is None for code in gold_of(first))
 
 
 def gold_of(mention: tuple[object, ...]) -> tuple[str, ...]:

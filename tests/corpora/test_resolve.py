@@ -16,8 +16,8 @@ GROUPS = ("Disorders", "Chemicals & Drugs", "ENFERMEDAD")
 
 def document(*types: str) -> Document:
     mentions = tuple(
-        Mention(f"T{number}", (Span(0, 5),), "Fever", kind, kind)
-        for number, kind in enumerate(types, start=1)
+        Mention(f"T{index}", (Span(0, 5),), "Fever", kind, kind)
+        for index, kind in enumerate(types, start=1)
     )
     return Document("d", (Passage("Fever"),), mentions, "c.jsonl:1")
 
@@ -71,8 +71,8 @@ def test_nothing_is_raised_where_all_types_have_a_group() -> None:
 
 
 def test_documents_get_the_knowledge_base_spelling_and_keep_the_corpus_type() -> None:
-    (found,) = resolve_types([document("DISO", "T047")], TypeResolver(GROUPS))
-    assert [(m.semantic_group, m.entity_type) for m in found.mentions] == [
+    (result,) = resolve_types([document("DISO", "T047")], TypeResolver(GROUPS))
+    assert [(m.semantic_group, m.entity_type) for m in result.mentions] == [
         ("Disorders", "DISO"),
         ("Disorders", "T047"),
     ]
@@ -88,14 +88,14 @@ def test_unknown_error_names_the_mention() -> None:
 def test_unknown_skip_leaves_the_mention_out_and_says_so() -> None:
     told: list[Problem] = []
     documents = [document("Widget", "DISO")]
-    (found,) = resolve_types(documents, TypeResolver(GROUPS), "skip", told.append)
-    assert [mention.id for mention in found.mentions] == ["T2"]
+    (result,) = resolve_types(documents, TypeResolver(GROUPS), "skip", told.append)
+    assert [mention.id for mention in result.mentions] == ["T2"]
     assert [(problem.mention_id, problem.whole_document) for problem in told] == [("T1", False)]
 
 
 def test_unknown_all_keeps_the_mention_with_its_own_type() -> None:
-    (found,) = resolve_types([document("Widget", "DISO")], TypeResolver(GROUPS), "all")
-    assert [mention.semantic_group for mention in found.mentions] == ["Widget", "Disorders"]
+    (result,) = resolve_types([document("Widget", "DISO")], TypeResolver(GROUPS), "all")
+    assert [mention.semantic_group for mention in result.mentions] == ["Widget", "Disorders"]
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,9 @@ def test_text_mentions_types_and_codes_come_through(
     assert trimmed(content(list(read_corpus([again])))) == trimmed(first)
 
 
-def trimmed(found: dict[str, Any]) -> dict[str, Any]:
+def trimmed(result: dict[str, Any]) -> dict[str, Any]:
     """The contents without what stands after the text: PubTator ends a title with a character."""
-    return {id_: (text.rstrip(), mentions) for id_, (text, mentions) in found.items()}
+    return {id_: (text.rstrip(), mentions) for id_, (text, mentions) in result.items()}
 
 
 def folded(documents: list[Document]) -> dict[str, Any]:

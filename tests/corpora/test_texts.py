@@ -31,9 +31,9 @@ def test_a_folder_of_texts(tmp_path: Path) -> None:
     (tmp_path / "README.txt").write_text("Not a note.")
     said: list[Problem] = []
     corpus = Corpus([tmp_path], on_remark=said.append)
-    found = {document.id: document.text for _, document in corpus.read()}
-    assert found == {"1": "One.", "b/2": ODD, "notice_1": "Two."}
-    assert [Path(one.source).name for one in said] == ["README.txt"]
+    result = {document.id: document.text for _, document in corpus.read()}
+    assert result == {"1": "One.", "b/2": ODD, "notice_1": "Two."}
+    assert [Path(each.source).name for each in said] == ["README.txt"]
 
 
 def test_texts_named_themselves(tmp_path: Path) -> None:
@@ -75,8 +75,8 @@ TABLES = ("t.csv", "t.tsv", "t.jsonl", "t.json", "t.parquet", "t.jsonl.gz")
 def test_tables_of_texts(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
     """note_text goes before text, note_id before id, and a patient's id is never taken."""
     caplog.set_level("INFO")
-    found = texts_of(table(tmp_path / name, ROWS))
-    assert found == {f"n{n}": row["note_text"] for n, row in enumerate(ROWS)}
+    result = texts_of(table(tmp_path / name, ROWS))
+    assert result == {f"n{n}": row["note_text"] for n, row in enumerate(ROWS)}
     assert "texts from the column note_text, ids from note_id" in caplog.text
     named = texts_of(tmp_path / name, columns=("text", "id"))
     assert named == {f"x{n}": "no" for n in range(3)}
@@ -104,9 +104,9 @@ def test_rows_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("id,text\n1,Fever.\n2\n,Cough.\n3,Cold.\n")
     problems: list[Problem] = []
-    found = [document.id for _, document in Corpus([path]).read(problems.append)]
-    assert found == ["1", "3"]
-    assert [(one.line, one.reason) for one in problems] == [
+    result = [document.id for _, document in Corpus([path]).read(problems.append)]
+    assert result == ["1", "3"]
+    assert [(each.line, each.reason) for each in problems] == [
         (3, "1 fields where the header has 2"), (4, "its id is no id"),
     ]  # fmt: skip
 
@@ -128,7 +128,7 @@ def test_texts_beside_annotated_ones_lost_theirs(tmp_path: Path) -> None:
     (tmp_path / "a.ann").write_text("T1\tDisorders 0 5\tFever\n")
     problems: list[Problem] = []
     list(Corpus([tmp_path]).read(problems.append))
-    assert [Path(one.source).stem for one in problems] == ["b"]
+    assert [Path(each.source).stem for each in problems] == ["b"]
 
 
 def test_from_notes_to_concepts(longbel: Longbel, tmp_path: Path) -> None:

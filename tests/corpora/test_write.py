@@ -62,7 +62,7 @@ def content(documents: list[Document]) -> dict[str, Any]:
                     (parted(m.spans, document.text), m.text.split(), m.entity_type, m.gold)
                     for m in document.mentions
                 ),
-                key=lambda found: extent(found[0]),
+                key=lambda result: extent(result[0]),
             ),
         )
         for document in documents
@@ -75,9 +75,9 @@ BREAK = r"\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029"
 def parted(spans: Sequence[Span], text: str) -> list[Span]:
     """Spans without the tabs and line ends in them: BRAT has fragments there."""
     parts = [
-        Span(start + found.start(), start + found.end())
+        Span(start + result.start(), start + result.end())
         for start, end in spans
-        for found in re.finditer(f"[^{BREAK}]+", text[start:end])
+        for result in re.finditer(f"[^{BREAK}]+", text[start:end])
     ]
     return [part for part in parts if text[slice(*part)].strip()] or list(spans)
 
@@ -93,8 +93,8 @@ def assert_brat(folder: Path) -> None:
             id_, middle, stated = line.split("\t")
             ids.append(id_)
             if id_.startswith("N"):
-                found = re.fullmatch(r"(\S+) (\S+) (\S+?):(\S+)", middle)
-                assert found is not None and found[2] in ids
+                result = re.fullmatch(r"(\S+) (\S+) (\S+?):(\S+)", middle)
+                assert result is not None and result[2] in ids
                 continue
             assert id_.startswith("T")
             kind, _, offsets = middle.partition(" ")
@@ -293,10 +293,10 @@ def test_of_bigbio_entities_with_one_id_only_the_kept_one_is_answered(
     writer.close()
     written = json.loads((out / "corpus.jsonl").read_text())["entities"]
     assert len(written) == len(entities)
-    for number, found in enumerate(written):
-        if isinstance(found, dict):
-            expected = [{"db_name": "UMLS", "db_id": "C1"}] if number == answered else []
-            assert found["normalized"] == expected
+    for index, result in enumerate(written):
+        if isinstance(result, dict):
+            expected = [{"db_name": "UMLS", "db_id": "C1"}] if index == answered else []
+            assert result["normalized"] == expected
 
 
 def test_pubtator_by_hand(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -373,14 +373,14 @@ def pages(draw: st.DrawFn) -> dict[str, Any]:
         for offset in range(part["offsets"][0][0], part["offsets"][0][1])
     ]
     entities = []
-    for number in range(draw(st.integers(0, 4)) if inside else 0):
+    for index in range(draw(st.integers(0, 4)) if inside else 0):
         spans = []
         for _ in range(draw(st.integers(1, 2))):
             start, last = sorted((draw(st.sampled_from(inside)), draw(st.sampled_from(inside))))
             spans.append([start, last + 1])
         entities.append(
             {
-                "id": f"d_T{number}",
+                "id": f"d_T{index}",
                 "type": draw(st.sampled_from(["DISO", "T047", "ENFERMEDAD", "T047,T191"])),
                 "text": [text[start:end] for start, end in spans],
                 "offsets": spans,
@@ -469,9 +469,9 @@ def test_ids_become_safe_paths(document_id: str, path: str) -> None:
 
 
 def test_a_very_long_id_is_cut_to_a_name_of_its_own() -> None:
-    one, two = safe_path("é" * 400 + "1"), safe_path("é" * 400 + "2")
-    assert one != two
-    assert all(len(str(path).encode()) <= 180 for path in (one, two))
+    single, two = safe_path("é" * 400 + "1"), safe_path("é" * 400 + "2")
+    assert single != two
+    assert all(len(str(path).encode()) <= 180 for path in (single, two))
 
 
 @given(st.text(characters, max_size=40) | st.text("./\\%~ a", max_size=12))
@@ -538,9 +538,9 @@ def test_a_composite_answer_is_several_concepts(
 @pytest.mark.parametrize("candidates", [(), (Candidate(2, "C1", "Fever", 0.9),)])
 def test_no_answer(candidates: tuple[Candidate, ...]) -> None:
     """A file of another tool may say at rank 1 that there is no concept, and go on."""
-    found = Prediction("d", "T1", "Fever", "DISO", (Span(0, 5),), candidates)
-    assert answers_of(found) == ()
-    assert found.to_json()["pred_concept_code"] is None
+    result = Prediction("d", "T1", "Fever", "DISO", (Span(0, 5),), candidates)
+    assert answers_of(result) == ()
+    assert result.to_json()["pred_concept_code"] is None
 
 
 def test_pubtator_keeps_its_relations(tmp_path: Path) -> None:

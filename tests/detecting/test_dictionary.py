@@ -55,7 +55,7 @@ def document(text: str, *mentions: tuple[str, str]) -> Document:
     return Document("d", (Passage(text),), made)
 
 
-def found(text: str, options: DictionaryOptions | None = None, **more: object) -> list[str]:
+def result(text: str, options: DictionaryOptions | None = None, **more: object) -> list[str]:
     """What is found, as `text/G` with the first letter of its group."""
     options = replace(options or DictionaryOptions(), **more)  # type: ignore[arg-type]  # by name
     detector = DictionaryDetector(index_of(), options)
@@ -86,30 +86,30 @@ def found(text: str, options: DictionaryOptions | None = None, **more: object) -
     ],
 )
 def test_what_is_found(text: str, expected: list[str]) -> None:
-    assert found(text) == expected
+    assert result(text) == expected
 
 
 def test_nested_gives_what_lies_inside_too() -> None:
-    assert found("liver cancer screening of B cells", nested=True) == [
+    assert result("liver cancer screening of B cells", nested=True) == [
         "liver/A", "liver cancer/D", "liver cancer screening/P", "cancer/D", "B cells/A",
     ]  # fmt: skip
 
 
 def test_all_groups_compete_before_those_not_asked_for_are_dropped() -> None:
     options = DictionaryOptions(semantic_groups=("Disorders",))
-    assert found("liver cancer screening, liver, cancer", options) == ["cancer/D"]
+    assert result("liver cancer screening, liver, cancer", options) == ["cancer/D"]
     rules = replace(options.rules, all_compete=False)
-    assert found("liver cancer screening", options, rules=rules) == ["liver cancer/D"]
+    assert result("liver cancer screening", options, rules=rules) == ["liver cancer/D"]
 
 
 def test_stopped_texts_are_no_mentions() -> None:
-    assert found("liver cancer", stop=("Liver Cancers",)) == ["liver/A", "cancer/D"]
+    assert result("liver cancer", stop=("Liver Cancers",)) == ["liver/A", "cancer/D"]
 
 
 def test_an_abbreviation_is_what_its_long_form_is() -> None:
     text = "Heart failure (HF). HFs, hf. Mass spectrometry (MS). MS."
-    assert found(text) == ["Heart failure/D", "HF/D", "HFs/D"]
-    assert found(text, abbreviations="off") == ["Heart failure/D", "MS/D", "MS/D"]
+    assert result(text) == ["Heart failure/D", "HF/D", "HFs/D"]
+    assert result(text, abbreviations="off") == ["Heart failure/D", "MS/D", "MS/D"]
 
 
 def test_passages_end_matches() -> None:

@@ -38,7 +38,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> KnowledgeBase:
     return KnowledgeBase.open(folder / "kb")
 
 
-def found(base: KnowledgeBase, **chosen: object) -> list[tuple[str, str]]:
+def result(base: KnowledgeBase, **chosen: object) -> list[tuple[str, str]]:
     names = NameFilter(**chosen)  # type: ignore[arg-type]  # by name
     detector = DictionaryDetector(name_index(base, names), DictionaryOptions(names))
     text = "fever, pyrexia, tumor, tumor mass, liver"
@@ -51,11 +51,11 @@ def found(base: KnowledgeBase, **chosen: object) -> list[tuple[str, str]]:
 def test_names_that_rules_dropped_are_looked_for(base: KnowledgeBase) -> None:
     assert base.lookup("Tumor", "Disorders") is None
     diso = "Disorders"
-    assert found(base) == [
+    assert result(base) == [
         ("fever", diso), ("pyrexia", diso), ("tumor", diso), ("tumor mass", diso),
         ("liver", "Anatomy"),
     ]  # fmt: skip
-    assert ("tumor", diso) not in found(base, audit=False)
+    assert ("tumor", diso) not in result(base, audit=False)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_names_that_rules_dropped_are_looked_for(base: KnowledgeBase) -> None:
 def test_filters(
     base: KnowledgeBase, chosen: dict[str, tuple[str, ...]], expected: list[tuple[str, str]]
 ) -> None:
-    assert found(base, **chosen) == expected
+    assert result(base, **chosen) == expected
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_filter_names_what_is_there(
     base: KnowledgeBase, chosen: dict[str, tuple[str, ...]]
 ) -> None:
     with pytest.raises(LongbelError) as error:
-        found(base, **chosen)
+        result(base, **chosen)
     assert error.value.exit_code == 2 and "It has " in error.value.hint
 
 

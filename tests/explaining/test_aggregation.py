@@ -68,9 +68,9 @@ def defined_once(seed: int, name: str, short: str) -> tuple[str, int]:
     """A document that says once what an abbreviation means, and that sentence's number."""
     chance = random.Random(seed)
     sentences = chance.sample(FILLERS, 6)
-    place = chance.randrange(5)
-    sentences.insert(place, f"She has {name} ({short}).")
-    return " ".join([*sentences, f"Treatment of {short} was begun."]), place
+    location = chance.randrange(5)
+    sentences.insert(location, f"She has {name} ({short}).")
+    return " ".join([*sentences, f"Treatment of {short} was begun."]), location
 
 
 def strongest(weights: Any) -> int:
@@ -82,12 +82,12 @@ def found_definitions(explainer: Explainer, names: tuple[str, ...], group: str) 
     """In how many documents the sentence with the definition is the strongest support."""
     hits = 0
     for seed, name in enumerate(names):
-        text, place = defined_once(seed, name.lower(), "QZX")
+        text, location = defined_once(seed, name.lower(), "QZX")
         mention = mention_of(text, "QZX", 2, group=group)
         case = make_case(text=text, mention=mention, memory=(), names=(name,))
         (attribution,) = explainer.explain(case).attributions
         assert len(attribution.sentences) == 8
-        hits += strongest(attribution.sentences) == place
+        hits += strongest(attribution.sentences) == location
     return hits
 
 
@@ -97,13 +97,13 @@ def found_memories(explainer: Explainer, names: tuple[str, ...], group: str) -> 
     for seed, name in enumerate(names):
         chance = random.Random(seed)
         lines = [MemoryLine(other.lower(), group, (other,)) for other in OTHERS]
-        place = chance.randrange(4)
-        lines.insert(place, MemoryLine("QZX", group, (name,)))
+        location = chance.randrange(4)
+        lines.insert(location, MemoryLine("QZX", group, (name,)))
         text = " ".join([*chance.sample(FILLERS, 5), "Treatment of QZX was begun."])
         mention = mention_of(text, "QZX", group=group)
         case = make_case(text=text, mention=mention, memory=tuple(lines), names=(name,))
         (attribution,) = explainer.explain(case).attributions
-        hits += strongest(attribution.memory) == place
+        hits += strongest(attribution.memory) == location
     return hits
 
 
@@ -195,8 +195,8 @@ def completeness_errors(document: Document, steps: int) -> list[float]:
     predictions = list(sample_linker().link([document]))
     errors = []
     for explanation in islice(saliency_maps(sample_linker(), options)([document], predictions), 3):
-        (found,) = explanation.attributions
-        errors.append(abs(found.delta / (found.objective - found.baseline_objective)))
+        (result,) = explanation.attributions
+        errors.append(abs(result.delta / (result.objective - result.baseline_objective)))
     return errors
 
 

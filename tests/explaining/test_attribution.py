@@ -35,7 +35,7 @@ def plain_logprob(network, prompt, answer):
     with torch.no_grad():
         logits = network(torch.tensor([[*prompt, *answer]])).logits[0].float().log_softmax(-1)
     first = len(prompt) - 1
-    return sum(float(logits[first + place, token]) for place, token in enumerate(answer))
+    return sum(float(logits[first + location, token]) for location, token in enumerate(answer))
 
 
 def test_values_are_those_of_a_plain_forward():
@@ -65,22 +65,22 @@ def test_positions_count_from_the_prompts_own_beginning():
 def test_gradient_is_the_slope_along_its_own_direction():
     network = model()
     embed = network.get_input_embeddings()
-    found = gradient(network, PROMPT, [Answer(ANSWER)])
-    place = embed(torch.tensor(PROMPT)).detach().double()
+    result = gradient(network, PROMPT, [Answer(ANSWER)])
+    location = embed(torch.tensor(PROMPT)).detach().double()
 
     double = model().double()
     try:
-        point = place.clone().requires_grad_(True)
+        point = location.clone().requires_grad_(True)
         value = attribution._logprob(double, point[None], ANSWER)
         (slope,) = torch.autograd.grad(value.sum(), point)
-        assert found.scores == pytest.approx(slope.norm(dim=-1).numpy(), rel=1e-3)
+        assert result.scores == pytest.approx(slope.norm(dim=-1).numpy(), rel=1e-3)
         # A small step along one token's slope raises the value by step times the norm.
         step, token = 2e-3, 5
-        moved = place.clone()
+        moved = location.clone()
         moved[token] += step * slope[token] / slope[token].norm()
         with torch.no_grad():
             rise = attribution._logprob(double, moved[None], ANSWER) - value
-        assert float(rise) / step == pytest.approx(found.scores[token], rel=0.02)
+        assert float(rise) / step == pytest.approx(result.scores[token], rel=0.02)
     finally:
         double.float()
 
@@ -91,22 +91,22 @@ def test_integrated_agrees_with_captum(steps):
 
     network = model()
     pad = baseline_embedding(network, "pad", 2)
-    found = integrated(network, PROMPT, [Answer(ANSWER)], pad, steps)
-    place = network.get_input_embeddings()(torch.tensor([PROMPT])).detach()
+    result = integrated(network, PROMPT, [Answer(ANSWER)], pad, steps)
+    location = network.get_input_embeddings()(torch.tensor([PROMPT])).detach()
 
     def value(points):
         return attribution._logprob(network, points, ANSWER)
 
     theirs, delta = IntegratedGradients(value).attribute(
-        place,
-        baselines=pad.expand_as(place),
+        location,
+        baselines=pad.expand_as(location),
         n_steps=steps,
         method="gausslegendre",
         return_convergence_delta=True,
     )
-    assert found.signed == pytest.approx(theirs[0].sum(-1).numpy(), rel=1e-3, abs=1e-4)
-    assert found.scores == pytest.approx(theirs[0].norm(dim=-1).numpy(), rel=1e-3, abs=1e-4)
-    assert found.delta == pytest.approx(float(delta), abs=2e-3)
+    assert result.signed == pytest.approx(theirs[0].sum(-1).numpy(), rel=1e-3, abs=1e-4)
+    assert result.scores == pytest.approx(theirs[0].norm(dim=-1).numpy(), rel=1e-3, abs=1e-4)
+    assert result.delta == pytest.approx(float(delta), abs=2e-3)
 
 
 # From zero a layer norm jumps at the first step of the way: there the delta is what warns.
@@ -114,22 +114,22 @@ def test_integrated_agrees_with_captum(steps):
 def test_integrated_sums_to_the_difference_of_the_objective(baseline):
     network = model()
     start = baseline_embedding(network, baseline, 2)
-    found = integrated(network, PROMPT, [Answer(ANSWER)], start, steps=64)
-    change = found.value - found.baseline_value
-    assert abs(found.delta) <= 0.05 * abs(change)
-    assert found.signed.sum() == pytest.approx(change, rel=0.05)
+    result = integrated(network, PROMPT, [Answer(ANSWER)], start, steps=64)
+    change = result.value - result.baseline_value
+    assert abs(result.delta) <= 0.05 * abs(change)
+    assert result.signed.sum() == pytest.approx(change, rel=0.05)
     # The baseline's value is that of a prompt of nothing but the baseline.
     if baseline == "pad":
         empty = plain_logprob(network, [2] * len(PROMPT), ANSWER)
-        assert found.baseline_value == pytest.approx(empty, abs=1e-4)
+        assert result.baseline_value == pytest.approx(empty, abs=1e-4)
 
 
 @pytest.mark.parametrize("baseline", ["pad", "mean"])
 def test_an_adaptive_path_is_complete_too(baseline):
     network = model()
     start = baseline_embedding(network, baseline, 2)
-    found = integrated(network, PROMPT, [Answer(ANSWER)], start, steps=64, path="adaptive")
-    assert abs(found.delta) <= 0.05 * abs(found.value - found.baseline_value)
+    result = integrated(network, PROMPT, [Answer(ANSWER)], start, steps=64, path="adaptive")
+    assert abs(result.delta) <= 0.05 * abs(result.value - result.baseline_value)
 
 
 def test_an_adaptive_path_is_nearer_to_complete_across_a_jump():
@@ -144,7 +144,7 @@ def test_an_adaptive_path_is_nearer_to_complete_across_a_jump():
 def test_pieces_are_short_where_the_objective_changes():
     edges = attribution._pieces(lambda alpha: float(alpha > 0.3), 64)
     assert len(edges) == 17 and (edges[0], edges[-1]) == (0.0, 1.0)
-    at = next(number for number, edge in enumerate(edges) if edge > 0.3)
+    at = next(index for index, edge in enumerate(edges) if edge > 0.3)
     assert edges[at] - edges[at - 1] == 2.0**-14
     nodes, weights = attribution._quadrature([0.0, 0.25, 1.0], 7)
     assert len(nodes) == 7 and (nodes < 0.25).sum() == 4
@@ -163,18 +163,18 @@ def test_batches_do_not_change_the_result(max_batch_tokens):
     network = model()
     pad = baseline_embedding(network, "pad", 2)
     reference = integrated(network, PROMPT, [Answer(ANSWER)], pad, 7)
-    found = integrated(network, PROMPT, [Answer(ANSWER)], pad, 7, max_batch_tokens)
-    assert found.signed == pytest.approx(reference.signed, rel=1e-4, abs=1e-5)
+    result = integrated(network, PROMPT, [Answer(ANSWER)], pad, 7, max_batch_tokens)
+    assert result.signed == pytest.approx(reference.signed, rel=1e-4, abs=1e-5)
 
 
 def test_a_contrast_is_the_weighted_difference():
     network = model()
     pad = baseline_embedding(network, "pad", 2)
-    one = integrated(network, PROMPT, [Answer(ANSWER)], pad, 12)
+    single = integrated(network, PROMPT, [Answer(ANSWER)], pad, 12)
     other = integrated(network, PROMPT, [Answer(OTHER)], pad, 12)
     both = integrated(network, PROMPT, [Answer(ANSWER, 1 / 3), Answer(OTHER, -1 / 2)], pad, 12)
-    assert both.value == pytest.approx(one.value / 3 - other.value / 2, abs=1e-4)
-    assert both.signed == pytest.approx(one.signed / 3 - other.signed / 2, rel=1e-3, abs=1e-4)
+    assert both.value == pytest.approx(single.value / 3 - other.value / 2, abs=1e-4)
+    assert both.signed == pytest.approx(single.signed / 3 - other.signed / 2, rel=1e-3, abs=1e-4)
 
 
 def test_bfloat16_stays_near_float32():
@@ -222,7 +222,7 @@ def test_running_out_of_memory_halves_the_batch_and_then_says_so(fitting):
         calls.append((first, last))
 
     attribution._in_batches(work, 7, 1, 4, device)
-    assert [place for first, last in calls for place in range(first, last)] == list(range(7))
+    assert [location for first, last in calls for location in range(first, last)] == list(range(7))
 
     def never(first: int, last: int) -> None:
         raise torch.OutOfMemoryError

@@ -39,10 +39,10 @@ from tests.support.explain_cases import TEXT, checkpoint, make_case, mention_of,
 
 def parts_of(case: Case) -> dict[int, str]:
     """The prompt's characters of each part, joined."""
-    found: dict[int, str] = {}
+    result: dict[int, str] = {}
     for char, part in zip(case.prompt.text, case.map.parts.tolist(), strict=True):
-        found[part] = found.get(part, "") + char
-    return found
+        result[part] = result.get(part, "") + char
+    return result
 
 
 def test_parts_and_memory_lines_of_a_prompt():
@@ -71,8 +71,8 @@ def test_memory_lines_of_composite_and_inline_memory():
     case = make_case("long", memory=memory)
     lines = case.map.lines.tolist()
     texts = [
-        "".join(c for c, line in zip(case.prompt.text, lines, strict=True) if line == number)
-        for number in (0, 1)
+        "".join(c for c, line in zip(case.prompt.text, lines, strict=True) if line == ordinal)
+        for ordinal in (0, 1)
     ]
     assert texts == ["[a]{X} One<+> Two", "[b]{Y} Three"]
     assert make_case("hybrid_medium").lines == ()
@@ -96,12 +96,12 @@ def test_every_document_character_of_a_prompt_is_found_where_it_stands(pieces, g
         passages.append(Passage(piece, start + gap))
         start = passages[-1].end
     mentions = []
-    for number in range(data.draw(st.integers(1, 4))):
+    for ordinal in range(data.draw(st.integers(1, 4))):
         passage = data.draw(st.sampled_from(passages))
         first = data.draw(st.integers(passage.start, passage.end - 1))
         last = data.draw(st.integers(first + 1, passage.end))
         text = passage.text[first - passage.start : last - passage.start]
-        mentions.append(Mention(f"T{number}", (Span(first, last),), text, "G"))
+        mentions.append(Mention(f"T{ordinal}", (Span(first, last),), text, "G"))
     document = Document("d", tuple(passages), tuple(mentions))
     mention = data.draw(st.sampled_from(mentions))
     memory = (MemoryEntry("T9", MemoryLine("m[", "G", ("N }", "O"))),)
@@ -162,8 +162,8 @@ def test_leaving_out_a_line_or_a_sentence():
 
 def test_marks_of_other_mentions_go_with_their_sentence():
     text = "One AKI here. Two COPD there."
-    one, two = mention_of(text, "AKI", id="T1"), mention_of(text, "COPD", id="T2")
-    document = Document("d", (Passage(text),), (one, two))
+    single, two = mention_of(text, "AKI", id="T1"), mention_of(text, "COPD", id="T2")
+    document = Document("d", (Passage(text),), (single, two))
     case = Case(
         DocumentPrompts(document, PROMPT_FORMATS["long"]), two, (), prediction_of("d", two, "N"),
         (("N",),), None, document_sentences(document, plain_sentences),
@@ -182,8 +182,8 @@ def test_sentences_cover_passages_without_a_gap():
 
 def test_words_are_words_and_single_marks():
     document = Document("d", (Passage("L'eau (H2O), 5-FU!", 3),), ())
-    found = [document.text[start:end] for start, end in words(document)]
-    assert found == ["L'eau", "(", "H2O", ")", ",", "5", "-", "FU", "!"]
+    result = [document.text[start:end] for start, end in words(document)]
+    assert result == ["L'eau", "(", "H2O", ")", ",", "5", "-", "FU", "!"]
 
 
 @given(
@@ -192,11 +192,11 @@ def test_words_are_words_and_single_marks():
     data=st.data(),
 )
 def test_spreading_keeps_the_sum(text, scores, data):
-    places = []
+    locations = []
     for _ in scores:
         start = data.draw(st.integers(0, len(text) - 1))
-        places.append(Span(start, data.draw(st.integers(start + 1, len(text)))))
-    assert spread(places, scores, text).sum() == pytest.approx(sum(scores))
+        locations.append(Span(start, data.draw(st.integers(start + 1, len(text)))))
+    assert spread(locations, scores, text).sum() == pytest.approx(sum(scores))
 
 
 def test_a_token_gives_its_score_to_its_solid_characters():
@@ -212,31 +212,31 @@ def test_sums_by_word_sentence_line_and_part():
     )
     prompt = case.prompt.text
     # One token a character, each scored 1, so that sums are numbers of solid characters.
-    places = [Span(number, number + 1) for number in range(len(prompt))]
+    locations = [Span(ordinal, ordinal + 1) for ordinal in range(len(prompt))]
     scores = [1.0] * len(prompt)
     signed = [-1.0] * len(prompt)
-    found = attribute(
-        case, places, scores, signed, method="integrated", rank=1, versus=None, objective=-1.0
+    result = attribute(
+        case, locations, scores, signed, method="integrated", rank=1, versus=None, objective=-1.0
     )
-    assert [(text[slice(*word.span)], word.score, word.signed) for word in found.words] == [
+    assert [(text[slice(*word.span)], word.score, word.signed) for word in result.words] == [
         ("Flu", 3.0, -3.0), (".", 1.0, -1.0), ("AKI", 3.0, -3.0), ("now", 3.0, -3.0),
         (".", 1.0, -1.0),
     ]  # fmt: skip
-    assert [sentence.score for sentence in found.sentences] == [5.0, 8.0]
-    assert [line.score for line in found.memory] == [len("[Flu]{X} Influenza")]
-    assert sum(found.shares.values()) == pytest.approx(1)
-    assert found.shares["mention"] == pytest.approx(len("AKIAKIDISO") / len(prompt))
-    token = found.tokens[prompt.index("now")]
+    assert [sentence.score for sentence in result.sentences] == [5.0, 8.0]
+    assert [line.score for line in result.memory] == [len("[Flu]{X} Influenza")]
+    assert sum(result.shares.values()) == pytest.approx(1)
+    assert result.shares["mention"] == pytest.approx(len("AKIAKIDISO") / len(prompt))
+    token = result.tokens[prompt.index("now")]
     assert (token.document, token.part, token.line) == (Span(9, 10), "context", None)
 
 
 def test_special_tokens_belong_to_the_frame():
     case = make_case()
-    found = attribute(
+    result = attribute(
         case, [Span(0, 0), Span(12, 17)], [3.0, 1.0], method="gradient", rank=1, versus=None,
         objective=0.0,
     )  # fmt: skip
-    assert found.shares == pytest.approx(
+    assert result.shares == pytest.approx(
         {"context": 0.25, "memory": 0, "mention": 0, "frame": 0.75}
     )
 
@@ -244,28 +244,30 @@ def test_special_tokens_belong_to_the_frame():
 def test_ablation_shades_the_words_of_a_sentence():
     case = make_case()
     changes = [0.5, -0.25, 2.0, 0.0]
-    found = attribute_ablation(case, [1.0, -0.25], changes, rank=1, versus=None, objective=-3.0)
-    by_word = {TEXT[slice(*word.span)]: word.signed for word in found.words}
+    result = attribute_ablation(case, [1.0, -0.25], changes, rank=1, versus=None, objective=-3.0)
+    by_word = {TEXT[slice(*word.span)]: word.signed for word in result.words}
     assert (by_word["admission"], by_word["gentamicin"], by_word["improved"]) == (0.5, -0.25, 2.0)
-    mention_word = next(word for word in found.words if word.span == case.mention.spans[0])
+    mention_word = next(word for word in result.words if word.span == case.mention.spans[0])
     assert mention_word.score == 0.0
-    assert [line.signed for line in found.memory] == [1.0, -0.25]
-    assert found.shares["memory"] == pytest.approx(1.25 / 4.0)
+    assert [line.signed for line in result.memory] == [1.0, -0.25]
+    assert result.shares["memory"] == pytest.approx(1.25 / 4.0)
 
 
 @pytest.mark.parametrize("form", sorted(PROMPT_FORMATS))
 def test_token_places_are_the_tokens_texts(form):
     case = make_case(form, text=TEXT + " Text <+> <SEP> </s> [x] 𝒳 é 👩‍⚕️ end.")
     ids = checkpoint().encode(case.prompt)
-    places = TokenCharacters(checkpoint()).of(case.prompt, ids)
-    assert len(places) == len(ids) and places[0] == Span(0, 0)
+    locations = TokenCharacters(checkpoint()).of(case.prompt, ids)
+    assert len(locations) == len(ids) and locations[0] == Span(0, 0)
     text = case.prompt.text
     covered = np.zeros(len(text), dtype=bool)
-    for start, end in places:
+    for start, end in locations:
         covered[start:end] = True
-    assert all(covered[number] for number, char in enumerate(text) if not char.isspace())
+    assert all(covered[ordinal] for ordinal, char in enumerate(text) if not char.isspace())
     mark = next(
-        n for n, place in enumerate(places) if text[slice(*place)] == "}" and n == len(ids) - 1
+        n
+        for n, location in enumerate(locations)
+        if text[slice(*location)] == "}" and n == len(ids) - 1
     )
     assert ids[mark] == checkpoint().mark_id("}")
 
@@ -275,8 +277,8 @@ NAMES = {"Fever", "High fever", "A<+>B", "A", "B<+>C", "C"}
 
 def test_names_of_a_candidate():
     """Taken from its concepts, whatever the joined name could be cut into."""
-    one = Candidate(1, "C1", "A<+>B", 0.5)
-    assert candidate_names(one, NAMES.__contains__) == ("A<+>B",)
+    single = Candidate(1, "C1", "A<+>B", 0.5)
+    assert candidate_names(single, NAMES.__contains__) == ("A<+>B",)
     several = Candidate.of(1, [Concept("C4", "C"), Concept("C3", "A<+>B")], "<+>", 0.5)
     assert (several.concept_code, several.concept_name) == ("C3+C4", "C<+>A<+>B")
     assert candidate_names(several, NAMES.__contains__) == ("C", "A<+>B")
@@ -298,8 +300,8 @@ def test_names_that_are_not_known(candidate):
 def test_rebuilding_a_document_and_its_memory():
     text = "Flu, AKI, COPD and DM."
     mentions = tuple(
-        mention_of(text, phrase, id=f"T{number}", group="raw")
-        for number, phrase in enumerate(("Flu", "AKI", "COPD", "DM"), start=1)
+        mention_of(text, phrase, id=f"T{ordinal}", group="raw")
+        for ordinal, phrase in enumerate(("Flu", "AKI", "COPD", "DM"), start=1)
     )
     document = Document("d", (Passage(text),), mentions, "d.txt")
     predictions = {

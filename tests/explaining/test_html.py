@@ -75,22 +75,22 @@ def test_word_steps_lead_to_the_words_in_utf16():
     case = make_case(text=text, mention=mention_of(text, "AKI"), memory=())
     data = page_data([explanation_of(case)])
     (passage,) = data["documents"][0]["passages"]
-    units, at, found = passage["text"].encode("utf-16-le"), 0, []
+    units, at, result = passage["text"].encode("utf-16-le"), 0, []
     for gap, length in zip(passage["words"][::2], passage["words"][1::2], strict=True):
-        found.append(units[2 * (at + gap) : 2 * (at + gap + length)].decode("utf-16-le"))
+        result.append(units[2 * (at + gap) : 2 * (at + gap + length)].decode("utf-16-le"))
         at += gap + length
-    assert found == ["→", "🧬", "AKI", "𝒳", "!"]
+    assert result == ["→", "🧬", "AKI", "𝒳", "!"]
     assert data["mentions"][0]["spans"] == [[0, 5, 8]]
     assert len(data["mentions"][0]["maps"][0]["words"]) == 5
 
 
 def test_spans_over_passages_and_documents_once():
-    one = Document("d", (Passage("AKI a", 0), Passage("b COPD", 6)), ())
-    mention = mention_of(one.text, "AKI a b")
+    each = Document("d", (Passage("AKI a", 0), Passage("b COPD", 6)), ())
+    mention = mention_of(each.text, "AKI a b")
     case = Case(
-        DocumentPrompts(one, PROMPT_FORMATS["hybrid_long"]), mention,
+        DocumentPrompts(each, PROMPT_FORMATS["hybrid_long"]), mention,
         (MemoryEntry("T9", MemoryLine("x", "G", ("X",))),), prediction_of("d", mention, "N"),
-        (("N",),), None, document_sentences(one, plain_sentences),
+        (("N",),), None, document_sentences(each, plain_sentences),
     )  # fmt: skip
     explanation = explanation_of(case)
     data = page_data([explanation, explanation])
@@ -150,7 +150,7 @@ def test_page_names_are_safe_and_distinct(document_id, readable):
 
 def test_a_candidate_without_a_score_is_null_in_the_page_and_a_dash_elsewhere():
     case = make_case()
-    unknown = tuple(one._replace(score=math.nan) for one in case.prediction.candidates)
+    unknown = tuple(each._replace(score=math.nan) for each in case.prediction.candidates)
     explanation = explanation_of(
         replace(case, prediction=replace(case.prediction, candidates=unknown))
     )
@@ -179,15 +179,15 @@ def luminance(colour: str) -> float:
     """Relative luminance as WCAG 2.2 defines it."""
     digits = colour.lstrip("#")
     digits = "".join(2 * char for char in digits) if len(digits) == 3 else digits
-    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    parts = [int(digits[location : location + 2], 16) / 255 for location in (0, 2, 4)]
     red, green, blue = (
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
     )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def contrast(one: str, other: str) -> float:
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+def contrast(each: str, other: str) -> float:
+    high, low = sorted((luminance(each), luminance(other)), reverse=True)
     return (high + 0.05) / (low + 0.05)
 
 
@@ -219,10 +219,10 @@ def test_rendering_needs_no_torch():
 
 def test_the_numbers_as_json():
     explanation = explanation_of(make_case())
-    numbers = json.loads(json.dumps(explanation.to_json()))
-    assert numbers["mention_id"] == "T3"
-    assert [entry["mention_id"] for entry in numbers["memory"]] == ["T1", "T2"]
-    gradient, integrated, ablation = numbers["attributions"]
+    indices = json.loads(json.dumps(explanation.to_json()))
+    assert indices["mention_id"] == "T3"
+    assert [entry["mention_id"] for entry in indices["memory"]] == ["T1", "T2"]
+    gradient, integrated, ablation = indices["attributions"]
     assert (gradient["method"], gradient["rank"], gradient["objective"]) == ("gradient", 1, -2.5)
     assert integrated["completeness_delta"] == 0.01
     assert ablation["tokens"] == []

@@ -35,7 +35,7 @@ def several() -> list[Explanation]:
     first = make_case()
     phrases = ("Acute kidney injury", "gentamicin", "AKI")
     mentions = tuple(
-        mention_of(TEXT, phrase, 1, f"T{number}") for number, phrase in enumerate(phrases, start=1)
+        mention_of(TEXT, phrase, 1, f"T{index}") for index, phrase in enumerate(phrases, start=1)
     )
     document = replace(first.document, mentions=mentions)
     explanations = []
@@ -143,10 +143,10 @@ def test_hostile_text_is_shown_and_nothing_of_it_runs(browser, tmp_path):
 
 def test_a_score_that_is_not_known_is_a_dash(browser, tmp_path):
     case = make_case()
-    unknown = tuple(one._replace(score=math.nan) for one in case.prediction.candidates)
+    unknown = tuple(each._replace(score=math.nan) for each in case.prediction.candidates)
     case = replace(case, prediction=replace(case.prediction, candidates=unknown))
     explanation = explanation_of(case)
-    maps = tuple(replace(one, score=0.5) for one in explanation.attributions)
+    maps = tuple(replace(each, score=0.5) for each in explanation.attributions)
     browser.open(write([replace(explanation, attributions=maps)], tmp_path))
     cells = "[...document.querySelectorAll('#candidates .number')].map(e => e.textContent)"
     assert browser.value(cells) == ["–", "–"]

@@ -32,9 +32,9 @@ def test_the_terminal_names_numbers_and_lines():
 
 
 def test_a_contrast_has_directions_in_the_terminal():
-    found = explanation_of(make_case())
-    contrast = replace(found.attributions[1], versus=2)
-    text = ansi(replace(found, attributions=(contrast,)), colour=False)
+    result = explanation_of(make_case())
+    contrast = replace(result.attributions[1], versus=2)
+    text = ansi(replace(result, attributions=(contrast,)), colour=False)
     assert "-- integrated, candidate 1 rather than 2" in text
     values = [int(value) for value in re.findall(r"(-?\d+)%  @", text)]
     assert len(values) == 8 and min(values) < 0 < max(values) and 100 in map(abs, values)
@@ -42,7 +42,7 @@ def test_a_contrast_has_directions_in_the_terminal():
 
 def test_a_long_document_is_shown_in_part():
     text = "Fever came and went again. " * 130 + "AKI was seen. " + "He slept well at night. " * 130
-    found = explanation_of(make_case(text=text, mention=mention_of(text, "AKI")))
-    shown = ansi(replace(found, attributions=found.attributions[:1]), colour=False)
+    result = explanation_of(make_case(text=text, mention=mention_of(text, "AKI")))
+    shown = ansi(replace(result, attributions=result.attributions[:1]), colour=False)
     assert ">>AKI<< was seen." in shown and " … " in shown
     assert len(shown) < len(text) / 2

@@ -36,7 +36,7 @@ CONSO = [
     conso_row("C5", "Cold"),
     conso_row("C5", "Common cold"),
 ]
-STY = [*(sty_row(f"C{number}", "T184") for number in (1, 2, 4, 5)), sty_row("C3", "T032")]
+STY = [*(sty_row(f"C{index}", "T184") for index in (1, 2, 4, 5)), sty_row("C3", "T032")]
 TRAIN = CorpusNames(
     "train.jsonl",
     (
@@ -110,7 +110,7 @@ def test_a_name_must_be_in_so_many_documents(release: Path, tmp_path: Path) -> N
     names = short_names(tmp_path / "kb")[DISO]
     assert names["Temperature"] == "C1" and "Hot (skin)" not in names
     base = KnowledgeBase.open(tmp_path / "kb")
-    assert [base.corpus_of_document(f"d{number}") for number in (1, 2, 3)] == [
+    assert [base.corpus_of_document(f"d{index}") for index in (1, 2, 3)] == [
         "train.jsonl", "train.jsonl", None,
     ]  # fmt: skip
     # The same name of two corpora: their documents count together.
@@ -202,8 +202,8 @@ def test_as_counting_says(
         documents[row.name, row.code].add(row.document)
         mentions[row.name, row.code] += 1
     best: dict[str, tuple[int, str]] = {}
-    for (name, code), found in documents.items():
-        if len(found) >= minimum:
+    for (name, code), result in documents.items():
+        if len(result) >= minimum:
             best[name] = min(best.get(name, (0, "")), (-mentions[name, code], code))
     corpus = CorpusNames("c", tuple(rows))
     if not best:

@@ -124,14 +124,14 @@ def test_linking_opens_none_of_them(kb: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_source_code_leads_to_its_concepts(kb: Path) -> None:
-    found = look_up(KnowledgeBase.open(kb), "195967001")
-    assert found["concept"] is None
-    assert [card["code"] for card in found["concepts"]] == ["C2", "C3"]
-    assert [(hit["match"], hit["name"]) for hit in found["names"]] == [
+    result = look_up(KnowledgeBase.open(kb), "195967001")
+    assert result["concept"] is None
+    assert [card["code"] for card in result["concepts"]] == ["C2", "C3"]
+    assert [(hit["match"], hit["name"]) for hit in result["names"]] == [
         ("source code", "Asthma"), ("source code", "Bronchial asthma"),
         ("source code", "Asthma attack"),
     ]  # fmt: skip
-    assert found["concepts"][0] == {
+    assert result["concepts"][0] == {
         "code": "C2", "preferred_name": "Asthma", "semantic_types": ["T033", "T047"],
         "groups": ["Disorders"], "n_names": 2,
         "codes": [
@@ -198,5 +198,5 @@ def test_codes_are_those_that_the_rows_say(
     told: dict[tuple[str, str, str], set[Any]] = defaultdict(set)
     for concept, source, code, row in rows_of(folder / "kb", "codes"):
         told[base.concept_codes([concept])[0], source, code].add(row)
-    assert dict(told) == {key: found or {None} for key, found in expected.items()}
+    assert dict(told) == {key: result or {None} for key, result in expected.items()}
     assert len(rows_of(folder / "kb", "codes")) == sum(map(len, told.values()))

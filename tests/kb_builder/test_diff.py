@@ -56,10 +56,10 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 
 def test_concepts_and_names_by_group(comparison: Comparison) -> None:
-    found = comparison.difference()
-    assert (found.added, found.retired, found.without_names) == (["C9"], ["C4", "C7"], ["C8"])
-    assert found.replaced == [{"old": "C3", "new": "C2", "reason": "merged"}]
-    assert found.moved == [
+    result = comparison.difference()
+    assert (result.added, result.retired, result.without_names) == (["C9"], ["C4", "C7"], ["C8"])
+    assert result.replaced == [{"old": "C3", "new": "C2", "reason": "merged"}]
+    assert result.moved == [
         {"group": "Disorders", "name": "Pyrexia", "old": "C1", "new": "C9"},
         {"group": "Disorders", "name": "Shiver", "old": "C8", "new": "C6"},
     ]
@@ -68,8 +68,8 @@ def test_concepts_and_names_by_group(comparison: Comparison) -> None:
         "names_dropped": 3, "names_moved": 2, "names_followed": 1,
     }  # fmt: skip
     drugs = dict.fromkeys(disorders, 0) | {"names_added": 1}
-    assert found.groups == {"Chemicals & Drugs": drugs, "Disorders": disorders}
-    assert found.total == disorders | {"names_added": 1}
+    assert result.groups == {"Chemicals & Drugs": drugs, "Disorders": disorders}
+    assert result.total == disorders | {"names_added": 1}
 
 
 def test_codes_that_somebody_uses(comparison: Comparison) -> None:
@@ -99,9 +99,9 @@ def test_successors_are_followed_and_circles_end() -> None:
 
 def test_a_knowledge_base_without_retired_codes_says_so(tmp_path: Path) -> None:
     old, new = knowledge_base(tmp_path / "a", OLD), knowledge_base(tmp_path / "b", NEW)
-    found = Comparison(old, new).difference()
-    assert not found.knows_successors
-    assert found.replaced == [] and "C3" in found.retired
+    result = Comparison(old, new).difference()
+    assert not result.knows_successors
+    assert result.replaced == [] and "C3" in result.retired
 
 
 ROW = st.tuples(
@@ -140,17 +140,17 @@ def test_as_dicts_say(
             goal = dict(merged).get(goal)
         if goal in held_now and goal != code:
             successor[code] = goal
-    found = Comparison(old, new).difference()
-    assert set(found.added) == held_now - held
-    assert set(found.without_names) == (held & listed) - held_now
-    assert {row["old"]: row["new"] for row in found.replaced} == successor
-    assert set(found.retired) == held - listed - set(successor)
-    assert found.total["names_added"] == len(set(owner_now) - set(owner))
-    assert found.total["names_dropped"] == len(set(owner) - set(owner_now))
+    result = Comparison(old, new).difference()
+    assert set(result.added) == held_now - held
+    assert set(result.without_names) == (held & listed) - held_now
+    assert {row["old"]: row["new"] for row in result.replaced} == successor
+    assert set(result.retired) == held - listed - set(successor)
+    assert result.total["names_added"] == len(set(owner_now) - set(owner))
+    assert result.total["names_dropped"] == len(set(owner) - set(owner_now))
     both = set(owner) & set(owner_now)
     moved = {name for name in both if owner[name] != owner_now[name]}
     followed = {name for name in moved if successor.get(owner[name]) == owner_now[name]}
-    assert {row["name"] for row in found.moved} == moved - followed
-    assert found.total["names_followed"] == len(followed)
-    assert found.groups["Disorders"] == found.total
-    assert sum(found.total[key] for key in CONCEPTS[1:]) == len(held - held_now)
+    assert {row["name"] for row in result.moved} == moved - followed
+    assert result.total["names_followed"] == len(followed)
+    assert result.groups["Disorders"] == result.total
+    assert sum(result.total[key] for key in CONCEPTS[1:]) == len(held - held_now)

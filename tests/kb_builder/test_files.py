@@ -123,14 +123,14 @@ def test_a_file_that_must_be_new_is_made_once(tmp_path: Path) -> None:
     assert path.read_bytes() == OLD and names(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS])
+@pytest.mark.parametrize("ordinal", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS])
 @pytest.mark.parametrize("in_one_step", [True, False])
 def test_a_new_file_is_made_once_where_there_are_no_hard_links(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, in_one_step: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ordinal: int, in_one_step: bool
 ) -> None:
     class HasNoLinks(Disk):
         def link(self, source: Path, target: Path) -> None:
-            raise OSError(number, os.strerror(number))
+            raise OSError(ordinal, os.strerror(ordinal))
 
     if not in_one_step:
         monkeypatch.setattr(whole, "_renamed", lambda new, old, how: False)
@@ -321,10 +321,10 @@ def test_two_exchanges_in_several_steps_undo_what_cannot_be_done(
 
 def test_two_that_write_at_once_do_not_meet(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    with whole_file(path) as one, whole_file(path) as other:
-        one.write_bytes(b"one")
+    with whole_file(path) as first, whole_file(path) as other:
+        first.write_bytes(b"one")
         other.write_bytes(b"other")
-        assert one != other
+        assert first != other
     assert path.read_bytes() == b"one"  # the last to end
     assert names(tmp_path) == ["file"]
 

@@ -151,7 +151,7 @@ def test_a_process_that_the_system_hides_is_taken_for_alive(
     def hidden(path: Path, *rest: object) -> str:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory")
 
-    def not_ours(pid: int, number: int) -> None:
+    def not_ours(pid: int, index: int) -> None:
         if pid == NO_PROCESS:
             raise ProcessLookupError
         raise PermissionError

@@ -193,17 +193,17 @@ def test_records_are_read_as_elementtree_reads_them(
 ) -> None:
     folder = tmp_path_factory.mktemp("mesh")
     parts = []
-    for number, (name, terms) in enumerate(records):
+    for index, (name, terms) in enumerate(records):
         listed = "".join(
             f'<Term IsPermutedTermYN="{"NY"[permuted]}"><String>{escape(text)}</String></Term>'
             for text, permuted in terms
         )
         trees = "".join(
             f"<TreeNumber>C01.{'.'.join(map(str, range(depth + 1)))}</TreeNumber>"
-            for depth in {number, number // 2}
+            for depth in {index, index // 2}
         )
         parts.append(
-            f"<DescriptorRecord><DescriptorUI>D{number}</DescriptorUI><DescriptorName><String>"
+            f"<DescriptorRecord><DescriptorUI>D{index}</DescriptorUI><DescriptorName><String>"
             f"{escape(name)}</String></DescriptorName><TreeNumberList>{trees}</TreeNumberList>"
             f"<ConceptList><Concept><TermList>{listed}</TermList></Concept></ConceptList>"
             "</DescriptorRecord>\n"

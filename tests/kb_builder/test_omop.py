@@ -36,7 +36,7 @@ ENGLISH, FRENCH, CHINESE = "4180186", "4180190", "4182948"
 
 
 def concept(
-    number: int,
+    index: int,
     name: str,
     domain: str = "Condition",
     vocabulary: str = "SNOMED",
@@ -45,8 +45,8 @@ def concept(
     code: str = "",
     invalid: str = "",
 ) -> str:
-    code = code or f"c{number}"
-    fields = [str(number), name, domain, vocabulary, kind, standard, code, "19700101", "20991231",
+    code = code or f"c{index}"
+    fields = [str(index), name, domain, vocabulary, kind, standard, code, "19700101", "20991231",
               invalid]  # fmt: skip
     return "\t".join(fields)
 

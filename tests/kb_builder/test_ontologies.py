@@ -325,7 +325,7 @@ def test_cycles_and_codes_that_are_retired_twice(tmp_path: Path, form: str) -> N
     report = build(source, tmp_path / "kb")
     reasons = sorted(row.reason for row in report.quarantined)
     if form == "obo":
-        six, seven, eight = (line_of(text, f"id: T:{number}") - 1 for number in (6, 7, 8))
+        six, seven, eight = (line_of(text, f"id: T:{ordinal}") - 1 for ordinal in (6, 7, 8))
         assert [(row.line, row.reason) for row in report.quarantined] == [
             (eight, "T:20 is retired twice"),
             (six, "T:6 is below itself, by way of T:7"),
@@ -461,15 +461,15 @@ def escaped(text: str, also: str = "") -> str:
 def ontologies(draw: st.DrawFn) -> str:
     n = draw(st.integers(1, 6))
     stanzas = ["format-version: 1.2\nontology: t\n"]
-    for number in range(n):
-        lines = ["[Term]", f"id: T:{number}", f"name: {escaped(draw(WORD))}"]
+    for ordinal in range(n):
+        lines = ["[Term]", f"id: T:{ordinal}", f"name: {escaped(draw(WORD))}"]
         for _ in range(draw(st.integers(0, 3))):
             scope = draw(st.sampled_from(["EXACT", "RELATED", "BROAD", "NARROW"]))
             lines.append(f'synonym: "{escaped(draw(WORD))}" {scope} []')
-        if number:
-            lines += [f"is_a: T:{draw(st.integers(0, number - 1))}"]
+        if ordinal:
+            lines += [f"is_a: T:{draw(st.integers(0, ordinal - 1))}"]
         if draw(st.booleans()):
-            lines += [f"xref: MSH:{number}"]
+            lines += [f"xref: MSH:{ordinal}"]
         if draw(st.integers(0, 4)) == 0:
             lines += ["is_obsolete: true", f"replaced_by: T:{draw(st.integers(0, n))}"]
         stanzas.append("\n".join(lines) + "\n")
@@ -611,8 +611,8 @@ def test_the_human_phenotype_ontology_is_read_as_obonet_reads_it(tmp_path: Path)
     expected = {(code, tidy(_unescaped(data["name"]))) for code, data in graph.nodes(data=True)}
     for code, data in graph.nodes(data=True):
         for synonym in data.get("synonym", ()):
-            found = re.match(r'"((?:[^"\\]|\\.)*)" (EXACT|RELATED)', synonym)
-            expected |= {(code, tidy(_unescaped(found[1])))} if found else set()
+            result = re.match(r'"((?:[^"\\]|\\.)*)" (EXACT|RELATED)', synonym)
+            expected |= {(code, tidy(_unescaped(result[1])))} if result else set()
     told = {(row["code"], row["name"]) for row in base.audit().to_pylist()}
     assert {(base.code(row), base.name(row)) for row in range(base.n_names)} | told == expected
     edges = {(child, parent, "is_a") for child, parent, key in graph.edges(keys=True)

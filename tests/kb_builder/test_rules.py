@@ -168,8 +168,8 @@ CONSO = [
     C("C0000016", "Hospital", ts="P"),
 ]
 TYPES = [
-    *(sty_row(f"C{number:07d}", "T047", "B2.2.1.2.1") for number in (1, 2, 3, 4, 5, 6, 9, 10)),
-    *(sty_row(f"C{number:07d}", "T033", "A2.2") for number in (11, 12, 13)),
+    *(sty_row(f"C{index:07d}", "T047", "B2.2.1.2.1") for index in (1, 2, 3, 4, 5, 6, 9, 10)),
+    *(sty_row(f"C{index:07d}", "T033", "A2.2") for index in (11, 12, 13)),
     sty_row("C0000007", "T061", "B1.3.1.3"),
     sty_row("C0000007", "T125", "A1.4.1.1.3.2"),
     sty_row("C0000008", "T061", "B1.3.1.3"),
@@ -308,8 +308,8 @@ def test_every_type_of_a_preset_and_its_neighbours(tmp_path: Path) -> None:
     others = ("A1", "A1.1", "A1.1.1", "A1.3", "A1.4", "A2.1", "A2.3", "A2.6.2", "A2.9", "B1.3",
               "B2.2", "B2.2.2")  # fmt: skip
     trees = [*prefixes, *(f"{prefix}.1.2" for prefix in prefixes), *others]
-    conso = [C(f"C{number:03d}", f"Of {tree}") for number, tree in enumerate(trees)]
-    sty = [sty_row(f"C{number:03d}", "T047", tree) for number, tree in enumerate(trees)]
+    conso = [C(f"C{index:03d}", f"Of {tree}") for index, tree in enumerate(trees)]
+    sty = [sty_row(f"C{index:03d}", "T047", tree) for index, tree in enumerate(trees)]
     folder = write_release(tmp_path / "release", conso, sty)
     build(folder, tmp_path / "kb", preset="medmentions-st21pv")
     assert set(short_names(tmp_path / "kb")[DISO]) == {f"Of {tree}" for tree in trees[:42]}
@@ -384,7 +384,7 @@ def as_sets(names: Names, terms: Terms) -> kb_oracle.Result:
     texts, codes = names.strings.to_pylist(), terms.codes.to_pylist()
     result = kb_oracle.Result(nameless={codes[concept] for concept in names.nameless()})
     for *claim, preferred in zip(*names.kept, names.preferred, strict=True):
-        group, name, concept, language = (int(number) for number in claim)
+        group, name, concept, language = (int(index) for index in claim)
         result.names.add(
             (terms.groups[group], texts[name], codes[concept], terms.languages[language],
              bool(preferred))

@@ -21,9 +21,9 @@ from kb_builder.sources.archives import Release
 from kb_builder.sources.rrf import split_rows, whole_rows
 from tests.support.kb_cases import build, conso_row, names_of, short_names, sty_row, write_release
 
-CONSO = "".join(conso_row(f"C{number}", f"Name {number}") for number in range(40)).encode()
-STY = "".join(sty_row(f"C{number}", "T047") for number in range(40)).encode()
-EXPECTED = {"Disorders": {f"Name {number}": f"C{number}" for number in range(40)}}
+CONSO = "".join(conso_row(f"C{index}", f"Name {index}") for index in range(40)).encode()
+STY = "".join(sty_row(f"C{index}", "T047") for index in range(40)).encode()
+EXPECTED = {"Disorders": {f"Name {index}": f"C{index}" for index in range(40)}}
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -40,7 +40,7 @@ def cut(data: bytes, n: int) -> list[bytes]:
 
 
 def parts(name: str, pieces: list[bytes]) -> dict[str, bytes]:
-    return {name.format(f"a{chr(97 + place)}"): piece for place, piece in enumerate(pieces)}
+    return {name.format(f"a{chr(97 + location)}"): piece for location, piece in enumerate(pieces)}
 
 
 PLAIN = {"MRCONSO.RRF": CONSO, "MRSTY.RRF": STY}
@@ -48,7 +48,7 @@ PLAIN = {"MRCONSO.RRF": CONSO, "MRSTY.RRF": STY}
 PLAIN["release.dat"] = b"umls.release.name=2017AA\numls.release.date=20170508\n"
 META = {f"2017AA/META/{name}": data for name, data in PLAIN.items()}
 SPLIT = {
-    **parts("2017AA/META/MRCONSO.RRF.{}.gz", [gzip.compress(one) for one in cut(CONSO, 3)]),
+    **parts("2017AA/META/MRCONSO.RRF.{}.gz", [gzip.compress(each) for each in cut(CONSO, 3)]),
     "2017AA/META/MRSTY.RRF.gz": gzip.compress(STY),
 }
 # name of the source, its files (for a folder) or its bytes
@@ -178,7 +178,7 @@ def test_an_archive_may_not_unpack_to_more_than_its_cap(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_csv_parsers_trip_over_is_text(tmp_path: Path, text: str) -> None:
     rows = [conso_row("C1", f"x{text}"), conso_row("C2", f"y{text}"), conso_row("C3", "z")]
-    sty = [sty_row(f"C{number}", "T047") for number in (1, 2, 3)]
+    sty = [sty_row(f"C{index}", "T047") for index in (1, 2, 3)]
     build(write_release(tmp_path / "release", rows, sty), tmp_path / "kb")
     names = short_names(tmp_path / "kb")["Disorders"]
     tidied = text.replace("\u00a0", " ")
@@ -202,12 +202,12 @@ def test_rows_split_as_a_plain_split_does(good: str, others: list[str], size: in
         fields += list(zip(rows.lines.tolist(), *columns, strict=True))
         bad += [row.line for row in unreadable]
     expected, expected_bad = [], []
-    for number, line in enumerate(data.decode().split("\n")[:-1], 1):
+    for index, line in enumerate(data.decode().split("\n")[:-1], 1):
         parts = line.removesuffix("\r").split("|")
         if len(parts) == 4 and parts[3] == "":
-            expected.append((number, *(part.encode() for part in parts[:3])))
+            expected.append((index, *(part.encode() for part in parts[:3])))
         else:
-            expected_bad.append(number)
+            expected_bad.append(index)
     assert (fields, bad) == (expected, expected_bad)
 
 
@@ -222,9 +222,9 @@ def test_line_ends_of_windows_and_a_last_line_without_one(tmp_path: Path) -> Non
 
 
 def bad_release(folder: Path, n_bad: int, n_good: int) -> Path:
-    good = [conso_row(f"C{number}", f"Name {number}") for number in range(n_good)]
+    good = [conso_row(f"C{index}", f"Name {index}") for index in range(n_good)]
     bad = ["C1|ENG|too|short|\n"] * n_bad
-    sty = [sty_row(f"C{number}", "T047") for number in range(n_good)]
+    sty = [sty_row(f"C{index}", "T047") for index in range(n_good)]
     return write_release(folder, good[:2] + bad + good[2:], sty)
 
 
@@ -289,7 +289,7 @@ def test_too_many_unreadable_rows_stop_the_build(
 
 
 def test_concepts_without_a_type_never_stop_it(tmp_path: Path) -> None:
-    conso = [conso_row(f"C{number}", f"Name {number}") for number in range(100)]
+    conso = [conso_row(f"C{index}", f"Name {index}") for index in range(100)]
     report = build(write_release(tmp_path / "r", conso, [sty_row("C5", "T047")]), tmp_path / "kb")
     assert (report.n_untyped, report.n_unreadable) == (99, 0)
 
@@ -353,14 +353,14 @@ GAZETTEER_NAMES = {
 def as_csv(data: bytes) -> bytes:
     lines = data.decode().splitlines()
     quoted = (
-        ",".join('"' + one.replace('"', '""') + '"' for one in line.split("\t")) for line in lines
+        ",".join('"' + each.replace('"', '""') + '"' for each in line.split("\t")) for line in lines
     )
     return "\r\n".join(quoted).encode()
 
 
 def as_parquet(data: bytes) -> bytes:
     header, *lines = (line.split("\t") for line in data.decode().splitlines())
-    columns = {name: [line[place] for line in lines] for place, name in enumerate(header)}
+    columns = {name: [line[location] for line in lines] for location, name in enumerate(header)}
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
     table = table.set_column(4, "mainterm", table["mainterm"].cast(pa.int64()).cast(pa.bool_()))
     sink = io.BytesIO()

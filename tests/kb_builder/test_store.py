@@ -121,14 +121,14 @@ def test_exact_look_up(kb: Path) -> None:
     ],
 )
 def test_look_up_for_people(kb: Path, text: str, group: str | None, matches: list) -> None:
-    found = look_up(KnowledgeBase.open(kb), text, group)
-    assert [(hit["match"], hit["name"]) for hit in found["names"]] == matches
+    result = look_up(KnowledgeBase.open(kb), text, group)
+    assert [(hit["match"], hit["name"]) for hit in result["names"]] == matches
 
 
 def test_look_up_says_why_a_name_is_not_there(kb: Path) -> None:
     base = KnowledgeBase.open(kb)
     told = look_up(base, "cold")["decisions"]
-    assert [(one["rule"], one["code"], one["given_to"]) for one in told] == [
+    assert [(each["rule"], each["code"], each["given_to"]) for each in told] == [
         ("only-nameless", "C1", "C3"), ("only-nameless", "C3", "C3"),
         ("title-exists", "C1", "C3"),
     ]  # fmt: skip
@@ -164,10 +164,10 @@ def test_the_same_input_gives_the_same_bytes(
     model = save_model_folder(tokenizer, tmp_path / "model")
     for name in ("one", "two"):
         build(release, tmp_path / name, tokenizers=(model,))
-    one, two = files_of(tmp_path / "one"), files_of(tmp_path / "two")
-    assert one == two
-    assert {"kb.json", "names.parquet", "concepts.parquet", "audit.parquet"} <= set(one)
-    assert f"tries/{tokenizer_hash(tokenizer)}.parquet" in one
+    each, two = files_of(tmp_path / "one"), files_of(tmp_path / "two")
+    assert each == two
+    assert {"kb.json", "names.parquet", "concepts.parquet", "audit.parquet"} <= set(each)
+    assert f"tries/{tokenizer_hash(tokenizer)}.parquet" in each
 
 
 def test_the_signature_says_names_and_options(release: Path, kb: Path, tmp_path: Path) -> None:
@@ -246,29 +246,29 @@ def test_a_knowledge_base_that_is_replaced_gets_no_trie_of_the_one_before(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     other = trained(["quite another vocabulary"] * 3, 290)
-    place = shutil.copytree(kb, tmp_path / "kb")
-    opened, building = KnowledgeBase.open(place), KnowledgeBase.open(place)
+    location = shutil.copytree(kb, tmp_path / "kb")
+    opened, building = KnowledgeBase.open(location), KnowledgeBase.open(location)
     build_trie = building._build_trie
 
     def replaced_meanwhile(answers: AnswerTokenizer) -> Trie:
         table = tmp_path / "t.tsv"
         table.write_text("code\tname\tgroup\nC1\tFlu\tDISO\n")
-        build(table, place, overwrite=True)
+        build(table, location, overwrite=True)
         return build_trie(answers)
 
     monkeypatch.setattr(building, "_build_trie", replaced_meanwhile)
     assert building.trie(other).n_leaves == 6
     assert opened.trie(tokenizer).n_leaves == 6
-    for one in (other, tokenizer):
-        assert KnowledgeBase.open(place).trie(one).n_leaves == 1
+    for each in (other, tokenizer):
+        assert KnowledgeBase.open(location).trie(each).n_leaves == 1
 
 
 def test_a_trie_without_a_home_folder(
     kb: Path, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And under a lock that another user made."""
-    place = shutil.copytree(kb, tmp_path / "kb")
-    KnowledgeBase.open(place).trie(tokenizer)
+    location = shutil.copytree(kb, tmp_path / "kb")
+    KnowledgeBase.open(location).trie(tokenizer)
 
     def nowhere() -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -277,11 +277,11 @@ def test_a_trie_without_a_home_folder(
     monkeypatch.setattr(Path, "home", nowhere)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    assert KnowledgeBase.open(place).trie(tokenizer).n_leaves == 6
+    assert KnowledgeBase.open(location).trie(tokenizer).n_leaves == 6
     own = tmp_path / f"longbel-{os.getuid()}"
     assert cache_folder() == own and own.stat().st_mode & 0o777 == 0o700
     own.rmdir()
-    own.symlink_to(place)  # as another user may have laid it out
+    own.symlink_to(location)  # as another user may have laid it out
     with pytest.raises(LongbelError, match="another user's"):
         cache_folder()
     lock, opened = tmp_path / "lock", os.open
@@ -458,10 +458,10 @@ def test_a_build_that_breaks_leaves_nothing(
 
 def test_builds_at_once_do_not_meet(release: Path, tmp_path: Path) -> None:
     """What a kill left goes with the next build."""
-    one, other = Draft(tmp_path / "kb", True), Draft(tmp_path / "kb", True)
+    each, other = Draft(tmp_path / "kb", True), Draft(tmp_path / "kb", True)
     left = dead_draft(tmp_path / "kb")
     left.mkdir()
-    with one.open() as first:
+    with each.open() as first:
         (first / "kb.json").write_text("{}")
         with other.open() as second:
             assert second != first

@@ -155,7 +155,7 @@ def test_a_row_that_is_not_utf8(tmp_path: Path, name: str) -> None:
 
 def test_tables_of_many_blocks(tmp_path: Path) -> None:
     """More than what is read at once: rows on the border of two blocks are whole."""
-    rows = [f"C{number}\tName {number} {'x' * 90}\tDISO" for number in range(120_000)]
+    rows = [f"C{index}\tName {index} {'x' * 90}\tDISO" for index in range(120_000)]
     text = "\n".join(["code\tname\tgroup", *rows]) + "\n"
     build(written(tmp_path, "t.tsv.gz", gzip.compress(text.encode(), 1)), tmp_path / "tsv")
     build(written(tmp_path, "t.csv", text.replace("\t", ",")), tmp_path / "csv")
@@ -177,10 +177,10 @@ def test_csv_is_read_as_pythons_own_reader_reads_it(
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["code", "name", "group"])
-    for number, cell in enumerate(cells):
-        writer.writerow([f"C{number:02}", cell, "DISO"])
-        if number < n_bad:
-            writer.writerow([f"C{number:02}", cell])
+    for index, cell in enumerate(cells):
+        writer.writerow([f"C{index:02}", cell, "DISO"])
+        if index < n_bad:
+            writer.writerow([f"C{index:02}", cell])
     report = build(written(folder, "t.csv", stream.getvalue()), folder / "kb", ambiguous="qualify")
     reader = csv.reader(io.StringIO(stream.getvalue()))
     expected, begin = [], 1

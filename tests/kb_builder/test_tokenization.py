@@ -66,7 +66,7 @@ def test_the_hash_tells_tokenizers_apart(tokenizer: Tokenizer) -> None:
     normalized.normalizer = normalizers.NFC()
     spaced = Tokenizer.from_str(tokenizer.to_str())
     spaced.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    hashes |= {tokenizer_hash(one) for one in (added, normalized, spaced)}
+    hashes |= {tokenizer_hash(each) for each in (added, normalized, spaced)}
     assert len(hashes) == 5
 
 

@@ -27,7 +27,7 @@ def trie_of(groups: dict[str, list[tuple[int, ...]]]) -> Trie:
 
 def runs_of(sequences: list[tuple[int, ...]]) -> TokenRuns:
     offsets = np.cumsum([0, *map(len, sequences)]).astype(np.int64)
-    return TokenRuns(np.array([t for one in sequences for t in one], dtype=np.int32), offsets)
+    return TokenRuns(np.array([t for each in sequences for t in each], dtype=np.int32), offsets)
 
 
 def written(trie: Trie, node: int, tokens: tuple[int, ...] = ()) -> Iterator[tuple[tuple, int]]:
@@ -70,11 +70,11 @@ _GROUPS = st.lists(st.sets(_SEQUENCE, max_size=40).map(sorted), min_size=1, max_
 
 @given(_GROUPS)
 def test_exactly_the_names_are_reachable(groups: list[list[tuple[int, ...]]]) -> None:
-    named = {f"group {number}": names for number, names in enumerate(groups)}
+    named = {f"group {index}": names for index, names in enumerate(groups)}
     trie = trie_of(named)
     row = 0
     for group, names in named.items():
-        expected = {sequence: row + place for place, sequence in enumerate(names)}
+        expected = {sequence: row + location for location, sequence in enumerate(names)}
         assert dict(written(trie, trie.roots[group])) == expected
         row += len(names)
     assert trie.indistinct == 0
@@ -93,7 +93,7 @@ def forced_from(trie: Trie, node: int) -> tuple[list[int], int, bool]:
 
 @given(_GROUPS)
 def test_runs_are_what_walking_the_children_gives(groups: list[list[tuple[int, ...]]]) -> None:
-    trie = trie_of({f"group {number}": names for number, names in enumerate(groups)})
+    trie = trie_of({f"group {index}": names for index, names in enumerate(groups)})
     for node in range(trie.n_inner + len(trie.tail_token)):
         tokens, last, ends = forced_from(trie, node)
         assert trie.run(node) == (tokens, last, trie.leaf(last), ends)
@@ -101,13 +101,13 @@ def test_runs_are_what_walking_the_children_gives(groups: list[list[tuple[int, .
 
 @given(_GROUPS)
 def test_inner_nodes_are_the_shared_prefixes(groups: list[list[tuple[int, ...]]]) -> None:
-    trie = trie_of({f"group {number}": names for number, names in enumerate(groups)})
+    trie = trie_of({f"group {index}": names for index, names in enumerate(groups)})
     shared = set()
-    for number, names in enumerate(groups):
-        for one in names:
-            for length in range(1, len(one) + 1):
-                if sum(other[:length] == one[:length] for other in names) > 1:
-                    shared.add((number, one[:length]))
+    for index, names in enumerate(groups):
+        for each in names:
+            for length in range(1, len(each) + 1):
+                if sum(other[:length] == each[:length] for other in names) > 1:
+                    shared.add((index, each[:length]))
     assert trie.n_inner == len(groups) + len(shared)
     assert trie.n_leaves == sum(map(len, groups))
     for array in Trie.ARRAYS:
@@ -149,11 +149,11 @@ def test_names_of_any_text_come_back(answers: AnswerTokenizer, groups: list[list
         runs.tokens[a:b].tolist() for a, b in zip(runs.offsets, runs.offsets[1:], strict=False)
     ] == answers.encode(names)
     first = np.cumsum([0, *map(len, groups)]).tolist()
-    trie = build_trie([str(number) for number in range(len(groups))], first, runs)
-    for number in range(len(groups)):
-        found = dict(written(trie, trie.roots[str(number)]))
-        rows = range(first[number], first[number + 1])
-        assert found == {tuple(answers.encode([names[row]])[0]): row for row in rows}
+    trie = build_trie([str(index) for index in range(len(groups))], first, runs)
+    for index in range(len(groups)):
+        result = dict(written(trie, trie.roots[str(index)]))
+        rows = range(first[index], first[index + 1])
+        assert result == {tuple(answers.encode([names[row]])[0]): row for row in rows}
 
 
 def test_a_kept_trie_is_the_same_and_belongs_to_its_tokenizer(tmp_path) -> None:

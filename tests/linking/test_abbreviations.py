@@ -44,8 +44,8 @@ def test_the_long_form_is_looked_up_and_named(kb_folder: Path, linker: str) -> N
 def test_off_looks_up_what_is_written(kb_folder: Path) -> None:
     whole, *others = linked(kb_folder, "exact", "off")
     assert whole.candidates
-    assert [one.candidates for one in others] == [(), (), ()]
-    assert all(one.expanded_from is None for one in others)
+    assert [each.candidates for each in others] == [(), (), ()]
+    assert all(each.expanded_from is None for each in others)
 
 
 def test_predictions_keep_the_long_form(kb_folder: Path) -> None:

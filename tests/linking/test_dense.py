@@ -35,7 +35,7 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     letters = "abcdefghijklmnopqrstuvwxyzé0123456789-(),[]ß"
     pieces = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]", *letters, *("##" + c for c in letters)]
-    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -94,11 +94,11 @@ def test_against_a_loop(
     queries = vectors_one_by_one(encoder_folder, MENTIONS, pooling)
     cosines = queries @ vectors_one_by_one(encoder_folder, names, pooling).T
     for rows in (base.rows_of_group("Disorders"), range(base.n_names)):
-        found = ranker.rank(MENTIONS, rows, 2)
-        for number, hits in enumerate(found):
+        result = ranker.rank(MENTIONS, rows, 2)
+        for index, hits in enumerate(result):
             best: dict[str, tuple[float, int]] = {}
             for row in rows:
-                score = float(cosines[number, row])
+                score = float(cosines[index, row])
                 if codes[row] not in best or score > best[codes[row]][0]:
                     best[codes[row]] = (score, row)
             expected = sorted(best.values(), key=lambda pair: (-pair[0], pair[1]))[:2]

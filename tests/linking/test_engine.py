@@ -125,10 +125,10 @@ def engine_of(
 def document(name: str, text: str, *words: str, group: str = "Disorders") -> Document:
     """A document of one passage whose mentions are `words`, each at its first place."""
     mentions = []
-    for number, word in enumerate(words, start=1):
+    for ordinal, word in enumerate(words, start=1):
         start = text.index(word)
         span = Span(start, start + len(word))
-        mentions.append(Mention(f"T{number}", (span,), word, group))
+        mentions.append(Mention(f"T{ordinal}", (span,), word, group))
     return Document(name, (Passage(text),), tuple(mentions), f"{name}.txt")
 
 
@@ -147,7 +147,7 @@ def answers(**names: int) -> Script:
 
 
 def prompts(decoder: ScriptedDecoder, key: int) -> list[str]:
-    return [prompt for number, prompt in decoder.submitted if number == key]
+    return [prompt for ordinal, prompt in decoder.submitted if ordinal == key]
 
 
 def test_memory_holds_the_predicted_names_before() -> None:
@@ -244,8 +244,8 @@ def test_predictions_carry_what_the_corpus_says() -> None:
         "T9", (Span(0, 4), Span(9, 13)), "Pain ache", "Disorders", "DISO", ("C2", "C1")
     )
     doc = Document("d", (Passage("Pain and ache"),), (mention,))
-    (found,) = engine_of(ScriptedDecoder(answers(Fever=1))).link_window([doc])
-    assert found == Prediction(
+    (result,) = engine_of(ScriptedDecoder(answers(Fever=1))).link_window([doc])
+    assert result == Prediction(
         "d", "T9", "Pain ache", "Disorders", (Span(0, 4), Span(9, 13)), (), "C1+C2"
     )
 
@@ -255,8 +255,8 @@ def test_sentences_fly_together_where_there_is_no_memory() -> None:
     text = "Pain and ache. Fever, then chills and cough. Nausea."
     mentions = ["Pain", "ache", "Fever", "chills", "cough", "Nausea"]
     decoder = ScriptedDecoder(per_step=3)
-    found = engine_of(decoder, "short").link_window([document("d", text, *mentions)])
-    assert [one.mention for one in found] == mentions
+    result = engine_of(decoder, "short").link_window([document("d", text, *mentions)])
+    assert [one.mention for one in result] == mentions
     assert sorted(key for key, _ in decoder.submitted) == [0, 0, 1, 1, 1, 2]
     assert sorted(key for key, _ in decoder.submitted[:3]) == [0, 1, 2] and decoder.kept == {}
 
@@ -303,18 +303,18 @@ PLACES = len(PROMPT) + 64  # of a prompt and the beams of its answer
 )
 def test_the_budget_bounds_what_is_in_flight(budget: int, most: int) -> None:
     """Six documents of one mention each; one document is always let in."""
-    documents = [document(f"d{number}", "Pain and more", "Pain") for number in range(6)]
+    documents = [document(f"d{ordinal}", "Pain and more", "Pain") for ordinal in range(6)]
     decoder = ScriptedDecoder(per_step=1)
     engine_of(decoder, budget=budget).link_window(documents)
     assert [prompt for _, prompt in decoder.submitted] == [PROMPT] * 6
     assert decoder.most_in_flight == most
 
 
-def corpus(seed: int, number: int) -> list[Document]:
+def corpus(seed: int, ordinal: int) -> list[Document]:
     """Documents of zero to six mentions and some sentences, all different."""
     random = np.random.default_rng(seed)
     documents = []
-    for index in range(number):
+    for index in range(ordinal):
         words = [f"w{index}x{at}" for at in range(int(random.integers(0, 7)))]
         filler = " ".join(["word"] * int(random.integers(1, 20)))
         documents.append(document(f"d{index}", f"{filler}. " + " and ".join(words) + ".", *words))
@@ -453,23 +453,23 @@ def test_the_oldest_memory_lines_are_dropped_first() -> None:
     seen = prompts(decoder, 0)
     assert seen[:3] == complete[:3]
     dropped = 0
-    for number in (3, 4):
-        lines = memory_lines(complete[number])
-        kept = memory_lines(seen[number])
+    for ordinal in (3, 4):
+        lines = memory_lines(complete[ordinal])
+        kept = memory_lines(seen[ordinal])
         assert 0 < len(kept) < len(lines)
         assert kept == lines[-len(kept) :]
-        assert len(seen[number]) <= longest
+        assert len(seen[ordinal]) <= longest
         # One line more would not have fitted.
-        assert len(seen[number]) + len(lines[-len(kept) - 1]) + 1 > longest
+        assert len(seen[ordinal]) + len(lines[-len(kept) - 1]) + 1 > longest
         dropped += len(lines) - len(kept)
     assert engine.shortened == {"long": Shortening(memory_lines=dropped, contexts=0)}
 
 
 @pytest.mark.parametrize("form", ["long", "echoed"])
 def test_inline_memory_is_dropped_by_groups_so_that_prompts_share_their_beginning(form) -> None:
-    words = [f"w{number:02}" for number in range(40)]
+    words = [f"w{ordinal:02}" for ordinal in range(40)]
     doc = document("long", "Of " + ", ".join(words) + ".", *words)
-    script = answers(**{word: number for number, word in enumerate(words)})
+    script = answers(**{word: ordinal for ordinal, word in enumerate(words)})
     whole = ScriptedDecoder(script)
     engine_of(whole, form).link_window([doc])
     longest = len(prompts(whole, 0)[20])
@@ -479,7 +479,7 @@ def test_inline_memory_is_dropped_by_groups_so_that_prompts_share_their_beginnin
     seen = prompts(decoder, 0)
     assert seen[:21] == prompts(whole, 0)[:21] and all(len(one) <= longest for one in seen)
     left = [len(re.findall("<SEP>", prompt)) for prompt in seen]
-    dropped = [number - lines for number, lines in enumerate(left)]
+    dropped = [ordinal - lines for ordinal, lines in enumerate(left)]
     assert set(dropped) <= {0, 8, 16, 24, 32} and dropped == sorted(dropped) and max(dropped) >= 16
     changes = sum(before != after for before, after in pairwise(dropped))
     apart = sum(not after.startswith(before) for before, after in pairwise(seen))
@@ -557,8 +557,8 @@ def test_a_mention_longer_than_the_context_gets_no_candidates() -> None:
     long = "secret " * 59 + "secret"
     doc = document("d", f"Pain {long} then ache", "Pain", long, "ache")
     engine = engine_of(ScriptedDecoder(), longest=200)
-    found = engine.link_window([document("only", long, long), doc, document("e", "Pain", "Pain")])
-    assert [bool(one.candidates) for one in found] == [False, True, False, True, True]
+    result = engine.link_window([document("only", long, long), doc, document("e", "Pain", "Pain")])
+    assert [bool(one.candidates) for one in result] == [False, True, False, True, True]
     assert engine.shortened.keys() == {"only", "d"}
 
 

@@ -63,15 +63,15 @@ def test_names_that_are_the_mention(
 
     text = f"See {mention} here."
     corpus = write_json_lines(tmp_path / "c.jsonl", document("d", text, (mention, "any")))
-    (one,) = read_corpus([corpus])
-    one = replace(one, mentions=tuple(replace(m, semantic_group=group) for m in one.mentions))
+    (first,) = read_corpus([corpus])
+    first = replace(first, mentions=tuple(replace(m, semantic_group=group) for m in first.mentions))
     engine = open_baseline("exact", base, BaselineOptions(beams=beams)).engine()
-    (found,) = engine.link_window([one])
-    assert [(c.concept_code, c.concept_name) for c in found.candidates] == expected
-    assert [(c.rank, c.score) for c in found.candidates] == [
+    (result,) = engine.link_window([first])
+    assert [(c.concept_code, c.concept_name) for c in result.candidates] == expected
+    assert [(c.rank, c.score) for c in result.candidates] == [
         (rank, 1.0) for rank in range(1, len(expected) + 1)
     ]
-    assert found.mention == mention and found.semantic_group == group
+    assert result.mention == mention and result.semantic_group == group
 
 
 def test_forms_of_one_hash_are_told_apart(
@@ -100,8 +100,8 @@ def test_the_sample_corpus(longbel: Longbel, tmp_path: Path) -> None:
     lines = json_lines(out)
     for line in lines:
         form = (line["semantic_group"], line["mention"].replace("\n", " ").casefold())
-        found = {beam["pred_concept_code"] for beam in line["beams"]}
-        assert found == codes.get(form, set())
+        result = {beam["pred_concept_code"] for beam in line["beams"]}
+        assert result == codes.get(form, set())
     right = sum(line["pred_concept_code"] == line["gold_concept_code"] for line in lines)
     none = [line for line in lines if not line["beams"]]
     assert none and all(line["pred_concept_code"] is None for line in none)

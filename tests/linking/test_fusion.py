@@ -30,7 +30,7 @@ def codes(fused: Fused) -> list[str]:
 
 
 def scores(fused: Fused) -> dict[str, float]:
-    return {found.concept_code: found.score for found in fused.prediction.candidates}
+    return {result.concept_code: result.score for result in fused.prediction.candidates}
 
 
 def test_scores_are_sums_of_reciprocal_ranks() -> None:
@@ -98,8 +98,8 @@ def test_the_same_ranks_in_another_order_are_a_tie() -> None:
 
 def test_ranks_are_by_score_and_a_code_has_its_best() -> None:
     # Ranks 1 and 3 are the same concept under two names; rank 2 of the file scores most.
-    one = prediction("d:0", "X", "Y", "X", scores=(0.5, 0.9, 0.2))
-    fused = fuse_mention([one, None], AB)
+    each = prediction("d:0", "X", "Y", "X", scores=(0.5, 0.9, 0.2))
+    fused = fuse_mention([each, None], AB)
     assert scores(fused) == pytest.approx({"Y": 1 / 61, "X": 1 / 62})
     assert fused.sources == ((Source("a", 1, 0.9),), (Source("a", 2, 0.5),))
 
@@ -110,7 +110,7 @@ def test_scores_are_weighted_sums_of_scores() -> None:
     a = prediction("d:0", "C1", "C2", scores=(0.9, 0.6))
     b = prediction("d:0", "C2", "C3", scores=(0.3, 0.2))
     fused = fuse_mention([a, b], options).prediction
-    assert [(one.concept_code, round(one.score, 9)) for one in fused.candidates] == [
+    assert [(each.concept_code, round(each.score, 9)) for each in fused.candidates] == [
         ("C2", 1.2), ("C1", 0.9), ("C3", 0.4),
     ]  # fmt: skip
     assert fuse_mention([a, None], options).prediction.candidates[0].concept_code == "C1"
@@ -170,11 +170,11 @@ def test_fusing_keeps_every_code_once_and_in_falling_order(systems: list[list[st
     options = FusionOptions(names=tuple(map(str, range(len(systems)))))
     fused = fuse_mention([prediction("d:0", *answers) for answers in systems], options)
     assert sorted(codes(fused)) == sorted({code for answers in systems for code in answers})
-    found = [candidate.score for candidate in fused.prediction.candidates]
-    assert found == sorted(found, reverse=True)
+    result = [candidate.score for candidate in fused.prediction.candidates]
+    assert result == sorted(result, reverse=True)
     for code, sources in zip(codes(fused), fused.sources, strict=True):
         assert [int(s.system) for s in sources] == [
-            number for number, answers in enumerate(systems) if code in answers
+            index for index, answers in enumerate(systems) if code in answers
         ]
 
 
@@ -182,23 +182,23 @@ def test_fusing_keeps_every_code_once_and_in_falling_order(systems: list[list[st
 
 
 def test_predictions_that_cover_other_mentions_are_refused() -> None:
-    one, two = [prediction("a:0", "X"), prediction("a:1", "X")], [prediction("a:0", "X")]
+    each, two = [prediction("a:0", "X"), prediction("a:1", "X")], [prediction("a:0", "X")]
     with pytest.raises(LongbelError, match=r"b lacks 1 \(a:T1 the first\)") as caught:
-        list(fuse([one, two], AB))
+        list(fuse([each, two], AB))
     assert caught.value.exit_code == 4
     allowed = FusionOptions(names=("a", "b"), allow_missing=True)
-    assert len(list(fuse([one, two], allowed))) == 2
+    assert len(list(fuse([each, two], allowed))) == 2
 
 
 def test_mentions_of_a_document_stay_together() -> None:
     options = FusionOptions(names=("a", "b"), allow_missing=True)
-    one = [prediction("a:0", "X"), prediction("b:0", "X")]
+    each = [prediction("a:0", "X"), prediction("b:0", "X")]
     two = [prediction("a:7", "X"), prediction("b:0", "X")]
-    found = [
+    result = [
         f"{f.prediction.document_id}:{f.prediction.spans[0].start}"
-        for f in fuse([one, two], options)
+        for f in fuse([each, two], options)
     ]
-    assert found == ["a:0", "a:7", "b:0"]
+    assert result == ["a:0", "a:7", "b:0"]
 
 
 def test_another_gold_is_an_error() -> None:
@@ -229,7 +229,7 @@ def test_options_that_make_no_sense(options: dict) -> None:
 
 
 def test_a_fused_file_reads_back_with_its_sources(tmp_path: Path) -> None:
-    one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X", "Y", gold="Y"))
+    each = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X", "Y", gold="Y"))
     two = write_predictions(tmp_path / "two.jsonl", prediction("a:0", "Y", gold="Y"))
     for name, context in (("one", "short"), ("two", "hybrid_long")):
         run = tmp_path / f"{name}.jsonl.run"
@@ -238,7 +238,7 @@ def test_a_fused_file_reads_back_with_its_sources(tmp_path: Path) -> None:
         facts = {"kb": kb, "model": name, "beams": 5, "context_format": context}
         (run / "run.json").write_text(json.dumps({"configuration": facts}))
     out = tmp_path / "fused.jsonl"
-    assert fuse_files([one, two], out) == 1
+    assert fuse_files([each, two], out) == 1
     (line,) = [json.loads(text) for text in out.read_text().splitlines()]
     assert line["pred_concept_code"] == "Y"
     assert line["beams"][0]["sources"] == [
@@ -255,32 +255,32 @@ def test_a_fused_file_reads_back_with_its_sources(tmp_path: Path) -> None:
 def test_what_is_fused_may_come_on_standard_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(one.read_bytes())))
+    each = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(each.read_bytes())))
     out = tmp_path / "fused.jsonl"
-    assert fuse_files([one, Path("-")], out) == 1
+    assert fuse_files([each, Path("-")], out) == 1
     record = json.loads((tmp_path / "fused.jsonl.fusion.json").read_text())
     hashes = [system["sha256"] for system in record["fusion"]["systems"]]
-    assert hashes == [hashlib.sha256(one.read_bytes()).hexdigest()] * 2
+    assert hashes == [hashlib.sha256(each.read_bytes()).hexdigest()] * 2
 
 
 def test_the_data_of_an_unfinished_run_are_left_alone(tmp_path: Path) -> None:
-    one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
+    each = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
     growing = tmp_path / "fused.jsonl.part"
     growing.write_text("linked so far")
-    fuse_files([one, one], tmp_path / "fused.jsonl")
+    fuse_files([each, each], tmp_path / "fused.jsonl")
     assert growing.read_text() == "linked so far"
 
 
 def test_an_existing_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
-    one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
+    each = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
     out = tmp_path / "fused.jsonl"
     out.write_text("mine")
     with pytest.raises(LongbelError, match="exists") as caught:
-        fuse_files([one, one], out)
+        fuse_files([each, each], out)
     assert caught.value.exit_code == 4
     assert out.read_text() == "mine"
-    fuse_files([one, one], out, overwrite=True)
+    fuse_files([each, each], out, overwrite=True)
     assert "document_id" in out.read_text()
 
 
@@ -289,7 +289,7 @@ def test_a_run_under_the_name_is_kept_aside(
 ) -> None:
     """What it says of itself is not said of the fusion; a refused fusion leaves it alone."""
     out = write_predictions(tmp_path / "out.jsonl", prediction("a:0", "X"))
-    one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
+    each = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
     two = write_predictions(tmp_path / "two.jsonl", prediction("a:0", "Y"))
     other = write_predictions(tmp_path / "other.jsonl", prediction("b:0", "Y"))
     run = tmp_path / "out.jsonl.run"
@@ -297,11 +297,11 @@ def test_a_run_under_the_name_is_kept_aside(
     (run / "run.json").write_text(json.dumps({"configuration": {"linker": "tfidf"}}))
     before = out.read_bytes()
     with pytest.raises(LongbelError, match="do not cover the same mentions"):
-        fuse_files([one, other], out, overwrite=True)
+        fuse_files([each, other], out, overwrite=True)
     assert out.read_bytes() == before and run_facts(out).linker == "tfidf"
 
     with caplog.at_level("INFO", "longbel_cli"):
-        assert fuse_files([one, two], out, overwrite=True) == 1
+        assert fuse_files([each, two], out, overwrite=True) == 1
     assert run_facts(out).linker == "unknown"
     assert not run.exists() and "is kept in" in caplog.text and "out.jsonl.run.1" in caplog.text
     kept = tmp_path / "out.jsonl.run.1"
@@ -309,12 +309,12 @@ def test_a_run_under_the_name_is_kept_aside(
 
 
 def test_a_fusion_does_not_take_the_name_of_an_unfinished_run_unasked(tmp_path: Path) -> None:
-    one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
+    each = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
     out, run = tmp_path / "out.jsonl", tmp_path / "out.jsonl.run"
     run.mkdir()
     (run / "run.json").write_text("{}")
     with pytest.raises(LongbelError, match="there is a run of that name") as caught:
-        fuse_files([one, one], out)
+        fuse_files([each, each], out)
     assert caught.value.exit_code == 4
     assert not out.exists() and (run / "run.json").exists()
 
@@ -339,20 +339,20 @@ def test_a_table_that_lacks_a_mention_id_is_not_fused(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_place_for_a_fusion(tmp_path: Path) -> None:
-    one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
+    each = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
     out = tmp_path / "fused"
     out.mkdir()
     with pytest.raises(LongbelError, match="fused is a folder") as caught:
-        fuse_files([one, one], out, overwrite=True)
+        fuse_files([each, each], out, overwrite=True)
     assert caught.value.exit_code == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fused", "one.jsonl"]
 
 
 def test_a_refused_fusion_leaves_nothing_under_the_name(tmp_path: Path) -> None:
-    one = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
+    each = write_predictions(tmp_path / "one.jsonl", prediction("a:0", "X"))
     two = write_predictions(tmp_path / "two.jsonl", prediction("b:0", "X"))
     with pytest.raises(LongbelError, match="do not cover the same mentions"):
-        fuse_files([one, two], tmp_path / "fused.jsonl")
+        fuse_files([each, two], tmp_path / "fused.jsonl")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.jsonl", "two.jsonl"]
 
 

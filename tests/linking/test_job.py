@@ -33,11 +33,11 @@ JOB = JobOptions(Path("p.jsonl"), window_documents=1, threads=1)
 def corpus(tmp_path: Path) -> Path:
     """Documents of 1, 2, ... 10 sentences before the one mention of each."""
     lines = []
-    for number in range(1, 11):
-        text = "She had a cough. " * number + "Fever."
+    for index in range(1, 11):
+        text = "She had a cough. " * index + "Fever."
         lines.append(
             {
-                "id": f"d{number}", "document_id": f"d{number}",
+                "id": f"d{index}", "document_id": f"d{index}",
                 "passages": [{"id": "p", "type": "t", "text": [text], "offsets": [[0, len(text)]]}],
                 "entities": [{"id": "T1", "type": "DISO", "text": ["Fever"],
                               "offsets": [[len(text) - 6, len(text) - 1]], "normalized": []}],
@@ -195,12 +195,12 @@ def prompt_lengths(linker: Linker, corpus: Path) -> list[int]:
 def test_a_plan_measures_the_prompts(folders: tuple[Path, Path], corpus: Path) -> None:
     linker = Linker.open(*folders, replace(LINK, context_format="hybrid_medium"))
     reader = CorpusReader(CorpusOptions((corpus,)), linker.knowledge_base.groups)
-    found, expected = plan(linker, reader, JOB), prompt_lengths(linker, corpus)
-    assert (found.documents, found.mentions, found.windows) == (10, 10, 10)
-    assert found.by_group == {"Disorders": 10} and found.over_context == 0
-    assert found.tokens_median == expected[5]
-    assert found.tokens_p95 == found.tokens_longest == expected[9]
-    assert found.batch_tokens == 512 and found.mentions_per_second > 0
+    result, expected = plan(linker, reader, JOB), prompt_lengths(linker, corpus)
+    assert (result.documents, result.mentions, result.windows) == (10, 10, 10)
+    assert result.by_group == {"Disorders": 10} and result.over_context == 0
+    assert result.tokens_median == expected[5]
+    assert result.tokens_p95 == result.tokens_longest == expected[9]
+    assert result.batch_tokens == 512 and result.mentions_per_second > 0
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,8 @@ def test_a_plan_cuts_windows_and_prompts_as_a_run_does(
     lengths = prompt_lengths(Linker.open(*folders, options), corpus)
     linker = Linker.open(*folders, replace(options, context_tokens=lengths[2] + MAX_NEW_TOKENS))
     reader = CorpusReader(CorpusOptions((corpus,)), linker.knowledge_base.groups)
-    found = plan(linker, reader, job)
-    assert (found.windows, found.over_context) == (windows, 7)
+    result = plan(linker, reader, job)
+    assert (result.windows, result.over_context) == (windows, 7)
 
 
 @pytest.mark.parametrize("options", [{"window_documents": 0}, {"threads": 0}])

@@ -113,14 +113,14 @@ def test_every_name_has_the_score_it_has_alone(
         with torch.inference_mode():
             logits = linker.model(input_ids=ids, decoder_input_ids=given).logits[0]
         logprobs = logits[len(start) - 1 :].float().log_softmax(-1)
-        total = sum(float(logprobs[place, token]) for place, token in enumerate(tokens))
+        total = sum(float(logprobs[location, token]) for location, token in enumerate(tokens))
         scores[name] = math.exp(total / len(tokens))
     expected = sorted(scores, key=lambda name: -scores[name])
-    assert [one.concept_name for one in fever.candidates] == expected
-    assert [one.score for one in fever.candidates] == pytest.approx(
+    assert [each.concept_name for each in fever.candidates] == expected
+    assert [each.score for each in fever.candidates] == pytest.approx(
         [scores[name] for name in expected], rel=1e-4
     )
-    assert {one.concept_name for one in kidney.candidates} == {"Kidney", "Kidneys", "Heart"}
+    assert {each.concept_name for each in kidney.candidates} == {"Kidney", "Kidneys", "Heart"}
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -135,9 +135,9 @@ def test_against_generate(folder: Path, kb_folder: Path, tmp_path: Path, beams: 
 
     def allowed(_: int, given: Any) -> list[int]:
         answer = tuple(given.tolist()[len(start) :])
-        found = {one[len(answer)] for one in names
-                 if one[: len(answer)] == answer and len(one) > len(answer)}  # fmt: skip
-        return sorted(found) or [end]
+        result = {each[len(answer)] for each in names
+                 if each[: len(answer)] == answer and len(each) > len(answer)}  # fmt: skip
+        return sorted(result) or [end]
 
     model: Any = linker.model
     output = model.generate(
@@ -150,14 +150,14 @@ def test_against_generate(folder: Path, kb_folder: Path, tmp_path: Path, beams: 
             decoder_start_token_id=start[0], return_dict_in_generate=True, output_scores=True,
         ),
     )  # fmt: skip
-    found = []
+    result = []
     for sequence in output.sequences.tolist():
         answer = sequence[len(start) :]
-        found.append(names[tuple(answer[: answer.index(end) + 1])])
-    assert [one.concept_name for one in fever.candidates] == found
+        result.append(names[tuple(answer[: answer.index(end) + 1])])
+    assert [each.concept_name for each in fever.candidates] == result
     if beams > 1:
         scores = [math.exp(score) for score in output.sequences_scores.tolist()]
-        assert [one.score for one in fever.candidates] == pytest.approx(scores, rel=1e-4)
+        assert [each.score for each in fever.candidates] == pytest.approx(scores, rel=1e-4)
 
 
 def test_an_older_model_tells_its_start_in_its_configuration(

@@ -28,7 +28,7 @@ def ranker_of(names: list[str], concepts: list[int]) -> TfidfRanker:
     return TfidfRanker(base)
 
 
-def found(names: list[str], concepts: list[int], mention: str, limit: int = 5) -> list[Any]:
+def result(names: list[str], concepts: list[int], mention: str, limit: int = 5) -> list[Any]:
     (hits,) = ranker_of(names, concepts).rank([mention], range(len(names)), limit)
     return [(hit.row, hit.score) for hit in hits]
 
@@ -39,11 +39,11 @@ def test_cosines_worked_by_hand() -> None:
     |ab| = sqrt(1 + 1.975333) = 1.724916, |abc| = sqrt(1 + 2 * 1.975333) = 2.225009.
     """
     names, concepts = ["Ab", "abc"], [0, 1]
-    assert found(names, concepts, "AB") == [(0, 1.0), (1, 0.260556)]
+    assert result(names, concepts, "AB") == [(0, 1.0), (1, 0.260556)]
     # "x" has trigrams of no name; each weighs ln(3) + 1 = 2.098612 and shares nothing.
-    assert found(names, concepts, "x") == []
+    assert result(names, concepts, "x") == []
     # " ab" and "abx", "bx ": 1 / (sqrt(1 + 2 * 2.098612 ** 2) * 1.724916) and / 2.225009.
-    assert found(names, concepts, "abx") == [(0, 0.185112), (1, 0.143506)]
+    assert result(names, concepts, "abx") == [(0, 0.185112), (1, 0.143506)]
 
 
 # names, concepts, mention, limit, expected rows
@@ -65,7 +65,7 @@ ORDERS = [
 def test_order(
     names: list[str], concepts: list[int], mention: str, limit: int, rows: list[int]
 ) -> None:
-    assert [row for row, _ in found(names, concepts, mention, limit)] == rows
+    assert [row for row, _ in result(names, concepts, mention, limit)] == rows
 
 
 def vector(text: str, idf: Any) -> dict[str, float]:
@@ -79,7 +79,7 @@ def vector(text: str, idf: Any) -> dict[str, float]:
 def oracle(names: list[str], concepts: list[int], mention: str) -> dict[int, float]:
     """The best cosine of each concept."""
     grams = [vector(name, lambda gram: 1.0).keys() for name in names]
-    holding = Counter(gram for one in grams for gram in one)
+    holding = Counter(gram for first in grams for gram in first)
 
     def idf(gram: str) -> float:
         return math.log((1 + len(names)) / (1 + holding[gram])) + 1
@@ -95,8 +95,8 @@ def oracle(names: list[str], concepts: list[int], mention: str) -> dict[int, flo
 
 def test_a_block_without_trigrams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trigram_index, "NAMES_PER_BLOCK", 2)
-    assert found(["", "", "Fever"], [0, 1, 2], "fever") == [(2, 1.0)]
-    assert found([], [], "fever") == []
+    assert result(["", "", "Fever"], [0, 1, 2], "fever") == [(2, 1.0)]
+    assert result([], [], "fever") == []
 
 
 texts = st.text(st.sampled_from("abcAB é"), min_size=1, max_size=8)
@@ -123,7 +123,7 @@ def test_against_plain_python(
     """Whatever the blocks: as many concepts, as good, each with its own best cosine."""
     monkeypatch.setattr(trigram_index, "NAMES_PER_BLOCK", block)
     names, concepts = [name for name, _ in rows], [concept for _, concept in rows]
-    hits = found(names, concepts, mention, limit)
+    hits = result(names, concepts, mention, limit)
     expected = oracle(names, concepts, mention)
     best = sorted(expected.values(), reverse=True)[:limit]
     assert [score for _, score in hits] == pytest.approx(best, abs=2e-6)
@@ -197,9 +197,9 @@ def test_the_best_names_of_many(
     random = np.random.default_rng(seed)
     scores = random.integers(0, levels, size) / levels
     concepts = random.integers(0, n_concepts, size).astype(np.int32)
-    order = sorted(range(size), key=lambda place: (-round(scores[place], 6), place))
+    order = sorted(range(size), key=lambda location: (-round(scores[location], 6), location))
     expected: dict[int, int] = {}
-    for place in order:
-        if scores[place] > 0:
-            expected.setdefault(int(concepts[place]), place)
+    for location in order:
+        if scores[location] > 0:
+            expected.setdefault(int(concepts[location]), location)
     assert best_names(scores, concepts, limit, above=0.0) == list(expected.values())[:limit]

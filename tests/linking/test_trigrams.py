@@ -24,10 +24,10 @@ def test_how_many_names_hold_a_trigram(block: int, names: list[str]) -> None:
         expected.update(gram for gram in trigrams(name) if len(gram) == 3)
     before, counting.NAMES_PER_BLOCK = counting.NAMES_PER_BLOCK, block
     try:
-        found = counting.NameFrequency(names)
+        result = counting.NameFrequency(names)
     finally:
         counting.NAMES_PER_BLOCK = before
     for gram, count in expected.items():
-        assert found[gram] == count
+        assert result[gram] == count
     for gram in ("xyz", " zz", "\U0001f601\U0001f601\U0001f601"):
-        assert found[gram] == 0
+        assert result[gram] == 0

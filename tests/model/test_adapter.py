@@ -64,8 +64,8 @@ def test_an_adapter_beside_its_base(base: Path, tmp_path: Path, kind: type[Check
         kind.open(base)
     assert raised.value.exit_code == 3 and str(base) in raised.value.message
     merged = follow(raised.value.hint, tmp_path)
-    found = logits(kind.open(merged).load_model("cpu", "float32"))
-    assert (found - expected).abs().max() < 1e-4 < (plain - expected).abs().max()
+    result = logits(kind.open(merged).load_model("cpu", "float32"))
+    assert (result - expected).abs().max() < 1e-4 < (plain - expected).abs().max()
     (base / "adapter_config.json").unlink()  # the other way that the hint names
     assert (logits(kind.open(base).load_model("cpu", "float32")) == plain).all()
 
@@ -81,8 +81,8 @@ def test_an_adapter_alone(base: Path, tmp_path: Path) -> None:
         Checkpoint.open(alone)
     assert raised.value.exit_code == 3
     merged = follow(raised.value.hint, tmp_path)
-    found = logits(Checkpoint.open(merged).load_model("cpu", "float32"))
-    assert (found - expected).abs().max() < 1e-4
+    result = logits(Checkpoint.open(merged).load_model("cpu", "float32"))
+    assert (result - expected).abs().max() < 1e-4
 
 
 def test_without_peft_as_with_it(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def fill(slot: Slot, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arena_tokens", "places", "capacity", "rows"),
+    ("arena_tokens", "locations", "capacity", "rows"),
     [
         (0, 1, 128, 1),
         (0, 128, 128, 1),
@@ -36,8 +36,8 @@ def fill(slot: Slot, value: float) -> None:
         (4096, 5000, 6144, 1),
     ],
 )
-def test_sizes(arena_tokens: int, places: int, capacity: int, rows: int) -> None:
-    slot = cache(arena_tokens).slot(places)
+def test_sizes(arena_tokens: int, locations: int, capacity: int, rows: int) -> None:
+    slot = cache(arena_tokens).slot(locations)
     assert (slot.capacity, slot.arena.rows) == (capacity, rows)
     assert slot.keys.shape == slot.values.shape == (2, 3, capacity, 4)
     assert not slot.keys.any() and not slot.values.any()
@@ -45,8 +45,8 @@ def test_sizes(arena_tokens: int, places: int, capacity: int, rows: int) -> None
 
 def test_capacities_waste_less_than_a_half() -> None:
     shared = cache(1 << 14)
-    for places in range(128, 5000, 37):
-        assert places <= shared._capacity(places) <= 1.5 * (places + 127)
+    for locations in range(128, 5000, 37):
+        assert locations <= shared._capacity(locations) <= 1.5 * (locations + 127)
 
 
 def test_arenas_grow_with_what_is_wanted() -> None:
@@ -81,11 +81,11 @@ def test_slots_of_one_arena_are_rows_of_their_own() -> None:
     slots = [shared.slot(100) for _ in range(4)]
     assert len({id(slot.arena) for slot in slots}) == 1
     assert sorted(slot.row for slot in slots) == [0, 1, 2, 3]
-    for number, slot in enumerate(slots, start=1):
-        fill(slot, number)
-    for number, slot in enumerate(slots, start=1):
-        assert (slot.arena.keys[:, slot.row] == number).all()
-        assert (slot.arena.values[:, slot.row] == -number).all()
+    for index, slot in enumerate(slots, start=1):
+        fill(slot, index)
+    for index, slot in enumerate(slots, start=1):
+        assert (slot.arena.keys[:, slot.row] == index).all()
+        assert (slot.arena.values[:, slot.row] == -index).all()
     assert shared.slot(100).arena is not slots[0].arena
 
 
@@ -166,7 +166,7 @@ def test_a_slot_holds_zeros_beyond_its_prompt() -> None:
     row, arena = again.row, again.arena
     fill(again, torch.nan)
     shared.reserve(again, 200)
-    other = next(one for one in (shared.slot(100) for _ in range(4)) if one.row == row)
+    other = next(each for each in (shared.slot(100) for _ in range(4)) if each.row == row)
     assert other.arena is arena and not other.keys.any() and not other.values.any()
 
 

@@ -33,9 +33,9 @@ def fill(pool: KeyValuePool, slot: Slot, value: float) -> None:
         tensor[slot.start : slot.start + slot.capacity] = value
 
 
-def holds(pool: KeyValuePool, slot: Slot, places: int, value: float) -> bool:
+def holds(pool: KeyValuePool, slot: Slot, locations: int, value: float) -> bool:
     return all(
-        bool((tensor[slot.start : slot.start + places] == value).all())
+        bool((tensor[slot.start : slot.start + locations] == value).all())
         for tensor in (*pool.keys, *pool.values)
     )
 
@@ -48,22 +48,22 @@ STEPS = st.tuples(st.sampled_from(["new", "new", "grow", "release"]), st.integer
 def test_slots_keep_what_they_hold_whatever_comes_and_goes(steps: list[tuple[str, int]]) -> None:
     pool = KeyValuePool(SHAPE, torch.empty(0))
     held: list[tuple[Slot, int, float]] = []  # with what was written, in how many places
-    for number, (step, size) in enumerate(steps, start=1):
+    for index, (step, size) in enumerate(steps, start=1):
         if step == "new":
             slot = pool.slot(size)
-            fill(pool, slot, number)
-            held.append((slot, slot.capacity, number))
+            fill(pool, slot, index)
+            held.append((slot, slot.capacity, index))
         elif held:
-            slot, places, value = held.pop(size % len(held))
+            slot, locations, value = held.pop(size % len(held))
             if step == "grow":
                 pool.reserve(slot, slot.capacity + size)
-                held.append((slot, places, value))
+                held.append((slot, locations, value))
             else:
                 pool.release(slot)
         taken = sorted((slot.start, slot.start + slot.capacity) for slot, _, _ in held)
         assert all(stop <= start for (_, stop), (start, _) in pairwise(taken))
         assert all(start >= 0 and stop <= pool.places for start, stop in taken)
-        assert all(holds(pool, slot, places, value) for slot, places, value in held)
+        assert all(holds(pool, slot, locations, value) for slot, locations, value in held)
 
 
 def test_a_released_slot_goes_to_a_document_of_its_size_until_its_places_are_wanted() -> None:
@@ -174,18 +174,18 @@ def test_models_with_sliding_windows_go_another_way(
 
 def segments_of(caches: Sequence[Any], random: np.random.Generator) -> list[list[Segment]]:
     """The same segments over slots of each cache: prompts first, then trees."""
-    found: list[list[Segment]] = [[] for _ in caches]
+    result: list[list[Segment]] = [[] for _ in caches]
     start = 0
-    for number in range(6):
-        is_tree, place = number >= 3, int(random.integers(1, 200))
+    for index in range(6):
+        is_tree, location = index >= 3, int(random.integers(1, 200))
         n, old = int(random.integers(1, 12)), int(random.integers(0, 5)) if is_tree else 0
         seen = [1 << old + row | int(random.integers(1 << old + row)) for row in range(n)]
         tree = Tree(seen, range(old + n)) if is_tree else None
-        for cache, segments in zip(caches, found, strict=True):
-            slot = cache.slot(place + old + n)
-            segments.append(Segment(slot, start, place + old, [0] * n, range(n), tree))
+        for cache, segments in zip(caches, result, strict=True):
+            slot = cache.slot(location + old + n)
+            segments.append(Segment(slot, start, location + old, [0] * n, range(n), tree))
         start += n
-    return found
+    return result
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
@@ -200,12 +200,12 @@ def test_attention_in_parts_is_attention_through_masks(
     )
     masks = MaskedAttention(shape, like, 0)
     theirs, ours = segments_of((masks.cache, parts.cache), random)
-    for one, other in zip(theirs, ours, strict=True):
+    for single, other in zip(theirs, ours, strict=True):
         for name in ("keys", "values"):
-            drawn = torch.randn(kv_heads, one.end, 8)
-            getattr(one.slot, name)[0, :, : one.end] = drawn
+            drawn = torch.randn(kv_heads, single.end, 8)
+            getattr(single.slot, name)[0, :, : single.end] = drawn
             pool = getattr(parts.cache, name)[0]
-            pool[other.slot.start : other.slot.start + one.end] = drawn.transpose(0, 1)
+            pool[other.slot.start : other.slot.start + single.end] = drawn.transpose(0, 1)
     n = ours[-1].start + ours[-1].n
     query, (key, value) = torch.randn(4, n, 8), torch.randn(2, kv_heads, n, 8)
     results = []

@@ -109,20 +109,20 @@ def test_sections_run_together_as_the_tokenizer_sees_them() -> None:
 def test_tokens_stand_where_their_text_is(kind: str, context: str, mention: str) -> None:
     checkpoint = checkpoint_of(kind)
     prompt = prompt_of(context, mention, ["Name"])
-    ids, places = checkpoint.encode(prompt), checkpoint.token_places(prompt)
-    assert len(ids) == len(places)
+    ids, locations = checkpoint.encode(prompt), checkpoint.token_places(prompt)
+    assert len(ids) == len(locations)
     leading = len(ids) - len(checkpoint.tokenizer(prompt.text, add_special_tokens=False).input_ids)
-    assert places[:leading] == [Span(0, 0)] * leading
+    assert locations[:leading] == [Span(0, 0)] * leading
     # Bytes of one character share its span, and blanks may belong to no token.
     position = 0
-    for start, end in places[leading:]:
+    for start, end in locations[leading:]:
         assert 0 <= start <= position or not prompt.text[position:start].strip()
         assert start <= end <= len(prompt.text)
         position = max(position, end)
     assert position == len(prompt.text)
     marks = [i for i, name in enumerate(checkpoint.tokenizer.convert_ids_to_tokens(ids))
              if name in MARKS]  # fmt: skip
-    assert all(prompt.text[slice(*places[i])] in MARKS for i in marks)
+    assert all(prompt.text[slice(*locations[i])] in MARKS for i in marks)
 
 
 _PARTS = st.sampled_from(
@@ -472,8 +472,8 @@ def test_each_process_has_a_device_of_its_own(
     """On a machine of four GPUs."""
     import torch
 
-    found = {"is_available": True, "current_accelerator": torch.device("cuda"), "device_count": 4}
-    for name, value in found.items():
+    result = {"is_available": True, "current_accelerator": torch.device("cuda"), "device_count": 4}
+    for name, value in result.items():
         monkeypatch.setattr(torch.accelerator, name, lambda value=value: value)
     chosen: list[int] = []
     monkeypatch.setattr(torch.accelerator, "set_device_index", chosen.append)
@@ -547,11 +547,11 @@ def test_a_published_checkpoint_brings_its_names(folder: Path) -> None:
     (folder / "text_to_code.json").write_text(json.dumps(TEXT_TO_CODE))
     base = open_knowledge_base(None, Checkpoint.open(folder))
     assert sorted(base.groups) == ["Anatomy", "Disorders"]
-    found = {
+    result = {
         group: {base.name(row): base.code(row) for row in base.rows_of_group(group)}
         for group in base.groups
     }
-    assert found == TEXT_TO_CODE
+    assert result == TEXT_TO_CODE
     assert open_knowledge_base(None, Checkpoint.open(folder)).path == base.path
 
 

@@ -94,9 +94,9 @@ def compare_on_random_cases(name: str, examples: int) -> Differences:
         reference = ReferenceDecoder(copy_of(name, seed), trie, options, case["batch"])
         expected = reference.generate(requests)
         decoder = decoder_over(case["backend"], model, trie, options, case["halves"])
-        found = finish(decoder, requests)
-        compare(copy_of(name, seed), names, options, requests, expected, found, counts)
-        request, beams = requests[-1], found[-1]
+        result = finish(decoder, requests)
+        compare(copy_of(name, seed), names, options, requests, expected, result, counts)
+        request, beams = requests[-1], result[-1]
         check_beams(copy_of(name, seed), names, request, beams, options.n_beams)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -130,18 +130,18 @@ def test_two_rows_take_turns(packed: Packed) -> None:
     plain = packed(model_of("llama"), SOME_NAMES.trie, options)
     expected = link_all(plain, documents, 20)
     decoder = packed(model_of("llama"), SOME_NAMES.trie, options, halves=2)
-    for number, document in enumerate(documents, start=1):
+    for index, document in enumerate(documents, start=1):
         decoder.submit(document[0])
         halves = [*decoder._half_of.values()]
-        assert sum(halves) == (0 if number <= 8 else min(number - 8, number // 2))
+        assert sum(halves) == (0 if index <= 8 else min(index - 8, index // 2))
     assert decoder.step() == [] and decoder._flight is not None
     decoder.reset()
     answers = link_all(decoder, documents, 20)
     assert not decoder._half_of
     counts = Differences()
-    for number, requests in enumerate(documents):
+    for index, requests in enumerate(documents):
         compare(
-            copy_of("llama"), SOME_NAMES, options, requests, expected[number], answers[number],
+            copy_of("llama"), SOME_NAMES, options, requests, expected[index], answers[index],
             counts,
         )  # fmt: skip
     assert counts.prompts == 60 and counts.near_ties == 0
@@ -158,9 +158,9 @@ def test_long_names(name: str, packed: Packed, monkeypatch: pytest.MonkeyPatch) 
     moved: list[int] = []
     for slots in (KeyValueCache, KeyValuePool):
 
-        def noting(self: Any, slot: Any, places: int, reserve: Any = slots.reserve) -> None:
-            moved.extend([places] * (places > slot.capacity))
-            reserve(self, slot, places)
+        def noting(self: Any, slot: Any, locations: int, reserve: Any = slots.reserve) -> None:
+            moved.extend([locations] * (locations > slot.capacity))
+            reserve(self, slot, locations)
 
         monkeypatch.setattr(slots, "reserve", noting)
     random = np.random.default_rng(0)
@@ -173,8 +173,8 @@ def test_long_names(name: str, packed: Packed, monkeypatch: pytest.MonkeyPatch) 
         }
     )
     requests = [
-        Request(number, [*random.integers(0, 90, size).tolist(), CLOSE], "AB"[number % 2])
-        for number, size in enumerate((110, 120, 125, 7, 126, 200, 127, 250))
+        Request(index, [*random.integers(0, 90, size).tolist(), CLOSE], "AB"[index % 2])
+        for index, size in enumerate((110, 120, 125, 7, 126, 200, 127, 250))
     ]
     options = SearchOptions(END, 5, lookahead=4)
     expected = ReferenceDecoder(copy_of(name), names.trie, options).generate(requests)
@@ -194,15 +194,15 @@ def test_wide_roots(children: int, n_beams: int, packed: Packed) -> None:
     model = on_device("llama", vocab_size=100 + children, seed=1)
     options = SearchOptions(END, n_beams)
     requests = [
-        Request(number, [*random.integers(0, 90, 12).tolist(), CLOSE], group)
-        for number, group in enumerate("ABA")
+        Request(index, [*random.integers(0, 90, 12).tolist(), CLOSE], group)
+        for index, group in enumerate("ABA")
     ]
     trie = names.trie
     expected = ReferenceDecoder(model, trie, options).generate(requests)
-    found = finish(packed(model, trie, options), requests)
-    compare(model, names, options, requests, expected, found, Differences())
+    result = finish(packed(model, trie, options), requests)
+    compare(model, names, options, requests, expected, result, Differences())
     tables = names.all
-    for request, beams in zip(requests, found, strict=True):
+    for request, beams in zip(requests, result, strict=True):
         for beam in beams[:2]:
             answer = (*tables[beam.rows[0]], END)
             value = recomputed(model, request.prompt_ids, answer)
@@ -219,11 +219,11 @@ def test_a_wide_node_at_which_a_name_ends(packed: Packed) -> None:
         model.lm_head.weight[END] = hidden / hidden.norm() ** 2 * 12  # a logit of 12
     options = SearchOptions(END, 3)
     expected = ReferenceDecoder(model, names.trie, options).generate([Request(0, prompt, "A")])
-    found = finish(
+    result = finish(
         packed(model, names.trie, options), [Request(0, prompt, "A")]
     )  # fmt: skip
-    assert found[0][0].rows == (0,) and len(found[0]) == 3
-    compare(model, names, options, [Request(0, prompt, "A")], expected, found, Differences())
+    assert result[0][0].rows == (0,) and len(result[0]) == 3
+    compare(model, names, options, [Request(0, prompt, "A")], expected, result, Differences())
 
 
 def test_wide_nodes_of_equal_moves(packed: Packed) -> None:
@@ -269,8 +269,8 @@ def test_wide_nodes_inside_composite_answers(packed: Packed) -> None:
     options = SearchOptions(END, 5, 4, PLUS)
     requests = [Request(0, [5, 6, 7, CLOSE], "A"), Request(1, [8, CLOSE], "B")]
     expected = ReferenceDecoder(model, names.trie, options).generate(requests)
-    found = finish(packed(model, names.trie, options), requests)
-    compare(model, names, options, requests, expected, found, Differences())
+    result = finish(packed(model, names.trie, options), requests)
+    compare(model, names, options, requests, expected, result, Differences())
 
 
 def test_bfloat16_agrees_where_the_choice_is_clear(packed: Packed) -> None:
@@ -282,12 +282,12 @@ def test_bfloat16_agrees_where_the_choice_is_clear(packed: Packed) -> None:
     packed = finish(packed(model, SOME_NAMES.trie, options), requests)
     reference = ReferenceDecoder(model, SOME_NAMES.trie, options).generate(requests)
     clear = 0
-    for request, best, one, other in zip(requests, exact, packed, reference, strict=True):
-        for beams in (one, other):
+    for request, best, single, other in zip(requests, exact, packed, reference, strict=True):
+        for beams in (single, other):
             assert {SOME_NAMES.group_of(beam.rows[0]) for beam in beams} == {request.semantic_group}
         if best[0].score > 2 * best[1].score:
             clear += 1
-            assert one[0].rows == other[0].rows == best[0].rows
+            assert single[0].rows == other[0].rows == best[0].rows
     assert clear >= 10
 
 
@@ -317,8 +317,8 @@ def test_the_reference_pins_the_generation_config() -> None:
     config.eos_token_id, config.length_penalty, config.early_stopping = [1, 2, 3], 0.0, True
     config.max_new_tokens, config.repetition_penalty = 1, 3.0
     for _ in range(2):
-        found = ReferenceDecoder(model, SOME_NAMES.trie, options).generate(requests)
-        assert [[beam.rows for beam in beams] for beams in found] == [
+        result = ReferenceDecoder(model, SOME_NAMES.trie, options).generate(requests)
+        assert [[beam.rows for beam in beams] for beams in result] == [
             [beam.rows for beam in beams] for beams in expected
         ]
 

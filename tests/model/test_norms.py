@@ -64,17 +64,17 @@ def test_a_form_that_the_device_has_not_is_passed_over(monkeypatch: pytest.Monke
     ],
 )
 def test_what_counts_as_equal(dtype: torch.dtype, change: float, equal: bool) -> None:
-    numbers = torch.linspace(1, 1.9, 5000, dtype=torch.float64)
-    assert are_equal((numbers * change).to(dtype), numbers.to(dtype)) is equal
+    indices = torch.linspace(1, 1.9, 5000, dtype=torch.float64)
+    assert are_equal((indices * change).to(dtype), indices.to(dtype)) is equal
 
 
 def test_the_last_bit_of_few_numbers_may_differ() -> None:
-    numbers = torch.ones(5000, dtype=torch.bfloat16)
-    other = numbers.clone()
+    indices = torch.ones(5000, dtype=torch.bfloat16)
+    other = indices.clone()
     other[:5] += 2**-7
-    assert are_equal(numbers, other)
+    assert are_equal(indices, other)
     other[:6] = 1 + 2**-7
-    assert not are_equal(numbers, other)
-    other = numbers.clone()
+    assert not are_equal(indices, other)
+    other = indices.clone()
     other[0] += 2**-6
-    assert not are_equal(numbers, other)
+    assert not are_equal(indices, other)

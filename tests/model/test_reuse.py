@@ -51,9 +51,9 @@ def test_prompts_of_one_document_reuse_what_they_share(name: str, packed: Packed
     for at_once in (1, 4, 16):
         decoder = packed(model_of(name), SOME_NAMES.trie, options)
         answers = link_all(decoder, documents, at_once)
-        found = [beams for number in range(len(documents)) for beams in answers[number]]
+        result = [beams for index in range(len(documents)) for beams in answers[index]]
         counts = Differences()
-        compare(copy_of(name), SOME_NAMES, options, requests, expected, found, counts)
+        compare(copy_of(name), SOME_NAMES, options, requests, expected, result, counts)
         assert counts.near_ties == 0
         stats = decoder.stats
         assert stats.reused_tokens > 0
@@ -74,12 +74,12 @@ def test_a_released_document_lends_its_heading_and_no_memory_to_the_next(packed:
     ]
     expected = ReferenceDecoder(copy_of("llama"), SOME_NAMES.trie, options).generate(requests)
     decoder = packed(model_of("llama"), SOME_NAMES.trie, options)
-    found, reused = [], []
+    result, reused = [], []
     for request in requests:
-        found += finish(decoder, [request])
+        result += finish(decoder, [request])
         reused.append(decoder.stats.reused_tokens)
         decoder.release(request.key)
-    compare(copy_of("llama"), SOME_NAMES, options, requests, expected, found, Differences())
+    compare(copy_of("llama"), SOME_NAMES, options, requests, expected, result, Differences())
     # The last may find what the second left, where nothing had to go to make room for the third.
     assert reused[:3] == [0, 3, 3] and reused[3] in (3, 7)
 
@@ -90,11 +90,11 @@ def test_a_prompt_that_is_the_one_before_or_shorter(packed: Packed) -> None:
     prompts = [long, long, [*range(10), CLOSE], long[:5], [50, *range(30), CLOSE], [CLOSE], long]
     options = SearchOptions(END, 5)
     decoder = packed(model_of("llama"), SOME_NAMES.trie, options)
-    found = [finish(decoder, [Request("d", prompt, "A")])[0] for prompt in prompts]
-    requests = [Request(number, prompt, "A") for number, prompt in enumerate(prompts)]
+    result = [finish(decoder, [Request("d", prompt, "A")])[0] for prompt in prompts]
+    requests = [Request(index, prompt, "A") for index, prompt in enumerate(prompts)]
     expected = ReferenceDecoder(copy_of("llama"), SOME_NAMES.trie, options).generate(requests)
     compare(
-        copy_of("llama"), SOME_NAMES, options, requests, expected, found, Differences()
+        copy_of("llama"), SOME_NAMES, options, requests, expected, result, Differences()
     )  # fmt: skip
     assert decoder.stats.reused_tokens == 40 + 10 + 4 + 0 + 0 + 0
 
@@ -108,13 +108,13 @@ def test_a_prompt_longer_than_a_chunk(
         monkeypatch.setattr(f"longbel_cli.model.decoders.packed.{attribute}", 16, raising=False)
     random = np.random.default_rng(3)
     requests = [
-        Request(number, [*random.integers(0, 90, size).tolist(), CLOSE], "A")
-        for number, size in enumerate((100, 3, 16, 15, 47))
+        Request(index, [*random.integers(0, 90, size).tolist(), CLOSE], "A")
+        for index, size in enumerate((100, 3, 16, 15, 47))
     ]
     options = SearchOptions(END, 4)
     expected = ReferenceDecoder(copy_of(name), SOME_NAMES.trie, options).generate(requests)
-    found = finish(packed(model_of(name), SOME_NAMES.trie, options), requests)
-    compare(copy_of(name), SOME_NAMES, options, requests, expected, found, Differences())
+    result = finish(packed(model_of(name), SOME_NAMES.trie, options), requests)
+    compare(copy_of(name), SOME_NAMES, options, requests, expected, result, Differences())
 
 
 def test_what_another_document_left_does_no_harm(packed: Packed) -> None:
@@ -140,8 +140,8 @@ def test_what_another_document_left_does_no_harm(packed: Packed) -> None:
 def values_of(decoder: PackedDecoder, slot: Any) -> list[Tensor]:
     """Of each layer and what else there is, with the slot's places first."""
     if isinstance(decoder._cache, KeyValuePool):
-        places = slice(slot.start, slot.start + slot.capacity)
-        return [values[places] for values in decoder._cache.values]
+        locations = slice(slot.start, slot.start + slot.capacity)
+        return [values[locations] for values in decoder._cache.values]
     return [slot.values.movedim(2, 0)]
 
 
@@ -158,7 +158,7 @@ def test_reset_forgets_what_was_under_way(packed: Packed) -> None:
         decoder.step()
         decoder.submit(Request(77, [1, 2, CLOSE], "A"))
         decoder.reset()
-        found = finish(decoder, requests)
+        result = finish(decoder, requests)
         compare(
-            copy_of("llama"), SOME_NAMES, options, requests, expected, found, Differences()
+            copy_of("llama"), SOME_NAMES, options, requests, expected, result, Differences()
         )  # fmt: skip

@@ -201,8 +201,10 @@ def test_a_name_that_is_the_beginning_of_others() -> None:
 def test_answers_that_do_not_end_in_time_are_no_results() -> None:
     names = [(1, 1, 1), (2,)]
     trie = trie_of({"G": names})
-    found = [run(trie, "G", scripted(3), SearchOptions(END, 5, limit))[0] for limit in (1, 2, 3, 4)]
-    assert [sorted(beam.rows for beam in beams) for beams in found] == [
+    result = [
+        run(trie, "G", scripted(3), SearchOptions(END, 5, limit))[0] for limit in (1, 2, 3, 4)
+    ]
+    assert [sorted(beam.rows for beam in beams) for beams in result] == [
         [],
         [(1,)],
         [(1,)],

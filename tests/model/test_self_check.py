@@ -36,12 +36,12 @@ def refusal(model: Any, **options: Any) -> LongbelError:
 
 
 def alike(decoder: Any, model: Any) -> bool:
-    found = decoded(decoder)
+    result = decoded(decoder)
     plain_attention(model)
     right = name_by_name(model)
     return all(
-        abs(one[row] - other[row]) < ALIKE
-        for one, other in zip(found, right, strict=True)
+        abs(each[row] - other[row]) < ALIKE
+        for each, other in zip(result, right, strict=True)
         for row in other
     )
 
@@ -82,11 +82,11 @@ def test_the_check_changes_nothing() -> None:
     decoder, plain = checked(with_check), PackedDecoder(without, trie(), OPTIONS)
     assert torch.equal(torch.get_rng_state(), state)
     assert decoder.stats.prefill_tokens == decoder.stats.forwards == 0
-    for one in (decoder, plain):
-        one.submit(Request(0, list(PROMPTS[0]), "g"))
+    for each in (decoder, plain):
+        each.submit(Request(0, list(PROMPTS[0]), "g"))
     answers: list[Any] = [[], []]
     while not answers[0]:
-        answers = [one.step() for one in (decoder, plain)]
+        answers = [each.step() for each in (decoder, plain)]
         assert answers[0] == answers[1]
     assert decoder.stats.prefill_tokens == plain.stats.prefill_tokens
 
@@ -222,11 +222,11 @@ def test_nan_is_left_to_linking() -> None:
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "mixtral", "gpt_oss", "gemma3_text"])
 def test_float32_without_a_copy_of_the_weights(kind: str) -> None:
     model: Any = tiny_causal_model(kind).to(torch.bfloat16)
-    found = in_float32(model, IDS)
-    assert found is not None and found.dtype == torch.float32
+    result = in_float32(model, IDS)
+    assert result is not None and result.dtype == torch.float32
     rounded = plain_logits(model, IDS)
-    assert torch.equal(found, plain_logits(model.float(), IDS))
-    assert (found - rounded).abs().max() > 1e-3
+    assert torch.equal(result, plain_logits(model.float(), IDS))
+    assert (result - rounded).abs().max() > 1e-3
 
 
 # The reference decoder

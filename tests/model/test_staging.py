@@ -17,18 +17,18 @@ ARRAYS = {
 
 
 def test_arrays_travel_in_one_buffer() -> None:
-    for found in (unpacked(packed(ARRAYS), ARRAYS), sent(ARRAYS, torch.device("cpu"))):
-        assert found.keys() == ARRAYS.keys()
+    for result in (unpacked(packed(ARRAYS), ARRAYS), sent(ARRAYS, torch.device("cpu"))):
+        assert result.keys() == ARRAYS.keys()
         for name, array in ARRAYS.items():
-            assert found[name].numpy().dtype == array.dtype
-            assert np.array_equal(found[name].numpy(), array)
+            assert result[name].numpy().dtype == array.dtype
+            assert np.array_equal(result[name].numpy(), array)
 
 
 def test_tensors_come_back_in_one_buffer() -> None:
     tensors = [torch.randn(3), torch.arange(6).view(2, 3), torch.randn(4, 2).T, torch.empty(0)]
-    for found in (
+    for result in (
         split(joined(tensors), tensors),
         map(torch.from_numpy, Returning(tensors).arrays()),
     ):
-        for given, back in zip(tensors, found, strict=True):
+        for given, back in zip(tensors, result, strict=True):
             assert back.dtype == given.dtype and torch.equal(back, given)

@@ -344,13 +344,13 @@ def documents(draw: st.DrawFn) -> Document:
         start = (passages[-1].end if passages else 0) + draw(st.integers(0, 3))
         passages.append(Passage(text, start))
     mentions = []
-    for number in range(draw(st.integers(1, 5))):
+    for index in range(draw(st.integers(1, 5))):
         spans = []
         for _ in range(draw(st.integers(1, 3))):
             passage = draw(st.sampled_from(passages))
             start = draw(st.integers(passage.start, passage.end - 1))
             spans.append(Span(start, draw(st.integers(start + 1, passage.end))))
-        mentions.append(Mention(f"T{number}", tuple(spans), "x", "Disorders"))
+        mentions.append(Mention(f"T{index}", tuple(spans), "x", "Disorders"))
     return Document("doc", tuple(passages), in_document_order(mentions), "doc.txt")
 
 

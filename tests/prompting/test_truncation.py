@@ -33,7 +33,7 @@ def document(length: int, starts: Sequence[int]) -> Document:
 def prompts_of(form: str, length: int, starts: Sequence[int]) -> tuple[DocumentPrompts, list]:  # type: ignore[type-arg]
     made = document(length, starts)
     prompts = DocumentPrompts(made, prompt_format(form))
-    return prompts, [prompts.line(one, ("some name",)) for one in made.mentions[:-1]]
+    return prompts, [prompts.line(each, ("some name",)) for each in made.mentions[:-1]]
 
 
 def by_trial(
@@ -62,11 +62,11 @@ def by_trial(
 @settings(max_examples=some(40), deadline=None)
 @given(st.integers(1, 90), st.integers(0, 12), st.integers(1, 700))
 def test_the_most_that_fits(form: str, words: int, earlier: int, limit: int) -> None:
-    starts = [10 * place for place in range(min(earlier, words - 1))] + [10 * (words - 1)]
+    starts = [10 * location for location in range(min(earlier, words - 1))] + [10 * (words - 1)]
     prompts, memory = prompts_of(form, 10 * words, starts)
     mention = prompts.document.mentions[-1]
-    found = shortened(prompts, mention, memory, lambda prompt: list(prompt.text), limit)
-    assert tuple(found) == by_trial(prompts, mention, memory, limit)
+    result = shortened(prompts, mention, memory, lambda prompt: list(prompt.text), limit)
+    assert tuple(result) == by_trial(prompts, mention, memory, limit)
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -95,9 +95,9 @@ def test_a_record_says_what_was_written(folder: Path) -> None:
 
 
 @given(st.lists(st.text(max_size=5), max_size=3), st.integers(), st.floats(allow_nan=False))
-def test_a_line_gives_its_record_back(ids: list[str], number: int, seconds: float) -> None:
+def test_a_line_gives_its_record_back(ids: list[str], index: int, seconds: float) -> None:
     whole = WindowRecord(
-        number, tuple(ids), (), 1, 2, 3, 4, ByteRange(0, 1, "a"), ByteRange(0, 0, EMPTY),
+        index, tuple(ids), (), 1, 2, 3, 4, ByteRange(0, 1, "a"), ByteRange(0, 0, EMPTY),
         {"deep": [1, None]}, True, seconds, 2.0, {"note": ids},
     )  # fmt: skip
     line = whole.to_line()
@@ -114,15 +114,15 @@ def test_the_last_record_damaged_at_every_byte(folder: Path, file: str) -> None:
     target: Path = getattr(paths, file)
     whole = contents[target]
     last = whole.rindex(b"\n", 0, -1) + 1
-    for place in range(last, len(whole)):
+    for location in range(last, len(whole)):
         for damaged in (
-            whole[:place],
-            whole[:place] + bytes(len(whole) - place),
-            whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :],
+            whole[:location],
+            whole[:location] + bytes(len(whole) - location),
+            whole[:location] + bytes([whole[location] ^ 0x15]) + whole[location + 1 :],
         ):
             for path, content in contents.items():
                 path.write_bytes(damaged if path == target else content)
-            assert windows_of(layout) == [0, 1], (place, damaged[last:])
+            assert windows_of(layout) == [0, 1], (location, damaged[last:])
             assert paths.data.read_bytes() == b"window 0\nwindow 1\n"
             assert paths.errors.read_bytes() == b"left out 0\nleft out 1\n"
             assert len(paths.ledger.read_bytes().splitlines()) == 2

@@ -159,16 +159,16 @@ def test_status_from_begin_to_end(folder: Path, driver: Driver, reference: Refer
 def test_status_of_a_living_run(folder: Path, driver: Driver, reference: Reference) -> None:
     out = folder / "out.jsonl"
     pid = driver.start(reference.corpus, out, "--sleep", 0.05)
-    found = None
-    while found is None or not found.mentions:
+    result = None
+    while result is None or not result.mentions:
         try:
-            found = read_status(out)
+            result = read_status(out)
         except LongbelError:
             continue
-    assert found.state == "running"
-    assert found.mentions_per_second is not None
-    assert found.seconds_left is not None
-    assert f"process {pid} on " in "\n".join(status_lines(found))
+    assert result.state == "running"
+    assert result.mentions_per_second is not None
+    assert result.seconds_left is not None
+    assert f"process {pid} on " in "\n".join(status_lines(result))
     assert driver.wait() == 0
 
 

@@ -120,16 +120,16 @@ def test_any_shards_and_any_kills_give_the_same_bytes(
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
+    ("ordinal", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
 )
 def test_a_signal_stops_with_all_committed(
-    folder: Path, driver: Driver, reference: Reference, number: int, code: int
+    folder: Path, driver: Driver, reference: Reference, ordinal: int, code: int
 ) -> None:
     out = folder / "out.jsonl"
     pid = driver.start(reference.corpus, out, "--sleep", 0.02)
     while not (folder / "out.jsonl.part").exists() or committed(out) == 0:
         time.sleep(0.005)
-    os.kill(pid, number)
+    os.kill(pid, ordinal)
     assert driver.wait() == code, driver.said
     assert "The same command resumes" in driver.said
     assert 0 < committed(out) < reference.windows

@@ -32,18 +32,18 @@ def test_what_is_no_duration(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
+    ("index", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
 )
-def test_a_signal_is_told_at_the_next_question(number: signal.Signals, code: int) -> None:
-    before = signal.getsignal(number)
+def test_a_signal_is_told_at_the_next_question(index: signal.Signals, code: int) -> None:
+    before = signal.getsignal(index)
     with StopSignals() as stop:
         stop.check()
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), index)
         assert stop.requested
-        with pytest.raises(Stopped, match=number.name) as raised:
+        with pytest.raises(Stopped, match=index.name) as raised:
             stop.check()
         assert raised.value.exit_code == code
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(index) is before
 
 
 def test_a_second_interrupt_does_not_wait_for_a_question() -> None:
@@ -100,8 +100,8 @@ with StopSignals(grace=0.3, release=lambda: print("released", flush=True)):
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-def test_a_step_that_never_asks_is_left_by_force(number: signal.Signals, code: int) -> None:
+@pytest.mark.parametrize(("index", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_step_that_never_asks_is_left_by_force(index: signal.Signals, code: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", _LONG_STEP],
         stdout=subprocess.PIPE,
@@ -111,7 +111,7 @@ def test_a_step_that_never_asks_is_left_by_force(number: signal.Signals, code: i
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    process.send_signal(number)
+    process.send_signal(index)
     said, errors = process.communicate(timeout=15)
     assert process.returncode == code
     assert said == "released\n"

@@ -23,12 +23,12 @@ def source_of(entries: list[Any]) -> Source:
     """Documents of (id, mentions); a text instead is a quarantine record of that id."""
 
     def read(start: Position, quarantine: Quarantine) -> Iterator[tuple[Position, Document]]:
-        for place in range(start or 0, len(entries)):
-            entry = entries[place]
+        for location in range(start or 0, len(entries)):
+            entry = entries[location]
             if isinstance(entry, str):
                 quarantine({"document_id": entry, "whole_document": True})
             else:
-                yield place + 1, document_of({"id": entry[0], "mentions": entry[1]})
+                yield location + 1, document_of({"id": entry[0], "mentions": entry[1]})
 
     return read
 
@@ -37,11 +37,11 @@ def cut(entries: list[Any], bounds: Bounds, start: Start | None = None) -> list[
     return list(windows(source_of(entries), bounds, start or Start()))
 
 
-def shape(found: list[Window]) -> list[tuple[int, list[str], int, bool]]:
+def shape(result: list[Window]) -> list[tuple[int, list[str], int, bool]]:
     return [
         (window.index, [document.id for document in window.documents], len(window.problems),
          window.last)
-        for window in found
+        for window in result
     ]  # fmt: skip
 
 
@@ -100,8 +100,14 @@ def test_reading_from_any_window_gives_the_same_windows(
 
 def bigbio_line(document_id: str, mentions: int, passages: object = None) -> str:
     entities = [
-        {"id": f"T{number}", "type": "DISO", "text": ["abc"], "offsets": [[0, 3]], "normalized": []}
-        for number in range(mentions)
+        {
+            "id": f"T{ordinal}",
+            "type": "DISO",
+            "text": ["abc"],
+            "offsets": [[0, 3]],
+            "normalized": [],
+        }
+        for ordinal in range(mentions)
     ]
     passage = {"id": "p", "type": "x", "text": ["abc def"], "offsets": [[0, 7]]}
     content = {
@@ -114,12 +120,12 @@ def bigbio_line(document_id: str, mentions: int, passages: object = None) -> str
 def test_a_real_corpus_reads_the_same_from_any_window(tmp_path: Path) -> None:
     """Broken lines, repeated ids and unreadable documents on both sides of each start."""
     lines = ["{broken at the start"]
-    for number in range(14):
-        lines.append(bigbio_line(f"d{number}", number % 4))
-        lines += ["{broken"] if number % 4 == 1 else []
-        lines += [bigbio_line("d2", 3)] if number in (3, 9) else []
-        lines += [bigbio_line("odd", 1, passages=3)] if number == 5 else []
-        lines += [bigbio_line("odd", 1)] if number == 10 else []
+    for ordinal in range(14):
+        lines.append(bigbio_line(f"d{ordinal}", ordinal % 4))
+        lines += ["{broken"] if ordinal % 4 == 1 else []
+        lines += [bigbio_line("d2", 3)] if ordinal in (3, 9) else []
+        lines += [bigbio_line("odd", 1, passages=3)] if ordinal == 5 else []
+        lines += [bigbio_line("odd", 1)] if ordinal == 10 else []
     lines.append("{broken at the end")
     path = tmp_path / "corpus.jsonl"
     path.write_text("\n".join(lines) + "\n")

@@ -149,8 +149,8 @@ def test_is_large_enough_in_each_language_and_format() -> None:
     assert len(documents()) >= 12
     assert sum(1 for _ in mentions()) >= 120
     both_formats = [*brat_documents()], [*bigbio_documents()]
-    for found in both_formats:
-        assert {document.language for document in found} == {"en", "fr", "es"}
+    for result in both_formats:
+        assert {document.language for document in result} == {"en", "fr", "es"}
 
 
 def test_no_passage_boundary_runs_through_a_mention() -> None:

@@ -24,14 +24,14 @@ MRSTY_WIDTH = 6
 
 def rows(name: str, width: int) -> list[list[str]]:
     """The rows of a release file without the empty field behind the closing bar."""
-    found = []
+    result = []
     with (SAMPLE / "release" / name).open(encoding="utf-8", newline="") as lines:
-        for number, line in enumerate(lines, 1):
-            assert line.endswith("|\n"), f"{name}:{number}: no closing bar"
+        for index, line in enumerate(lines, 1):
+            assert line.endswith("|\n"), f"{name}:{index}: no closing bar"
             fields = line[:-2].split("|")
-            assert len(fields) == width, f"{name}:{number}: {len(fields)} columns"
-            found.append(fields)
-    return found
+            assert len(fields) == width, f"{name}:{index}: {len(fields)} columns"
+            result.append(fields)
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +102,8 @@ def test_columns_hold_what_umls_puts_there(conso: list[list[str]]) -> None:
 
 
 def test_each_language_of_a_concept_has_one_preferred_lexical_form(conso: list[list[str]]) -> None:
-    for _, found in groupby(conso, key=lambda row: (row[0], row[1])):
-        atoms = list(found)
+    for _, result in groupby(conso, key=lambda row: (row[0], row[1])):
+        atoms = list(result)
         assert len({row[3] for row in atoms if row[2] == "P"}) == 1
         assert atoms[0][2:5:2] == ["P", "PF"]
         strings = [row[14] for row in atoms if row[6] == "Y"]
@@ -160,7 +160,7 @@ def test_title_is_the_label_of_most_sources(maker: ModuleType) -> None:
 
 def test_numbers_stay_when_texts_are_added(maker: ModuleType) -> None:
     few, many = maker.Numbers("S"), maker.Numbers("S")
-    texts = [f"name {number}" for number in range(50)]
+    texts = [f"name {index}" for index in range(50)]
     assert [many[text] for text in texts][::2] == [few[text] for text in texts[::2]]
     assert len({many[text] for text in texts}) == len(texts)
 

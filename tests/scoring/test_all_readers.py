@@ -78,7 +78,7 @@ def words(draw: st.DrawFn) -> Gold:
 
 
 @st.composite
-def numbers(draw: st.DrawFn, bases: Sequence[Database]) -> Gold:
+def indices(draw: st.DrawFn, bases: Sequence[Database]) -> Gold:
     code, base = draw(st.sampled_from(NUMBERS)), draw(st.sampled_from(bases))
     spelled, predicted = draw(prefixes(base)) + code, draw(prefixes(base)) + code
     if len(bases) == 1 and draw(st.booleans()):
@@ -90,9 +90,11 @@ def numbers(draw: st.DrawFn, bases: Sequence[Database]) -> Gold:
 def several(draw: st.DrawFn) -> Gold:
     """Codes of one mention, each behind a database or not; predictions have them in any order."""
     parts = draw(st.lists(words().filter(_is_no_variant), min_size=2, max_size=3))
-    spelled = draw(st.sampled_from(["|", "+", ";", ",", " | "])).join(one.spelled for one in parts)
-    predicted = "+".join(one.predicted for one in draw(st.permutations(parts)))
-    return Gold("+".join(sorted({one.code or "" for one in parts})), None, spelled, predicted)
+    spelled = draw(st.sampled_from(["|", "+", ";", ",", " | "])).join(
+        each.spelled for each in parts
+    )
+    predicted = "+".join(each.predicted for each in draw(st.permutations(parts)))
+    return Gold("+".join(sorted({each.code or "" for each in parts})), None, spelled, predicted)
 
 
 def _is_no_variant(gold: Gold) -> bool:
@@ -104,8 +106,8 @@ def corpora(draw: st.DrawFn) -> list[Gold]:
     """Mentions in all states, at least one of them with a code; numbers are of one database or of
     several."""
     bases = draw(st.lists(st.sampled_from(NUMBERED), min_size=1, max_size=3, unique=True))
-    golds = draw(st.lists(states() | words() | several() | numbers(bases), max_size=6))
-    return draw(st.permutations([*golds, draw(words() | numbers(bases))]))
+    golds = draw(st.lists(states() | words() | several() | indices(bases), max_size=6))
+    return draw(st.permutations([*golds, draw(words() | indices(bases))]))
 
 
 def scored(folder: Path, source: Path, golds: Sequence[Gold]) -> tuple[float, int, int]:

@@ -29,15 +29,15 @@ def made_up(seed: int, n_documents: int, n_ratios: int = 1) -> tuple[Floats, Flo
 
 def by_plain_loop(above: Floats, below: Floats, n_boot: int, seed: int) -> list[float]:
     rng = np.random.default_rng(seed)
-    found = []
+    result = []
     for _ in range(n_boot):
         drawn = rng.integers(len(above), size=len(above))
         right = total = 0.0
         for document in drawn:
             right += above[document, 0]
             total += below[document, 0]
-        found.append(right / total)
-    return found
+        result.append(right / total)
+    return result
 
 
 def test_resamples_equal_a_plain_loop() -> None:
@@ -65,10 +65,10 @@ def test_nothing_to_divide_by() -> None:
     above, below = np.zeros((4, 2)), np.zeros((4, 2))
     below[:, 0] = [2, 0, 0, 0]
     above[:, 0] = [1, 0, 0, 0]
-    found = intervals(ratios(above, below), resampled_ratios(above, below, 200, seed=0))
+    result = intervals(ratios(above, below), resampled_ratios(above, below, 200, seed=0))
     # A resample without the one document that has mentions says nothing of the ratio.
-    assert found == [Interval(0.5, 0.5, 0.5), Interval(None, None, None)]
-    assert found[1].half_width is None
+    assert result == [Interval(0.5, 0.5, 0.5), Interval(None, None, None)]
+    assert result[1].half_width is None
 
 
 def coverage(n_simulations: int, n_documents: int, n_boot: int, seed: int) -> float:
@@ -86,15 +86,15 @@ def coverage(n_simulations: int, n_documents: int, n_boot: int, seed: int) -> fl
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
-    found = coverage(n_simulations=2500, n_documents=150, n_boot=1000, seed=0)
-    assert found == pytest.approx(0.95, abs=0.015)
+    result = coverage(n_simulations=2500, n_documents=150, n_boot=1000, seed=0)
+    assert result == pytest.approx(0.95, abs=0.015)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_documents", [60, 150, 600])
 def test_intervals_hold_the_truth_with_few_and_many_documents(n_documents: int) -> None:
-    found = [coverage(2000, n_documents, n_boot=1000, seed=seed) for seed in range(8)]
-    assert np.mean(found) == pytest.approx(0.95, abs=0.015)
+    result = [coverage(2000, n_documents, n_boot=1000, seed=seed) for seed in range(8)]
+    assert np.mean(result) == pytest.approx(0.95, abs=0.015)
 
 
 # Tests of difference --------------------------------------------------------------------------

@@ -33,12 +33,12 @@ def flags(text: str) -> np.ndarray:
 
 def test_expected_calibration_error() -> None:
     # Two bins: 0.2 and 0.4 (mean 0.3, half right), 0.8 and 1.0 and 0.9 (mean 0.9, two thirds).
-    found = calibration(floats(0.2, 0.8, 0.4, 1.0, 0.9, NAN), flags("xx.x.x"), n_bins=2)
-    assert found.ece == pytest.approx(2 / 5 * abs(0.5 - 0.3) + 3 / 5 * abs(2 / 3 - 0.9))
-    assert found.n == 5
-    assert [bin.n for bin in found.bins] == [2, 3]
-    assert found.bins[0].confidence == pytest.approx(0.3)
-    assert found.bins[1].accuracy == pytest.approx(2 / 3)
+    result = calibration(floats(0.2, 0.8, 0.4, 1.0, 0.9, NAN), flags("xx.x.x"), n_bins=2)
+    assert result.ece == pytest.approx(2 / 5 * abs(0.5 - 0.3) + 3 / 5 * abs(2 / 3 - 0.9))
+    assert result.n == 5
+    assert [bin.n for bin in result.bins] == [2, 3]
+    assert result.bins[0].confidence == pytest.approx(0.3)
+    assert result.bins[1].accuracy == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("scores", [(NAN, NAN), (0.5, 1.2), (-0.1, 0.3)])
@@ -47,36 +47,36 @@ def test_scores_that_are_no_probabilities_have_no_calibration(scores: tuple[floa
 
 
 def test_perfect_scores_have_no_error() -> None:
-    found = calibration(floats(*[1.0] * 4, *[0.0] * 4), flags("xxxx...."))
-    assert found.ece == 0.0
-    assert [bin.n for bin in found.bins if bin.n] == [4, 4]
+    result = calibration(floats(*[1.0] * 4, *[0.0] * 4), flags("xxxx...."))
+    assert result.ece == 0.0
+    assert [bin.n for bin in result.bins if bin.n] == [4, 4]
 
 
 def test_risk_and_coverage() -> None:
     # From the surest: right, wrong, right, and one without a score, which is wrong.
-    found = risk_coverage(floats(0.5, 0.9, NAN, 0.7), flags("xx.."))
-    assert found.points == (
+    result = risk_coverage(floats(0.5, 0.9, NAN, 0.7), flags("xx.."))
+    assert result.points == (
         Point(0.9, 1 / 4, 0.0),
         Point(0.7, 2 / 4, 1 / 2),
         Point(0.5, 3 / 4, pytest.approx(1 / 3)),
     )
-    assert found.area == pytest.approx((0 + 1 / 2 + 1 / 3 + 2 / 4) / 4)
+    assert result.area == pytest.approx((0 + 1 / 2 + 1 / 3 + 2 / 4) / 4)
 
 
 def test_equal_scores_are_accepted_together() -> None:
-    found = risk_coverage(floats(0.9, 0.9, 0.9, 0.2), flags(".xxx"))
-    assert found.points == (
+    result = risk_coverage(floats(0.9, 0.9, 0.9, 0.2), flags(".xxx"))
+    assert result.points == (
         Point(0.9, 3 / 4, pytest.approx(1 / 3)),
         Point(0.2, 1.0, pytest.approx(1 / 4)),
     )
-    assert found.area == pytest.approx((3 * 1 / 3 + 1 / 4) / 4)
+    assert result.area == pytest.approx((3 * 1 / 3 + 1 / 4) / 4)
 
 
 def test_a_long_curve_keeps_its_ends() -> None:
     points = [Point(1 - i / 1000, i / 1000, 0.1) for i in range(1000)]
-    found = thinned(points, 20)
-    assert len(found) == 20
-    assert (found[0], found[-1]) == (points[0], points[-1])
+    result = thinned(points, 20)
+    assert len(result) == 20
+    assert (result[0], result[-1]) == (points[0], points[-1])
 
 
 # A threshold for review -----------------------------------------------------------------------
@@ -85,7 +85,8 @@ def test_a_long_curve_keeps_its_ends() -> None:
 def evaluated(*rows: tuple[str, float, bool]) -> Evaluated:
     """Mentions by place, score of the first candidate, and whether it is right."""
     mentions = [
-        mention(place, "X", "X" if right else "Y", scores=(score,)) for place, score, right in rows
+        mention(location, "X", "X" if right else "Y", scores=(score,))
+        for location, score, right in rows
     ]
     return evaluate(joined(*mentions).mentions)
 
@@ -113,26 +114,26 @@ ROWS = (
 def test_the_threshold_accepts_as_many_as_it_can(
     target: float, threshold: float, review: float
 ) -> None:
-    found = triage(evaluated(*ROWS), top_scores(evaluated(*ROWS)), target, n_boot=50, seed=0)
-    assert found.threshold == threshold
-    assert found.review.value == pytest.approx(review)
-    assert found.n_review == round(review * 6)
-    assert found.precision.value is not None and found.precision.value >= target
+    result = triage(evaluated(*ROWS), top_scores(evaluated(*ROWS)), target, n_boot=50, seed=0)
+    assert result.threshold == threshold
+    assert result.review.value == pytest.approx(review)
+    assert result.n_review == round(review * 6)
+    assert result.precision.value is not None and result.precision.value >= target
 
 
 def test_a_target_that_no_threshold_reaches() -> None:
     rows = [("a:0", 0.9, False), ("b:0", 0.8, True)]
-    found = triage(evaluated(*rows), top_scores(evaluated(*rows)), 0.9, n_boot=50, seed=0)
-    assert found.threshold is None
-    assert (found.review.value, found.n_review) == (1.0, 2)
-    assert found.precision.value is None
+    result = triage(evaluated(*rows), top_scores(evaluated(*rows)), 0.9, n_boot=50, seed=0)
+    assert result.threshold is None
+    assert (result.review.value, result.n_review) == (1.0, 2)
+    assert result.precision.value is None
 
 
 def test_mentions_without_a_score_are_never_accepted() -> None:
     table = (mention("a:0", "X", "X", scores=(0.9,)), mention("b:0", "X"))
-    found = triage(evaluate(table), top_scores(evaluate(table)), 0.1, n_boot=50, seed=0)
-    assert found.threshold == 0.9
-    assert found.n_review == 1
+    result = triage(evaluate(table), top_scores(evaluate(table)), 0.1, n_boot=50, seed=0)
+    assert result.threshold == 0.9
+    assert result.n_review == 1
 
 
 def test_the_intervals_are_a_plain_loop_over_resampled_documents() -> None:
@@ -159,10 +160,10 @@ def test_the_intervals_are_a_plain_loop_over_resampled_documents() -> None:
         sure = [right for score, right in drawn if score >= overall.threshold]
         precisions.append(sum(sure) / len(sure))
     low, high = np.quantile(shares, [0.025, 0.975])
-    found = triage(evaluated(*rows), top_scores(evaluated(*rows)), target, n_boot=100, seed=11)
-    assert (found.review.low, found.review.high) == pytest.approx((low, high))
+    result = triage(evaluated(*rows), top_scores(evaluated(*rows)), target, n_boot=100, seed=11)
+    assert (result.review.low, result.review.high) == pytest.approx((low, high))
     low, high = np.quantile(precisions, [0.025, 0.975])
-    assert (found.precision.low, found.precision.high) == pytest.approx((low, high))
+    assert (result.precision.low, result.precision.high) == pytest.approx((low, high))
 
 
 @pytest.mark.parametrize(
@@ -184,8 +185,8 @@ def test_marking_for_review(scores: tuple[float, ...], min_score: float, review:
 
 
 def test_the_threshold_marks_just_the_mentions_that_it_left() -> None:
-    found = triage(evaluated(*ROWS), top_scores(evaluated(*ROWS)), 0.8, n_boot=10, seed=0)
-    assert found.threshold is not None
-    predictions = [prediction(place, "X", scores=(score,)) for place, score, _ in ROWS]
-    marked = [Marks(found.threshold).of(found_one).review for found_one in predictions]
-    assert marked.count(True) == found.n_review
+    result = triage(evaluated(*ROWS), top_scores(evaluated(*ROWS)), 0.8, n_boot=10, seed=0)
+    assert result.threshold is not None
+    predictions = [prediction(location, "X", scores=(score,)) for location, score, _ in ROWS]
+    marked = [Marks(result.threshold).of(found_one).review for found_one in predictions]
+    assert marked.count(True) == result.n_review

@@ -78,8 +78,8 @@ def test_the_command(longbel: Longbel, base: KnowledgeBase, tmp_path: Path) -> N
     write_json_lines(tmp_path / "train.jsonl", page("t", (0, "cold", "C1")))
     write_json_lines(tmp_path / "dev.jsonl", page("d", (0, "cold", "C1"), (5, "cough", "C7")))
     words = ("check", tmp_path / "dev.jsonl", "--train", tmp_path / "train.jsonl")
-    found = json.loads(longbel(*words, "--json").out)["difficulty"]
-    assert found == {"mentions_per_document": 2, "concept_recurs": 0, "composite": 0,
+    actual = json.loads(longbel(*words, "--json").out)["difficulty"]
+    assert actual == {"mentions_per_document": 2, "concept_recurs": 0, "composite": 0,
                      "concept_seen": 0.5, "mention_seen": 0.5}  # fmt: skip
     with_kb = longbel(*words, "--kb", base.path)
     assert with_kb.code == 0 and "mention is a KB name of its group" in with_kb.out

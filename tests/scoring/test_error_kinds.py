@@ -26,12 +26,12 @@ KB = KbFacts(
 
 def answered(gold: str, text: str, *answers: tuple[str, str]) -> ScoredMention:
     """A mention of document a with its text and the answers' codes and names."""
-    found = mention("a:0", gold, *(code for code, _ in answers), text=text)
+    result = mention("a:0", gold, *(code for code, _ in answers), text=text)
     named = tuple(
         Candidate(candidate.rank, code, name, candidate.score)
-        for candidate, (code, name) in zip(found.candidates, answers, strict=True)
+        for candidate, (code, name) in zip(result.candidates, answers, strict=True)
     )
-    return ScoredMention(**{**vars(found), "candidates": named})
+    return ScoredMention(**{**vars(result), "candidates": named})
 
 
 def sort_out(*mentions: ScoredMention, kb: KbFacts | None = None) -> list[Wrong]:
@@ -59,16 +59,16 @@ def sort_out(*mentions: ScoredMention, kb: KbFacts | None = None) -> list[Wrong]
     ],
 )
 def test_kinds(case: ScoredMention, kind: str) -> None:
-    (found,) = sort_out(case, kb=KB)
-    assert found.kind == kind
+    (result,) = sort_out(case, kb=KB)
+    assert result.kind == kind
 
 
 def test_names_of_a_composite_gold_take_turns() -> None:
     kb = replace(KB, names_of={"DM2": ("Type 2", "NIDDM"), "DM": ("Diabetes", "Sugar", "DM")})
-    (found,) = sort_out(answered("DM+DM2", "sugar", ("Q", "Gout")), kb=kb)
-    assert found.gold_names == ("Diabetes", "Type 2", "Sugar", "NIDDM", "DM")
-    (found,) = sort_out(answered("DM2", "sugar", ("Q", "Gout")), kb=kb)
-    assert found.gold_names == ("Type 2", "NIDDM")
+    (result,) = sort_out(answered("DM+DM2", "sugar", ("Q", "Gout")), kb=kb)
+    assert result.gold_names == ("Diabetes", "Type 2", "Sugar", "NIDDM", "DM")
+    (result,) = sort_out(answered("DM2", "sugar", ("Q", "Gout")), kb=kb)
+    assert result.gold_names == ("Type 2", "NIDDM")
 
 
 def test_right_answers_are_not_listed() -> None:
@@ -78,8 +78,8 @@ def test_right_answers_are_not_listed() -> None:
 def test_a_concept_that_was_right_elsewhere_in_the_document() -> None:
     right = mention("a:5", "DM2", "DM2")
     wrong = answered("DM2", "sugar", ("Q", "Gout"))
-    found = sort_out(wrong, right, kb=KB)
-    assert [(case.kind, case.right_elsewhere) for case in found] == [("right elsewhere", True)]
+    result = sort_out(wrong, right, kb=KB)
+    assert [(case.kind, case.right_elsewhere) for case in result] == [("right elsewhere", True)]
     other_document = mention("b:5", "DM2", "DM2")
     assert [case.kind for case in sort_out(wrong, other_document, kb=KB)] == ["other"]
 
@@ -87,9 +87,9 @@ def test_a_concept_that_was_right_elsewhere_in_the_document() -> None:
 def test_without_a_kb_names_come_from_the_candidates() -> None:
     elsewhere = answered("DM2", "x", ("Q", "Gout"), ("DM2", "NIDDM"))
     wrong = answered("DM2", "sugar", ("R", "NIDDM"))
-    found = sort_out(wrong, elsewhere)
-    assert found[0].kind == "right name, wrong concept"
-    assert found[0].gold_names == ("NIDDM",)
+    result = sort_out(wrong, elsewhere)
+    assert result[0].kind == "right name, wrong concept"
+    assert result[0].gold_names == ("NIDDM",)
     # What the KB holds is not known, so nothing is said of it.
     (gone,) = sort_out(answered("GONE", "diabetes", ("DM", "Gout")))
     assert gone.kind == "other"
@@ -99,8 +99,8 @@ def test_without_a_kb_names_come_from_the_candidates() -> None:
 def test_a_candidate_of_rank_2_is_no_answer(second: str, kind: str) -> None:
     """Rank 1 said no concept: something was predicted, and its name is not the answer's."""
     both = answered("DM2", "sugar", ("P", "Gout"), (second, "sugar"))
-    (found,) = sort_out(replace(both, candidates=both.candidates[1:]))
-    assert found.kind == kind
+    (result,) = sort_out(replace(both, candidates=both.candidates[1:]))
+    assert result.kind == kind
 
 
 def test_the_last_kind_takes_what_is_left() -> None:

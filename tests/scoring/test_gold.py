@@ -26,25 +26,25 @@ def file(*predictions: Prediction, **facts: bool) -> PredictionFile:
 
 
 def gold(
-    place: str, code: str | None, identifier: str = "", group: str = "Disorders"
+    location: str, code: str | None, identifier: str = "", group: str = "Disorders"
 ) -> GoldMention:
-    document, start = place.split(":")
+    document, start = location.split(":")
     spans = (Span(int(start), int(start) + 1),)
     return GoldMention(document, identifier or f"T{start}", "text", group, spans, code)
 
 
-def told(found: Joined, words: str) -> bool:
-    return any(words in note for note in found.notes)
+def told(result: Joined, words: str) -> bool:
+    return any(words in note for note in result.notes)
 
 
-def outcomes(found: Joined) -> list[tuple[str, str, str | None]]:
+def outcomes(result: Joined) -> list[tuple[str, str, str | None]]:
     return [
         (
             f"{m.document_id}:{m.spans[0].start}",
             m.gold,
             "missing" if m.missing else m.top.concept_code if m.top else None,
         )
-        for m in found.mentions
+        for m in result.mentions
     ]
 
 
@@ -52,7 +52,7 @@ def outcomes(found: Joined) -> list[tuple[str, str, str | None]]:
 
 
 def test_no_code_and_no_gold_are_left_out_and_counted() -> None:
-    found = gold_inside(
+    result = gold_inside(
         file(
             prediction("a:0", "X", gold="X"),
             prediction("a:1", "X", gold="NO_CODE"),
@@ -61,9 +61,9 @@ def test_no_code_and_no_gold_are_left_out_and_counted() -> None:
             prediction("a:4", gold="Z"),
         )
     )
-    assert outcomes(found) == [("a:0", "X", "X"), ("a:4", "Z", None)]
-    assert (found.n_no_code, found.n_without_gold) == (2, 1)
-    assert told(found, "1 mention(s) have no gold")
+    assert outcomes(result) == [("a:0", "X", "X"), ("a:4", "Z", None)]
+    assert (result.n_no_code, result.n_without_gold) == (2, 1)
+    assert told(result, "1 mention(s) have no gold")
 
 
 def test_a_gold_of_separators_alone_is_none() -> None:
@@ -72,7 +72,7 @@ def test_a_gold_of_separators_alone_is_none() -> None:
         for at, code in enumerate((" + ", "Y+X"))
     )
     document = Document("a", (Passage("xx"),), mentions)
-    assert [found.gold for found in gold_of_corpus([document])] == [None, "X+Y"]
+    assert [result.gold for result in gold_of_corpus([document])] == [None, "X+Y"]
     assert training_facts([document]).codes == {"X+Y"}
 
 
@@ -89,25 +89,27 @@ def test_nothing_to_score(code: str | None) -> None:
 
 def test_mentions_join_by_id() -> None:
     corpus = [gold("a:0", "X"), gold("a:1", "Y"), gold("b:0", "NO_CODE"), gold("b:1", None)]
-    predictions = [prediction(place, "X", gold="other") for place in ("b:1", "b:0", "a:1", "a:0")]
-    found = join(corpus, file(*predictions))
-    assert outcomes(found) == [("a:0", "X", "X"), ("a:1", "Y", "X")]
-    assert (found.n_no_code, found.n_without_gold) == (1, 1)
-    assert not told(found, "missing")
+    predictions = [
+        prediction(location, "X", gold="other") for location in ("b:1", "b:0", "a:1", "a:0")
+    ]
+    result = join(corpus, file(*predictions))
+    assert outcomes(result) == [("a:0", "X", "X"), ("a:1", "Y", "X")]
+    assert (result.n_no_code, result.n_without_gold) == (1, 1)
+    assert not told(result, "missing")
 
 
 def test_missing_mentions_are_wrong_and_said() -> None:
-    found = join(
+    result = join(
         [gold("a:0", "X"), gold("a:1", "Y"), gold("b:0", "Z")], file(prediction("a:0", "X"))
     )
-    assert outcomes(found) == [("a:0", "X", "X"), ("a:1", "Y", "missing"), ("b:0", "Z", "missing")]
-    assert told(found, "2 gold mention(s) have no prediction and count as wrong")
+    assert outcomes(result) == [("a:0", "X", "X"), ("a:1", "Y", "missing"), ("b:0", "Z", "missing")]
+    assert told(result, "2 gold mention(s) have no prediction and count as wrong")
 
 
 def test_predictions_outside_the_gold_do_not_count_and_are_said() -> None:
-    found = join([gold("a:0", "X")], file(prediction("a:0", "X"), prediction("c:0", "X")))
-    assert len(found.mentions) == 1
-    assert told(found, "1 prediction(s) are in no gold mention")
+    result = join([gold("a:0", "X")], file(prediction("a:0", "X"), prediction("c:0", "X")))
+    assert len(result.mentions) == 1
+    assert told(result, "1 prediction(s) are in no gold mention")
 
 
 def test_other_ids_join_by_spans_and_group() -> None:
@@ -121,28 +123,28 @@ def test_other_ids_join_by_spans_and_group() -> None:
         prediction("a:0", "X"),
         replace(prediction("a:5", "Z"), semantic_group="Anatomy"),
     ]
-    found = join(corpus, file(*predictions))
-    assert outcomes(found) == [("a:0", "X", "X"), ("a:0", "Y", "Y"), ("a:5", "Z", "missing")]
-    assert [mention.mention_id for mention in found.mentions] == ["E1", "E2", "E3"]
-    assert told(found, "2 mention(s) joined by spans and group")
+    result = join(corpus, file(*predictions))
+    assert outcomes(result) == [("a:0", "X", "X"), ("a:0", "Y", "Y"), ("a:5", "Z", "missing")]
+    assert [mention.mention_id for mention in result.mentions] == ["E1", "E2", "E3"]
+    assert told(result, "2 mention(s) joined by spans and group")
 
 
 def test_one_corpus_has_one_gold_hash_whatever_the_predictions_call_its_mentions() -> None:
     corpus = [gold("a:0", "X"), gold("a:1", "Y"), gold("b:0", "Z")]
-    ours = [prediction(place, "X") for place in ("a:0", "a:1", "b:0")]
+    ours = [prediction(location, "X") for location in ("a:0", "a:1", "b:0")]
     renumbered = [replace(ours[0], mention_id="T99"), *ours[1:]]
     first, other, empty = (join(corpus, file(*rows)) for rows in (ours, renumbered, ours[:1]))
-    assert len({gold_hash(found.mentions) for found in (first, other, empty)}) == 1
+    assert len({gold_hash(result.mentions) for result in (first, other, empty)}) == 1
     aligned = align([("first", first), ("other", other)])
-    assert [len(found.mentions) for found in aligned] == [3, 3]
+    assert [len(result.mentions) for result in aligned] == [3, 3]
 
 
 def test_an_id_with_other_spans_is_another_mention() -> None:
     # The corpus numbers its mentions anew: T1 and T0 have changed places.
     corpus = [gold("a:0", "X", "T1"), gold("a:1", "Y", "T0")]
-    found = join(corpus, file(prediction("a:0", "X"), prediction("a:1", "Y")))
-    assert outcomes(found) == [("a:0", "X", "X"), ("a:1", "Y", "Y")]
-    assert told(found, "2 mention(s) share an id but not the spans")
+    result = join(corpus, file(prediction("a:0", "X"), prediction("a:1", "Y")))
+    assert outcomes(result) == [("a:0", "X", "X"), ("a:1", "Y", "Y")]
+    assert told(result, "2 mention(s) share an id but not the spans")
 
 
 def test_a_table_with_the_extent_of_a_mention_of_two_fragments() -> None:
@@ -161,14 +163,14 @@ def test_without_documents_an_id_must_be_unique() -> None:
         replace(prediction("x:0", "X"), mention_id=identifier, spans=())
         for identifier in ("m1", "m2")
     ]
-    found = join(corpus, file(*rows, has_documents=False))
-    assert outcomes(found) == [("a:0", "X", "X"), ("a:1", "Y", "missing"), ("b:0", "Z", "missing")]
+    result = join(corpus, file(*rows, has_documents=False))
+    assert outcomes(result) == [("a:0", "X", "X"), ("a:1", "Y", "missing"), ("b:0", "Z", "missing")]
 
 
 def test_a_missing_mention_gets_the_group_as_predictions_spell_it() -> None:
     corpus = [gold("a:0", "X", group="DISO"), gold("a:1", "Y", group="DISO")]
-    found = join(corpus, file(prediction("a:0", "X")))
-    assert {mention.semantic_group for mention in found.mentions} == {"Disorders"}
+    result = join(corpus, file(prediction("a:0", "X")))
+    assert {mention.semantic_group for mention in result.mentions} == {"Disorders"}
 
 
 def test_another_corpus_is_an_error() -> None:
@@ -202,12 +204,12 @@ def test_gold_and_training_corpus_in_bigbio(
     ]
     preds.write_text("".join(json.dumps(row.to_json()) + "\n" for row in rows))
     request = ScoreRequest(preds, gold=(corpus,), train=(train,))
-    found = evaluate_files(request).first.score
-    assert found.n_mentions == 3
-    assert found.overall["recall@1"].value == pytest.approx(2 / 3)
-    seen = {name: part.n for name, part in found.by["seen"].items()}
+    result = evaluate_files(request).first.score
+    assert result.n_mentions == 3
+    assert result.overall["recall@1"].value == pytest.approx(2 / 3)
+    seen = {name: part.n for name, part in result.by["seen"].items()}
     assert seen == {"seen": 1, "unseen": 2}
-    assert {name: part.n for name, part in found.by["mention_seen"].items()} == {
+    assert {name: part.n for name, part in result.by["mention_seen"].items()} == {
         "seen": 1,
         "unseen": 2,
     }

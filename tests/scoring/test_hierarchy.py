@@ -104,8 +104,8 @@ def test_against_all_paths(edges: set[tuple[str, str]], answer: str, gold: str) 
         assert (standing.relation == "ancestor") == (standing.distance == up)
     else:
         ways = [
-            one + other for code in "abcdef"
-            if (one := steps(answer, code)) is not None and (other := steps(gold, code)) is not None
+            low + high for code in "abcdef"
+            if (low := steps(answer, code)) is not None and (high := steps(gold, code)) is not None
         ]  # fmt: skip
         assert standing.distance == (min(ways) if ways else None)
         shared = set(parents[answer]) & set(parents[gold])
@@ -151,9 +151,9 @@ def test_the_command(longbel: Longbel, kb: Path, tmp_path: Path) -> None:
         prediction("b:0", "T:3", gold="T:3"),
     )
     done = longbel("score", path, "--kb", kb, "--hierarchy", "--json", "--n-boot", "20")
-    found = json.loads(done.out)["hierarchy"]
-    assert found["shares"]["ancestor"]["value"] == found["shares"]["exact"]["value"] == 0.5
-    assert found["distance"]["value"] == 0.5 and found["distance"]["n"] == 2
+    actual = json.loads(done.out)["hierarchy"]
+    assert actual["shares"]["ancestor"]["value"] == actual["shares"]["exact"]["value"] == 0.5
+    assert actual["distance"]["value"] == 0.5 and actual["distance"]["n"] == 2
     table = longbel("score", path, "--kb", kb, "--hierarchy", "--n-boot", "20").out
     assert "ancestor: above the gold" in table and "mean steps to the gold (2 answers)" in table
     without = longbel("score", path, "--hierarchy")

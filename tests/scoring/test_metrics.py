@@ -40,17 +40,17 @@ def value(interval: Interval) -> float:
     ("k", "expected"), [(1, 3 / 6), (2, 4 / 6), (3, 5 / 6), (5, 5 / 6), (100, 5 / 6)]
 )
 def test_recall_at_k(k: int, expected: float) -> None:
-    found = score(joined(*TABLE), ScoreOptions(ks=(k,), n_boot=10))
-    assert value(found.overall[f"recall@{k}"]) == pytest.approx(expected)
+    result = score(joined(*TABLE), ScoreOptions(ks=(k,), n_boot=10))
+    assert value(result.overall[f"recall@{k}"]) == pytest.approx(expected)
 
 
 def test_the_other_numbers_of_all_mentions() -> None:
-    found = score(joined(*TABLE), ScoreOptions(n_boot=10))
-    assert (found.n_mentions, found.n_documents) == (6, 2)
-    assert value(found.overall["mrr"]) == pytest.approx((1 + 1 / 2 + 1 + 1 / 3 + 1 + 0) / 6)
-    assert found.mean_candidates == pytest.approx((2 + 2 + 1 + 3 + 1 + 0) / 6)
-    assert (found.n_without_prediction, found.n_missing) == (1, 0)
-    assert list(found.overall) == ["recall@1", "recall@5", "mrr"]
+    result = score(joined(*TABLE), ScoreOptions(n_boot=10))
+    assert (result.n_mentions, result.n_documents) == (6, 2)
+    assert value(result.overall["mrr"]) == pytest.approx((1 + 1 / 2 + 1 + 1 / 3 + 1 + 0) / 6)
+    assert result.mean_candidates == pytest.approx((2 + 2 + 1 + 3 + 1 + 0) / 6)
+    assert (result.n_without_prediction, result.n_missing) == (1, 0)
+    assert list(result.overall) == ["recall@1", "recall@5", "mrr"]
 
 
 @pytest.mark.parametrize(
@@ -65,32 +65,32 @@ def test_the_other_numbers_of_all_mentions() -> None:
 def test_partitions_by_the_gold_alone(
     partition: str, expected: dict[str, tuple[int, float]]
 ) -> None:
-    found = score(joined(*TABLE), ScoreOptions(n_boot=10)).by[partition]
-    parts = {name: (part.n, value(part.metrics["recall@1"])) for name, part in found.items()}
+    result = score(joined(*TABLE), ScoreOptions(n_boot=10)).by[partition]
+    parts = {name: (part.n, value(part.metrics["recall@1"])) for name, part in result.items()}
     assert parts == {name: (n, pytest.approx(share)) for name, (n, share) in expected.items()}
     assert list(parts) == list(expected)
 
 
 def test_documents_of_a_part_are_counted() -> None:
-    found = score(joined(*TABLE), ScoreOptions(n_boot=10)).by["recurring"]
-    assert found["recurring"].n_documents == 1
-    assert found["single"].n_documents == 1
+    result = score(joined(*TABLE), ScoreOptions(n_boot=10)).by["recurring"]
+    assert result["recurring"].n_documents == 1
+    assert result["single"].n_documents == 1
     # Also where nothing was predicted: the mention counts as wrong there.
     nothing = (mention("a:0", "X", "X"), mention("b:0", "Y"))
     assert score(joined(*nothing), ScoreOptions(n_boot=10)).by["recurring"]["single"][:2] == (2, 2)
 
 
 def test_without_training_corpus_or_kb_their_partitions_are_not_there() -> None:
-    found = score(joined(*TABLE), ScoreOptions(n_boot=10))
-    assert set(found.by) == {"group", "recurring", "occurrence", "composite", "length"}
-    assert found.coverage is None
+    result = score(joined(*TABLE), ScoreOptions(n_boot=10))
+    assert set(result.by) == {"group", "recurring", "occurrence", "composite", "length"}
+    assert result.coverage is None
 
 
 def test_the_same_concept_in_two_documents_does_not_recur() -> None:
-    found = score(joined(mention("a:0", "X", "X"), mention("b:0", "X", "Y")), ScoreOptions())
-    assert set(found.by["recurring"]) == {"single"}
-    assert found.n_pairs == 0
-    assert found.consistency == Interval(None, None, None)
+    result = score(joined(mention("a:0", "X", "X"), mention("b:0", "X", "Y")), ScoreOptions())
+    assert set(result.by["recurring"]) == {"single"}
+    assert result.n_pairs == 0
+    assert result.consistency == Interval(None, None, None)
 
 
 # Within documents -----------------------------------------------------------------------------
@@ -99,14 +99,14 @@ def test_the_same_concept_in_two_documents_does_not_recur() -> None:
 def test_consistency_counts_pairs_of_one_gold_concept_that_got_one_code() -> None:
     # X: answers X, Y, X: one of three pairs agrees. Y in b: both wrong alike, one of one.
     table = (*TABLE[:3], mention("b:0", "Y", "Z"), mention("b:2", "Y", "Z"))
-    found = score(joined(*table), ScoreOptions(n_boot=10))
-    assert found.n_pairs == 4
-    assert value(found.consistency) == pytest.approx(2 / 4)
+    result = score(joined(*table), ScoreOptions(n_boot=10))
+    assert result.n_pairs == 4
+    assert value(result.consistency) == pytest.approx(2 / 4)
 
 
 def test_mentions_without_prediction_agree_with_none() -> None:
-    found = score(joined(mention("a:0", "X"), mention("a:1", "X")), ScoreOptions(n_boot=10))
-    assert value(found.consistency) == 0.0
+    result = score(joined(mention("a:0", "X"), mention("a:1", "X")), ScoreOptions(n_boot=10))
+    assert value(result.consistency) == 0.0
 
 
 def test_the_answer_is_the_candidate_of_rank_1() -> None:
@@ -115,10 +115,10 @@ def test_the_answer_is_the_candidate_of_rank_1() -> None:
     second = replace(both, candidates=both.candidates[1:])
     assert both.top is not None and both.top.concept_code == "Y"
     assert second.top is None and second.hit_rank() == 2
-    found = score(joined(second, mention("a:1", "X", "X")), ScoreOptions(n_boot=10))
-    assert value(found.consistency) == 0.0
-    assert found.n_without_prediction == 0
-    assert np.isnan(top_scores(found.evaluated)).tolist() == [True, False]
+    result = score(joined(second, mention("a:1", "X", "X")), ScoreOptions(n_boot=10))
+    assert value(result.consistency) == 0.0
+    assert result.n_without_prediction == 0
+    assert np.isnan(top_scores(result.evaluated)).tolist() == [True, False]
 
 
 def test_the_cascade_looks_at_the_nearest_earlier_mention_of_the_concept() -> None:
@@ -130,17 +130,17 @@ def test_the_cascade_looks_at_the_nearest_earlier_mention_of_the_concept() -> No
         mention("a:3", "X", "X"),
         mention("a:4", "X", "X"),
     )
-    found = score(joined(*table), ScoreOptions(n_boot=10)).cascade
-    parts = {name: (part.n, value(part.metrics["recall@1"])) for name, part in found.items()}
+    result = score(joined(*table), ScoreOptions(n_boot=10)).cascade
+    parts = {name: (part.n, value(part.metrics["recall@1"])) for name, part in result.items()}
     assert parts == {"after_right": (2, 0.5), "after_wrong": (1, 1.0)}
 
 
 def test_order_in_a_document_is_that_of_the_spans_not_of_the_file() -> None:
     later, earlier = mention("a:9", "X", "X"), mention("a:2", "X", "Y")
-    found = score(joined(later, earlier), ScoreOptions(n_boot=10))
-    assert found.cascade["after_wrong"].n == 1
-    assert found.cascade["after_right"].n == 0
-    assert value(found.by["occurrence"]["first"].metrics["recall@1"]) == 0.0
+    result = score(joined(later, earlier), ScoreOptions(n_boot=10))
+    assert result.cascade["after_wrong"].n == 1
+    assert result.cascade["after_right"].n == 0
+    assert value(result.by["occurrence"]["first"].metrics["recall@1"]) == 0.0
 
 
 # Composite gold -------------------------------------------------------------------------------
@@ -222,11 +222,11 @@ def test_coverage_is_the_ceiling_that_the_kb_sets() -> None:
         mention("a:3", "C1+C9", "C1"),
         mention("b:0", "C8"),
     )
-    found = score(joined(*table), ScoreOptions(n_boot=10), Background(kb=KB)).coverage
-    assert found is not None
-    assert value(found.in_kb) == pytest.approx(3 / 5)
-    assert value(found.in_group) == pytest.approx(2 / 5)
-    assert (found.n_codes, found.lacking) == (4, ("C8", "C9"))
+    result = score(joined(*table), ScoreOptions(n_boot=10), Background(kb=KB)).coverage
+    assert result is not None
+    assert value(result.in_kb) == pytest.approx(3 / 5)
+    assert value(result.in_group) == pytest.approx(2 / 5)
+    assert (result.n_codes, result.lacking) == (4, ("C8", "C9"))
 
 
 # Intervals ------------------------------------------------------------------------------------
@@ -238,22 +238,22 @@ def test_intervals_are_of_documents_drawn_by_the_seed() -> None:
         for document in range(20)
         for start in range(3)
     ]
-    found = score(joined(*table), ScoreOptions(ks=(1,), n_boot=200, seed=7))
+    result = score(joined(*table), ScoreOptions(ks=(1,), n_boot=200, seed=7))
     right = np.array([min(3, document % 4) for document in range(20)])
     rng = np.random.default_rng(7)
     loop = [right[rng.integers(20, size=20)].sum() / 60 for _ in range(200)]
     low, high = np.quantile(loop, [0.025, 0.975])
-    assert found.overall["recall@1"] == pytest.approx((right.sum() / 60, low, high))
+    assert result.overall["recall@1"] == pytest.approx((right.sum() / 60, low, high))
     again = score(joined(*table), ScoreOptions(ks=(1,), n_boot=200, seed=7))
-    assert again.overall == found.overall
+    assert again.overall == result.overall
     other = score(joined(*table), ScoreOptions(ks=(1,), n_boot=200, seed=8))
-    assert other.overall["recall@1"].low != found.overall["recall@1"].low
+    assert other.overall["recall@1"].low != result.overall["recall@1"].low
 
 
 def test_mentions_become_arrays() -> None:
-    found = evaluate(TABLE)
-    assert found.documents == ("a", "b")
-    assert found.document_of.tolist() == [0, 0, 0, 1, 1, 1]
-    assert found.hit_rank.tolist() == [1, 2, 1, 3, 1, np.inf]
-    assert found.right.tolist() == [True, False, True, False, True, False]
+    result = evaluate(TABLE)
+    assert result.documents == ("a", "b")
+    assert result.document_of.tolist() == [0, 0, 0, 1, 1, 1]
+    assert result.hit_rank.tolist() == [1, 2, 1, 3, 1, np.inf]
+    assert result.right.tolist() == [True, False, True, False, True, False]
     assert candidates("X")[0].rank == 1

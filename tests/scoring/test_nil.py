@@ -123,12 +123,12 @@ def test_a_long_curve_is_thinned() -> None:
 
 
 def test_marks_of_a_run() -> None:
-    one = prediction("a:0", "X", scores=(0.5,))
-    assert Marks().of(one) == one
-    assert Marks(0.6, 0.5).of(one).to_json()["review"] is True
-    assert Marks(0.6, 0.5).of(one).to_json()["nil"] is False
+    first = prediction("a:0", "X", scores=(0.5,))
+    assert Marks().of(first) == first
+    assert Marks(0.6, 0.5).of(first).to_json()["review"] is True
+    assert Marks(0.6, 0.5).of(first).to_json()["nil"] is False
     assert Marks(nil_score=0.1).of(prediction("a:0")).to_json()["nil"] is True
-    assert "review" not in Marks(nil_score=0.1).of(one).to_json()
+    assert "review" not in Marks(nil_score=0.1).of(first).to_json()
 
 
 @pytest.fixture(scope="module")

@@ -156,6 +156,6 @@ def test_check_counts_what_is_retired(longbel: Longbel, kb: Path, tmp_path: Path
     write_json_lines(tmp_path / "gold.jsonl", page("T:1"))
     words = ("check", tmp_path / "gold.jsonl", "--kb", kb, "--json")
     assert json.loads(longbel(*words).out)["mentions_with_gold_in_kb"] == 0
-    found = json.loads(longbel(*words, "--retired", kb).out)
-    assert found["mentions_with_gold_in_kb"] == found["mentions_with_retired_gold"] == 1
+    result = json.loads(longbel(*words, "--retired", kb).out)
+    assert result["mentions_with_gold_in_kb"] == result["mentions_with_retired_gold"] == 1
     assert "with retired gold" in longbel(*words[:-1], "--retired", kb).out

@@ -53,8 +53,8 @@ def test_long_hashes_are_cut_and_bars_end_no_field(tmp_path: Path) -> None:
 
 
 def test_the_gold_hash_is_of_the_gold_alone() -> None:
-    one = [mention("a:0", "X", "X"), mention("b:0", "Y", "X")]
+    first = [mention("a:0", "X", "X"), mention("b:0", "Y", "X")]
     same = [mention("b:0", "Y"), mention("a:0", "X", "Q", "X", group="Anatomy")]
     other = [mention("a:0", "X", "X"), mention("b:0", "Z", "X")]
-    assert gold_hash(one) == gold_hash(same)
-    assert gold_hash(one) != gold_hash(other)
+    assert gold_hash(first) == gold_hash(same)
+    assert gold_hash(first) != gold_hash(other)

@@ -79,17 +79,17 @@ def evaluated(folder: Path, gold: list[dict[str, str]], code: str) -> Evaluation
 def test_one_code_in_two_spellings(
     tmp_path: Path, database: str, code: str, predicted: str
 ) -> None:
-    found = evaluated(tmp_path, [{"db_name": database, "db_id": code}], predicted)
-    assert found.first.score.overall["recall@1"].value == 1.0
+    result = evaluated(tmp_path, [{"db_name": database, "db_id": code}], predicted)
+    assert result.first.score.overall["recall@1"].value == 1.0
 
 
 def test_plain_numbers_of_two_databases_stay_apart(tmp_path: Path) -> None:
     gene = [{"db_name": "NCBI Gene", "db_id": "9606"}]
     species = [{"db_name": "NCBI Taxonomy", "db_id": "9606"}]
     (document,) = read_corpus([write_gold(tmp_path, gene, species)])
-    assert [one.gold for one in document.mentions] == [("NCBIGene:9606",), ("NCBITaxID:9606",)]
+    assert [each.gold for each in document.mentions] == [("NCBIGene:9606",), ("NCBITaxID:9606",)]
     (alone,) = read_corpus([write_gold(tmp_path, gene, gene)])
-    assert [one.gold for one in alone.mentions] == [("9606",), ("9606",)]
+    assert [each.gold for each in alone.mentions] == [("9606",), ("9606",)]
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_a_score_that_could_only_be_nothing_stops(
 
 
 def test_a_wrong_answer_of_the_same_number_is_wrong(tmp_path: Path) -> None:
-    found = evaluated(tmp_path, [{"db_name": "", "db_id": "HP:0000001"}], "DOID:0000001")
-    assert found.first.score.overall["recall@1"].value == 0.0
+    result = evaluated(tmp_path, [{"db_name": "", "db_id": "HP:0000001"}], "DOID:0000001")
+    assert result.first.score.overall["recall@1"].value == 0.0
 
 
 TABLES = {
@@ -129,8 +129,8 @@ def test_tables_of_shared_tasks_are_predictions(tmp_path: Path, table: str) -> N
     assert len(read.candidates) == TABLES[table]
     assert read.gold_concept_code is None
     gold = write_gold(tmp_path, [{"db_name": "UMLS", "db_id": "C0015967"}])
-    found = evaluate_files(ScoreRequest(path, gold=(gold,), options=OPTIONS))
-    assert found.first.score.overall["recall@1"].value == 1.0
+    result = evaluate_files(ScoreRequest(path, gold=(gold,), options=OPTIONS))
+    assert result.first.score.overall["recall@1"].value == 1.0
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "|"])

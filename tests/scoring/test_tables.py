@@ -20,10 +20,11 @@ ODD = Table("Odd", ("name", "n_%"), (("a|b & c", "1 ± 2"), ("x_y\\", "–")))
 
 def test_compared_systems_each_with_its_own_value_and_the_lead() -> None:
     options = ScoreOptions(ks=(1,), n_boot=10)
-    places = ("a:0", "a:1", "a:2", "a:3")
+    locations = ("a:0", "a:1", "a:2", "a:3")
     # Of four mentions of one document 3, 2 and 1 are right.
     scores = [
-        score(joined(*(mention(p, "X", "X" if n < right else "Y") for n, p in enumerate(places))),
+        score(joined(*(mention(p, "X", "X" if n < right else "Y")
+                       for n, p in enumerate(locations))),
               options)
         for right in (3, 2, 1)
     ]  # fmt: skip

@@ -68,10 +68,10 @@ def test_a_threshold_worked_by_hand() -> None:
     first, second = [], []
     for index in range(6):
         is_sure = index % 2 == 0
-        place = f"d{index}:0"
-        first.append(prediction(place, *("AB" if is_sure else "BA"), gold="A",
+        location = f"d{index}:0"
+        first.append(prediction(location, *("AB" if is_sure else "BA"), gold="A",
                                 scores=sure if is_sure else unsure))  # fmt: skip
-        second.append(prediction(place, *("BA" if is_sure else "AB"), gold="A",
+        second.append(prediction(location, *("BA" if is_sure else "AB"), gold="A",
                                  scores=(9.0, 1.0 if is_sure else 8.5)))  # fmt: skip
     result = tuned([first, second])
     assert result.setting.threshold == 0.9 and result.recall.value == 1.0

@@ -48,11 +48,11 @@ class Names:
 def document(name: str, text: str, *mentions: tuple[str, str]) -> dict[str, Any]:
     """A BigBio document of one passage; mentions as (words, type), each found once in the text."""
     entities = []
-    for number, (words, kind) in enumerate(mentions, start=1):
+    for ordinal, (words, kind) in enumerate(mentions, start=1):
         start = text.index(words)
         entities.append(
             {
-                "id": f"T{number}", "type": kind, "text": [words],
+                "id": f"T{ordinal}", "type": kind, "text": [words],
                 "offsets": [[start, start + len(words)]], "normalized": [],
             }
         )  # fmt: skip

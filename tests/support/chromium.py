@@ -28,9 +28,9 @@ _FLAGS = (
 def find_chromium() -> str | None:
     """The Chromium or Chrome on the path, None without one."""
     for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
-        found = shutil.which(name)
-        if found is not None:
-            return found
+        result = shutil.which(name)
+        if result is not None:
+            return result
     return None
 
 
@@ -147,16 +147,16 @@ class Chromium:
 
     def complaints(self) -> list[str]:
         """What the browser complained of so far: errors, refused content, failed scripts."""
-        found = []
+        result = []
         for event in self.events:
             if (
                 event["method"] == "Log.entryAdded"
                 and event["params"]["entry"]["level"] != "verbose"
             ):
-                found.append(event["params"]["entry"]["text"])
+                result.append(event["params"]["entry"]["text"])
             if event["method"] == "Runtime.exceptionThrown":
-                found.append(json.dumps(event["params"]["exceptionDetails"]))
-        return found
+                result.append(json.dumps(event["params"]["exceptionDetails"]))
+        return result
 
     def requested(self) -> list[str]:
         """The addresses that were asked for, blank pages left out."""

@@ -58,8 +58,8 @@ class Names:
     def answer(self, rows: Sequence[int]) -> Tokens:
         """The tokens that the model wrote for a beam, the end included."""
         tokens: list[int] = []
-        for number, row in enumerate(rows):
-            tokens += [PLUS] if number else []
+        for index, row in enumerate(rows):
+            tokens += [PLUS] if index else []
             tokens += self.all[row]
         return (*tokens, END)
 
@@ -140,11 +140,11 @@ def compare(
     options: SearchOptions,
     requests: Sequence[Request],
     expected: Sequence[list[Beam]],
-    found: Sequence[list[Beam]],
+    result: Sequence[list[Beam]],
     counts: Differences,
 ) -> None:
     """Equal rows, order and scores, or a near-tie."""
-    for request, left, right in zip(requests, expected, found, strict=True):
+    for request, left, right in zip(requests, expected, result, strict=True):
         counts.prompts += 1
         counts.composite += any(len(beam.rows) > 1 for beam in right)
         same = [beam.rows for beam in left] == [beam.rows for beam in right]
@@ -154,10 +154,10 @@ def compare(
             assert gap < NEAR, (request, left, right, gap)
             counts.near_ties += 1
             continue
-        for one, other in zip(left, right, strict=True):
-            assert one.length == other.length
-            assert abs(one.logprob - other.logprob) < 1e-4
-            assert abs(one.score - other.score) < 1e-4
+        for first, other in zip(left, right, strict=True):
+            assert first.length == other.length
+            assert abs(first.logprob - other.logprob) < 1e-4
+            assert abs(first.score - other.score) < 1e-4
 
 
 def check_beams(
@@ -199,7 +199,7 @@ def decoder_over(
     return PackedDecoder(model, trie, options, attention, halves)
 
 
-def prompts_of(seed: int, number: int) -> list[Request]:
+def prompts_of(seed: int, index: int) -> list[Request]:
     """Prompts of uneven length, as two groups' mentions have them, ending in the same token."""
     random = np.random.default_rng(seed)
     return [
@@ -208,15 +208,15 @@ def prompts_of(seed: int, number: int) -> list[Request]:
             [*random.integers(0, 90, int(random.integers(1, 24))).tolist(), CLOSE],
             "AB"[int(random.integers(2))],
         )
-        for key in range(number)
+        for key in range(index)
     ]
 
 
-def documents_of(seed: int, number: int, mentions: int) -> list[list[Request]]:
+def documents_of(seed: int, index: int, mentions: int) -> list[list[Request]]:
     """Documents whose prompts share long beginnings: a context with moving marks, then memory."""
     random = np.random.default_rng(seed)
     documents = []
-    for key in range(number):
+    for key in range(index):
         context = random.integers(0, 90, int(random.integers(5, 40))).tolist()
         memory: list[int] = []
         requests = []
@@ -232,7 +232,7 @@ def documents_of(seed: int, number: int, mentions: int) -> list[list[Request]]:
 def link_all(decoder: PackedDecoder, documents: Sequence[Sequence[Request]], at_once: int) -> Any:
     """Each document's prompts in order, `at_once` documents under way."""
     waiting = list(range(len(documents)))
-    answers: dict[int, list[list[Beam]]] = {number: [] for number in waiting}
+    answers: dict[int, list[list[Beam]]] = {index: [] for index in waiting}
     active = 0
     while waiting or active:
         while waiting and active < at_once:

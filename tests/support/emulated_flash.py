@@ -13,20 +13,20 @@ def varlen(
     query: Tensor, keys: Tensor, values: Tensor, of: Sequences, scale: float, causal: bool
 ) -> tuple[Tensor, Tensor]:
     """What the CUDA operator promises, from what it is given on the device alone."""
-    numbers = (of.query_starts, of.key_starts, of.key_lengths)
-    assert all(one.dtype == torch.int32 and one.is_contiguous() for one in numbers)
+    indices = (of.query_starts, of.key_starts, of.key_lengths)
+    assert all(each.dtype == torch.int32 and each.is_contiguous() for each in indices)
     assert len(of.query_starts) == len(of.key_starts) == len(of.key_lengths) + 1
     starts = of.key_starts[:-1].tolist()
     assert starts == sorted(starts)
     output = torch.empty_like(query)
     sums = torch.empty(query.shape[1], len(query))
-    for number, (start, length) in enumerate(zip(starts, of.key_lengths.tolist(), strict=True)):
-        first, last = of.query_starts[number : number + 2].tolist()
+    for index, (start, length) in enumerate(zip(starts, of.key_lengths.tolist(), strict=True)):
+        first, last = of.query_starts[index : index + 2].tolist()
         assert last - first <= of.longest_query and length <= of.longest_key
         own = slice(start, start + length)
-        found = flash.plain(query[first:last], keys[own], values[own], causal)
+        result = flash.plain(query[first:last], keys[own], values[own], causal)
         assert scale == query.shape[2] ** -0.5
-        output[first:last], sums[:, first:last] = found
+        output[first:last], sums[:, first:last] = result
     assert int(of.query_starts[-1]) == len(query)
     return output, sums
 

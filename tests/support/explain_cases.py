@@ -51,11 +51,11 @@ def model(seed: int = 0) -> Any:
 
 
 def mention_of(
-    text: str, phrase: str, number: int = 1, id: str = "T1", group: str = "DISO"
+    text: str, phrase: str, ordinal: int = 1, id: str = "T1", group: str = "DISO"
 ) -> Mention:
     """The mention that is the `number`-th occurrence of a phrase."""
     start = -1
-    for _ in range(number):
+    for _ in range(ordinal):
         start = text.index(phrase, start + 1)
     return Mention(id, (Span(start, start + len(phrase)),), phrase, group, group)
 
@@ -88,7 +88,7 @@ def make_case(
     return Case(
         prompts,
         mention,
-        tuple(MemoryEntry(f"T{number}", line) for number, line in enumerate(memory, start=1)),
+        tuple(MemoryEntry(f"T{ordinal}", line) for ordinal, line in enumerate(memory, start=1)),
         prediction_of("doc", mention, *names),
         tuple((name,) for name in names),
         window,

@@ -23,17 +23,17 @@ HOSTILE = (
 
 def explanation_of(case: Case) -> Explanation:
     """Scores that can be told apart: each token's is its number; every other one is against."""
-    places = [Span(number, number + 1) for number in range(len(case.prompt.text))]
-    scores = [float(number % 11) for number in range(len(places))]
-    signed = [score if number % 2 else -score for number, score in enumerate(scores)]
+    locations = [Span(index, index + 1) for index in range(len(case.prompt.text))]
+    scores = [float(index % 11) for index in range(len(locations))]
+    signed = [score if index % 2 else -score for index, score in enumerate(scores)]
     about = {"rank": 1, "versus": None, "objective": -2.5}
-    changes = [(-1.0) ** number * number for number in range(len(case.shown_sentences))]
+    changes = [(-1.0) ** index * index for index in range(len(case.shown_sentences))]
     return Explanation(
         case.document, case.mention, case.prediction, case.memory,
         (
-            attribute(case, places, scores, None, method="gradient", **about),
-            attribute(case, places, scores, signed, method="integrated", steps=20, baseline="pad",
-                      baseline_objective=-9.0, delta=0.01, **about),
+            attribute(case, locations, scores, None, method="gradient", **about),
+            attribute(case, locations, scores, signed, method="integrated", steps=20,
+                      baseline="pad", baseline_objective=-9.0, delta=0.01, **about),
             attribute_ablation(case, [0.5] * len(case.lines), changes, **about),
         ),
     )  # fmt: skip
@@ -50,6 +50,8 @@ def hostile_case() -> Case:
 
 def embedded(page: str) -> dict:
     """The page's data, found as a browser finds it: up to the first closing tag."""
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script', page, re.S | re.I)
-    assert found is not None
-    return json.loads(found.group(1))
+    result = re.search(
+        r'<script type="application/json" id="data">(.*?)</script', page, re.S | re.I
+    )
+    assert result is not None
+    return json.loads(result.group(1))

@@ -145,8 +145,8 @@ def _rules(result, claims, language_of, titles, languages, types, groups, ambigu
         best = min(candidates)
         if tidied(best[3]):
             title_of[cui] = tidied(best[3])
-            same = [one for one in candidates if one[:4] == best[:4]]
-            title_language[cui] = {one[4] for one in same}
+            same = [each for each in candidates if each[:4] == best[:4]]
+            title_language[cui] = {each[4] for each in same}
     texts = {name for _, name in kept}
     added: dict[tuple[str, str], set[str]] = defaultdict(set)
     for group, cui in {(group, cui) for (group, _), cui in kept.items()}:
@@ -187,9 +187,9 @@ def _rules(result, claims, language_of, titles, languages, types, groups, ambigu
         result.names.add((group, name, cui, language, title_of.get(cui) == name))
 
 
-def _first(found: set[str], languages: tuple[str, ...]) -> str:
-    order = {language: place for place, language in enumerate(languages)}
-    return min(found, key=lambda language: (order.get(language, len(order)), language))
+def _first(actual: set[str], languages: tuple[str, ...]) -> str:
+    order = {language: location for location, language in enumerate(languages)}
+    return min(actual, key=lambda language: (order.get(language, len(order)), language))
 
 
 def _all_caps(name: str) -> bool:

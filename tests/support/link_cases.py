@@ -9,10 +9,10 @@ def bigbio(name: str, text: str, *entities: tuple[str, str, str]) -> dict[str, A
     """A document of two passages (text and a closing line), entities as (id, type, words)."""
     closing = "Zanthoma was seen."
     begin = len(text) + 1
-    found = []
+    result = []
     for key, kind, words in entities:
         start = text.index(words)
-        found.append(
+        result.append(
             {
                 "id": key, "type": kind, "text": [words], "offsets": [[start, start + len(words)]],
                 "normalized": [{"db_name": "UMLS", "db_id": "C0000001"}] if key == "T1" else [],
@@ -25,7 +25,7 @@ def bigbio(name: str, text: str, *entities: tuple[str, str, str]) -> dict[str, A
             {"id": "p2", "type": "text", "text": [closing],
              "offsets": [[begin, begin + len(closing)]]},
         ],
-        "entities": found, "events": [], "coreferences": [], "relations": [],
+        "entities": result, "events": [], "coreferences": [], "relations": [],
     }  # fmt: skip
 
 

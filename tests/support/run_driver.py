@@ -57,8 +57,8 @@ class FailingFiles(Files):
         if self._kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if can_fail:
-            number = getattr(errno, self._kind)
-            raise OSError(number, os.strerror(number))
+            index = getattr(errno, self._kind)
+            raise OSError(index, os.strerror(index))
 
     def write(self, fd: int, data: bytes) -> None:
         self._step()
@@ -125,7 +125,7 @@ class RecordedFiles(Files):
     def done(self, folder: Path) -> list[str]:
         """All of it in order, by the names that the files below `folder` bear now."""
         names = {path.stat().st_ino: path.name for path in (folder, *folder.rglob("*"))}
-        return [f"{what} {names.get(number, 'what is gone')}" for what, number in self._done]
+        return [f"{what} {names.get(index, 'what is gone')}" for what, index in self._done]
 
 
 def read_documents(
@@ -149,15 +149,15 @@ def read_documents(
 def document_of(entry: dict[str, Any]) -> Document:
     text = "x" * max(1, entry["mentions"])
     mentions = tuple(
-        Mention(f"T{number + 1}", (Span(number, number + 1),), "x", "Disorders")
-        for number in range(entry["mentions"])
+        Mention(f"T{index + 1}", (Span(index, index + 1),), "x", "Disorders")
+        for index in range(entry["mentions"])
     )
     return Document(entry["id"], (Passage(text),), mentions)
 
 
 def count_mentions(corpus: Path) -> int:
-    found = read_documents(corpus, None, lambda problem: None)
-    return sum(len(document.mentions) for _, document in found)
+    result = read_documents(corpus, None, lambda problem: None)
+    return sum(len(document.mentions) for _, document in result)
 
 
 def predictions(document: Document) -> Iterator[str]:
@@ -172,10 +172,10 @@ def predictions(document: Document) -> Iterator[str]:
 def write_corpus(path: Path, documents: int, broken: bool = True) -> Path:
     """A corpus of `documents` documents of 0 to 6 mentions, every ninth line broken."""
     lines = []
-    for number in range(documents):
-        if broken and number % 9 == 4:
+    for index in range(documents):
+        if broken and index % 9 == 4:
             lines.append("{broken")
-        lines.append(json.dumps({"id": f"d{number}", "mentions": number * 5 % 7}))
+        lines.append(json.dumps({"id": f"d{index}", "mentions": index * 5 % 7}))
     if broken:
         lines.append("{broken at the end")
     path.write_text("\n".join(lines) + "\n")

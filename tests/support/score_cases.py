@@ -20,7 +20,7 @@ def candidates(*codes: str, scores: tuple[float, ...] = ()) -> tuple[Candidate, 
 
 
 def mention(
-    place: str,
+    location: str,
     gold: str,
     *codes: str,
     group: str = "Disorders",
@@ -28,7 +28,7 @@ def mention(
     scores: tuple[float, ...] = (),
 ) -> ScoredMention:
     """A mention `document:start`, its gold and what was predicted; its id is `T<start>`."""
-    document, start = place.split(":")
+    document, start = location.split(":")
     return ScoredMention(
         document_id=document,
         mention_id=f"T{start}",
@@ -45,9 +45,9 @@ def joined(*mentions: ScoredMention) -> Joined:
 
 
 def prediction(
-    place: str, *codes: str, gold: str | None = None, scores: tuple[float, ...] = ()
+    location: str, *codes: str, gold: str | None = None, scores: tuple[float, ...] = ()
 ) -> Prediction:
-    document, start = place.split(":")
+    document, start = location.split(":")
     return Prediction(
         document_id=document,
         mention_id=f"T{start}",
@@ -60,7 +60,7 @@ def prediction(
 
 
 def write_predictions(path: Path, *predictions: Prediction) -> Path:
-    lines = [json.dumps(found.to_json(), ensure_ascii=False) + "\n" for found in predictions]
+    lines = [json.dumps(result.to_json(), ensure_ascii=False) + "\n" for result in predictions]
     path.write_text("".join(lines), encoding="utf-8")
     return path
 

@@ -65,8 +65,8 @@ def plain_search(
     finished: list[tuple[float, Beam | None]] = []
     for step in range(max_new_tokens):
         candidates = [
-            (score + logprob(path, token), number, token)
-            for number, (path, score) in enumerate(live)
+            (score + logprob(path, token), ordinal, token)
+            for ordinal, (path, score) in enumerate(live)
             for token in moves(path)
         ]
         candidates.sort(key=lambda item: (-item[0], item[1], item[2]))
@@ -75,9 +75,9 @@ def plain_search(
             deciding = [score for score, _, _ in candidates[: 2 * n_beams + 1]]
             gaps += [before - after for before, after in pairwise(deciding)]
         last = step == max_new_tokens - 1
-        for score, number, token in best[:n_beams]:
+        for score, ordinal, token in best[:n_beams]:
             if token == END:
-                rows, rest = standing(live[number][0])
+                rows, rest = standing(live[ordinal][0])
                 finished.append((score / (step + 1), Beam((*rows, row_of[rest]), score, step + 1)))
             elif last:
                 finished.append((score / (step + 1), None))
@@ -88,7 +88,7 @@ def plain_search(
                 gaps += [abs(score / (step + 1) - finished[-1][0]) for score, _, _ in best]
         del finished[n_beams:]
         live = [
-            ((*live[number][0], token), score) for score, number, token in best if token != END
+            ((*live[ordinal][0], token), score) for score, ordinal, token in best if token != END
         ][:n_beams]
         if not live or last:
             break

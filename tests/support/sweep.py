@@ -87,17 +87,17 @@ def _reference(model: PreTrainedModel, expected: Scores) -> str:
         assert error.exit_code == 3 and "another architecture" in error.hint, error
         return f"refused: {error.message.removeprefix(type(model).__name__ + ': ')}"
     mode = reference_mode(model, PROMPTS[1])
-    found = _compared(decoder, expected)
+    result = _compared(decoder, expected)
     without = [
         words for words, given in (("padding", mode.padded), ("a cache", mode.cached)) if not given
     ]
-    return f"{found}, without {' and '.join(without)}" if without else found
+    return f"{result}, without {' and '.join(without)}" if without else result
 
 
 def _compared(decoder: Any, expected: Scores) -> str:
     distance = max(
-        abs(found.get(row, np.inf) - score)
-        for found, right in zip(decoded(decoder), expected, strict=True)
+        abs(result.get(row, np.inf) - score)
+        for result, right in zip(decoded(decoder), expected, strict=True)
         for row, score in right.items()
     )
     return "equal" if distance <= ALIKE else f"differs by {distance:.1g}"
@@ -120,11 +120,11 @@ def decoded(decoder: Any) -> Scores:
     """All names for each prompt, as there are as many beams as names."""
     for key, prompt in enumerate(PROMPTS):
         decoder.submit(Request(key, list(prompt), "g"))
-    found: dict[Any, dict[int, float]] = {}
-    while len(found) < len(PROMPTS):
+    result: dict[Any, dict[int, float]] = {}
+    while len(result) < len(PROMPTS):
         for key, beams in decoder.step():
-            found[key] = {beam.rows[0]: beam.logprob for beam in beams}
-    return [found[key] for key in range(len(PROMPTS))]
+            result[key] = {beam.rows[0]: beam.logprob for beam in beams}
+    return [result[key] for key in range(len(PROMPTS))]
 
 
 def name_by_name(model: PreTrainedModel) -> Scores:
@@ -142,7 +142,7 @@ def _logprob(model: Any, prompt: Sequence[int], answer: Sequence[int]) -> float:
         ids = torch.tensor([[*prompt, *answer[:-1]]])
         logits = model(input_ids=ids, use_cache=False).logits[0]
     logprobs = logits[len(prompt) - 1 :].float().log_softmax(-1)
-    return sum(float(logprobs[place, token]) for place, token in enumerate(answer))
+    return sum(float(logprobs[location, token]) for location, token in enumerate(answer))
 
 
 def all_rows() -> Iterator[Row]:

@@ -97,9 +97,9 @@ def tiny_tokenizer(
     )
     tokenizer.train_from_iterator(TEXTS * 2, trainer)
     if bos:
-        number = tokenizer.token_to_id(BOS)
+        index = tokenizer.token_to_id(BOS)
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{BOS} $A", special_tokens=[(BOS, number)]
+            single=f"{BOS} $A", special_tokens=[(BOS, index)]
         )
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=EOS, **({"bos_token": BOS} if bos else {})

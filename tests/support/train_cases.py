@@ -60,7 +60,7 @@ WITH_MEMORY: tuple[Written, ...] = (
 def write_corpus(path: Path, documents: Sequence[Written]) -> Path:
     """The documents in BigBio's schema, d0, d1, ..."""
     lines = []
-    for number, (text, mentions) in enumerate(documents):
+    for ordinal, (text, mentions) in enumerate(documents):
         entities = []
         for count, (word, kind, code) in enumerate(mentions, start=1):
             start = text.index(word)
@@ -71,7 +71,7 @@ def write_corpus(path: Path, documents: Sequence[Written]) -> Path:
             )  # fmt: skip
         passage = {"id": "p", "type": "", "text": [text], "offsets": [[0, len(text)]]}
         lines.append(
-            {"id": f"d{number}", "document_id": f"d{number}", "passages": [passage],
+            {"id": f"d{ordinal}", "document_id": f"d{ordinal}", "passages": [passage],
              "entities": entities, "events": [], "coreferences": [], "relations": []}
         )  # fmt: skip
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -105,13 +105,13 @@ class KilledError(Exception):
     """Stands for a kill: nothing is tidied up on its way out."""
 
 
-def kill_at(number: int, nth: int = 1) -> Callable[[Any], None]:
+def kill_at(ordinal: int, nth: int = 1) -> Callable[[Any], None]:
     """An `on_step` that kills at the nth step of this number."""
     seen = 0
 
     def on_step(step: Any) -> None:
         nonlocal seen
-        seen += step.step == number
+        seen += step.step == ordinal
         if seen == nth:
             raise KilledError
 

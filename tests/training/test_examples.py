@@ -37,9 +37,9 @@ def checkpoint(model_folder) -> Checkpoint:
     return Checkpoint.open(model_folder)
 
 
-def example(checkpoint, form="hybrid_long", place=1, **options):
+def example(checkpoint, form="hybrid_long", location=1, **options):
     maker = ExampleMaker(checkpoint, prompt_format(form), **options)
-    return maker.example(DOCUMENT, TARGETS, place, random.Random(0))
+    return maker.example(DOCUMENT, TARGETS, location, random.Random(0))
 
 
 def trained(checkpoint, made: Example, weight: float) -> list[str]:
@@ -92,15 +92,15 @@ def test_the_prompt_is_the_one_that_link_shows(checkpoint, kb_folder, name):
     """Whatever the format: the ids that the engine asks with, when it answers with gold."""
     form, split = prompt_format(name), splitter("en")
     knowledge_base = KnowledgeBase.open(kb_folder)
-    rows = [knowledge_base.lookup(one, "Disorders") for (one,) in TARGETS]
+    rows = [knowledge_base.lookup(each, "Disorders") for (each,) in TARGETS]
     decoder = GoldDecoder(rows)
     options = EngineOptions(form, max_prompt_tokens=4000, token_budget=1)
     engine = LinkingEngine(knowledge_base, decoder, checkpoint.encode, options, split)
     engine.link_window([DOCUMENT])
     # The key is a document's, or a mention's own where prompts have nothing in common.
-    for place, request in enumerate(sorted(decoder.asked, key=lambda request: request.key)):
-        made = example(checkpoint, name, place, split=split)
-        answer = [*checkpoint.encode_answer(TARGETS[place]), checkpoint.end_id(form)]
+    for location, request in enumerate(sorted(decoder.asked, key=lambda request: request.key)):
+        made = example(checkpoint, name, location, split=split)
+        answer = [*checkpoint.encode_answer(TARGETS[location]), checkpoint.end_id(form)]
         assert made.ids.tolist() == [*request.prompt_ids, *answer]
     assert len(decoder.asked) == 2
 
@@ -182,7 +182,7 @@ def made_of(length: int) -> Example:
 
 def test_batches_hold_near_lengths_and_no_more_tokens_than_asked():
     groups = by_length([made_of(length) for length in (5, 1, 4, 2, 9, 3)], tokens_per_batch=8)
-    assert [[len(one) for one in group] for group in groups] == [[1, 2], [3, 4], [5], [9]]
+    assert [[len(each) for each in group] for group in groups] == [[1, 2], [3, 4], [5], [9]]
 
 
 def plan(n_items: int) -> EpochPlan:
@@ -210,10 +210,10 @@ def test_padding_stands_right_and_weighs_nothing():
 
 def test_an_epoch_can_be_entered_at_any_batch():
     whole = list(plan(CHUNK + 50).batches(0))
-    for number in (0, 7, len(whole) - 1):
-        rest = list(plan(CHUNK + 50).batches(0, whole[number].position))
-        assert [batch.position for batch in rest] == [batch.position for batch in whole[number:]]
-        assert np.array_equal(rest[0].ids, whole[number].ids)
+    for index in (0, 7, len(whole) - 1):
+        rest = list(plan(CHUNK + 50).batches(0, whole[index].position))
+        assert [batch.position for batch in rest] == [batch.position for batch in whole[index:]]
+        assert np.array_equal(rest[0].ids, whole[index].ids)
     assert whole[-1].position.chunk == 1
     assert Position(0, 0, 3) < Position(0, 1, 0) < Position(1, 0, 0)
 
@@ -228,7 +228,7 @@ def test_several_formats_are_drawn_evenly_and_one_format_draws_nothing(checkpoin
         corpus = TrainingCorpus(base, iter([document]), chosen)
         source = ItemSource(corpus, chosen, checkpoint)
         made = (source.make(0, 0, random.Random(seed)) for seed in range(40))
-        return [checkpoint.tokenizer.decode(one.ids.tolist()) for one in made if one is not None]
+        return [checkpoint.tokenizer.decode(each.ids.tolist()) for each in made if each is not None]
 
     both = prompts(also_formats=("hybrid_medium",))
     assert 10 <= sum(prompt.endswith("<SEP>") for prompt in both) <= 30

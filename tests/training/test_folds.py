@@ -53,14 +53,14 @@ def options(kb_folder, model_folder, tmp_path):
 
 
 def documents(*ids: str) -> list[TrainingDocument]:
-    return [TrainingDocument(Document(one, (Passage("x"),), ()), (), ()) for one in ids]
+    return [TrainingDocument(Document(each, (Passage("x"),), ()), (), ()) for each in ids]
 
 
 def test_documents_are_dealt_evenly():
     dealt = folds.split_folds(documents(*"abcde"), 3, seed=0)
-    ids = [[one.document.id for one in fold] for fold in dealt]
+    ids = [[each.document.id for each in fold] for fold in dealt]
     assert sorted(len(fold) for fold in ids) == [1, 2, 2]
-    assert sorted(one for fold in ids for one in fold) == list("abcde")
+    assert sorted(each for fold in ids for each in fold) == list("abcde")
 
 
 def test_there_may_be_as_many_folds_as_documents():
@@ -89,7 +89,7 @@ def test_a_predicted_answer_is_as_many_names_as_it_has_codes(tmp_path):
 
 def test_the_seed_deals():
     dealt = [folds.split_folds(documents(*"abcdefgh"), 2, seed) for seed in (0, 0, 1)]
-    ids = [[[one.document.id for one in fold] for fold in folds_] for folds_ in dealt]
+    ids = [[[each.document.id for each in fold] for fold in folds_] for folds_ in dealt]
     assert ids[0] == ids[1] != ids[2]
 
 
@@ -120,7 +120,7 @@ def remembered(monkeypatch):
 
     def spy(self, predicted):
         corpus = remembering(self, predicted)
-        kept.append({one.document.id: list(one.memory) for one in corpus.documents})
+        kept.append({each.document.id: list(each.memory) for each in corpus.documents})
         return corpus
 
     remembering = TrainingCorpus.remembering
@@ -144,16 +144,16 @@ def test_robust_memory_whole_and_killed(options, tmp_path, trainings, remembered
         text = (tmp_path / "whole.run" / fold / "preds.jsonl").read_text()
         lines = [json.loads(line) for line in text.splitlines()]
         ids = {line["document_id"] for line in lines}
-        trained = {one.document.id for one in trainings[fold]}
+        trained = {each.document.id for each in trainings[fold]}
         assert trained | ids == set(MENTIONS)
         assert not trained & ids
-        assert all(one.memory == one.targets for one in trainings[fold])
+        assert all(each.memory == each.targets for each in trainings[fold])
         for line in lines:
             predicted.setdefault(line["document_id"], []).append(line["pred_concept_name"])
         assert not (tmp_path / "whole.run" / fold / "model").exists()
     # Every mention is predicted once, and the final training remembers just that.
     assert {key: len(names) for key, names in predicted.items()} == MENTIONS
-    assert remembered[0] == {key: [(one,) for one in names] for key, names in predicted.items()}
+    assert remembered[0] == {key: [(each,) for each in names] for key, names in predicted.items()}
     assert (
         json.loads((whole / "longbel_training.json").read_text())["out_of_fold"]["mentions"] == 12
     )
@@ -226,8 +226,8 @@ DOCUMENT = Document(
     "d",
     (Passage(TEXT),),
     tuple(
-        Mention(f"T{number}", (Span(start, start + len(word)),), word, "Disorders")
-        for number, (start, word) in enumerate(
+        Mention(f"T{index}", (Span(start, start + len(word)),), word, "Disorders")
+        for index, (start, word) in enumerate(
             [(0, "fever"), (7, "cough"), (14, "rash"), (25, "fever")]
         )
     ),
@@ -314,7 +314,7 @@ def test_the_options_say_whether_lines_are_left_out(options, model_folder, memor
     source = ItemSource(corpus, options, Checkpoint.open(model_folder))
     item = 4  # d0 has two mentions, d1 three
     made = [source.make(item, epoch, random.Random(epoch)) for epoch in range(40)]
-    assert len({len(one) for one in made if one is not None}) == lengths
+    assert len({len(each) for each in made if each is not None}) == lengths
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ def tokenizer():
 @pytest.mark.parametrize("mark", FORMAT_MARKS)
 def test_each_mark_is_one_token_wherever_it_stands(tokenizer, mark):
     plain = tokenizer.encode("a", add_special_tokens=False)
-    number = tokenizer.convert_tokens_to_ids(mark)
-    assert tokenizer.encode(f"a{mark}a", add_special_tokens=False) == [*plain, number, *plain]
-    assert tokenizer.encode(mark + mark, add_special_tokens=False) == [number, number]
+    index = tokenizer.convert_tokens_to_ids(mark)
+    assert tokenizer.encode(f"a{mark}a", add_special_tokens=False) == [*plain, index, *plain]
+    assert tokenizer.encode(mark + mark, add_special_tokens=False) == [index, index]
 
 
 def test_the_special_tokens(tokenizer):
@@ -40,15 +40,17 @@ def test_the_special_tokens(tokenizer):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "other"),
     [
         ("heart attack", " heart attack"),  # opening a mention, and inside a sentence
         ("Heart attack", " Heart attack"),
     ],
 )
-def test_a_word_is_the_same_token_everywhere(tokenizer, one, other):
+def test_a_word_is_the_same_token_everywhere(tokenizer, first, other):
     encode = tokenizer.backend_tokenizer.encode
-    assert encode(one, add_special_tokens=False).ids == encode(other, add_special_tokens=False).ids
+    assert (
+        encode(first, add_special_tokens=False).ids == encode(other, add_special_tokens=False).ids
+    )
 
 
 def test_a_capital_costs_one_token_and_leaves_the_word(tokenizer):
@@ -84,10 +86,10 @@ def test_it_is_saved_and_loaded_the_same(tokenizer, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_weights(tokenizer):
-    one, same, other = (fresh_model(SIZE, tokenizer, 512, seed) for seed in (1, 1, 2))
-    for name, tensor in one.state_dict().items():
+    first, same, other = (fresh_model(SIZE, tokenizer, 512, seed) for seed in (1, 1, 2))
+    for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, same.state_dict()[name])
-    assert not torch.equal(one.get_input_embeddings().weight, other.get_input_embeddings().weight)
+    assert not torch.equal(first.get_input_embeddings().weight, other.get_input_embeddings().weight)
 
 
 def test_before_any_training_a_repeated_sequence_is_continued(tokenizer):

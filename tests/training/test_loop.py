@@ -74,7 +74,7 @@ def test_the_learning_rate_rises_and_falls_linearly(progress, expected):
 def test_matrices_alone_decay(tmp_path):
     """Where gradients are clipped to nothing the decay is all that a step does: norms stay at 1."""
     model = tiny_model("llama", 50)
-    before = {name: one.detach().clone() for name, one in model.named_parameters()}
+    before = {name: first.detach().clone() for name, first in model.named_parameters()}
     schedule = Schedule(1, 1, learning_rate=0.1, warmup=0.0, weight_decay=0.5, clip=0.0)
     (step,) = steps_of(Trainer(model, schedule), Plan(batch_of([1, 2, 3])), tmp_path)
     assert step.rate == pytest.approx(0.05)

@@ -87,10 +87,10 @@ def test_the_best_adapters_are_merged_into_out(options, tmp_path, monkeypatch):
     monkeypatch.setattr(validation.Validator, "_recall", recall)
     out = tmp_path / "model"
     train(replace(options, validate=options.corpora, validate_every=2), out)
-    for folder, number in ((out, 1), (tmp_path / "model.run" / "last", 2)):
+    for folder, index in ((out, 1), (tmp_path / "model.run" / "last", 2)):
         with torch.no_grad():
             logits = Checkpoint.open(folder).load_model("cpu", "float32")(input_ids=ids).logits
-        assert torch.allclose(logits, seen[number], atol=1e-4), folder.name
+        assert torch.allclose(logits, seen[index], atol=1e-4), folder.name
     assert not torch.allclose(seen[1], seen[2], atol=1e-3)
 
 
@@ -101,11 +101,11 @@ def test_a_base_in_bfloat16_has_adapters_in_float32(options, tmp_path):
     start = Start(replace(options, dtype="bfloat16"), tmp_path / "start", "cpu")
     start.make(lambda: [])
     types = {
-        (one.requires_grad, one.dtype) for one in start.load().model.parameters()
+        (each.requires_grad, each.dtype) for each in start.load().model.parameters()
     }  # fmt: skip
     assert types == {(True, torch.float32), (False, torch.bfloat16)}
     train(replace(options, dtype="bfloat16", save_dtype="auto"), tmp_path / "model")
-    assert {one.dtype for one in weights(tmp_path / "model").values()} == {torch.bfloat16}
+    assert {each.dtype for each in weights(tmp_path / "model").values()} == {torch.bfloat16}
 
 
 def test_without_peft_the_command_to_install_it_is_told(options, tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ def with_gaps(left_out, added=()):
     that take the first of them."""
     tokenizer = tiny_tokenizer(marks=())
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    free = iter(number for number in range(1000) if number not in left_out)
+    free = iter(index for index in range(1000) if index not in left_out)
     vocabulary = state["model"]["vocab"]
     special = {token["content"] for token in state["added_tokens"]}
     ids = {piece: next(free) for piece in sorted(vocabulary, key=vocabulary.__getitem__)}
@@ -48,7 +48,7 @@ def test_a_mark_has_an_id_of_its_own(left_out):
     tokenizer = with_gaps(left_out)
     texts = ["Fever and cough.", "<left out 99> in a text"]
     before = tokenizer(texts, add_special_tokens=False).input_ids
-    pieces = {number: piece for piece, number in tokenizer.get_vocab().items()}
+    pieces = {index: piece for piece, index in tokenizer.get_vocab().items()}
     marked = with_marks(tokenizer, MARKS, LlamaConfig())
     ids = marked.get_added_vocab()
     assert set(MARKS) <= ids.keys()

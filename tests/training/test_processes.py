@@ -49,7 +49,7 @@ def gradients(checkpointing=False, **options) -> tuple[float, dict[str, torch.Te
     model.model.layers[0].mlp.register_forward_pre_hook(lambda *given: computed.append(1))
     trainer = Trainer(model, Schedule(1, None, 1e-3), **options)
     loss = trainer._backward(batch()).item()
-    return loss, {name: one.grad for name, one in model.named_parameters()}, len(computed)
+    return loss, {name: first.grad for name, first in model.named_parameters()}, len(computed)
 
 
 @pytest.mark.parametrize(
@@ -127,21 +127,21 @@ def test_two_processes_train_as_one(kb_folder, model_folder, tmp_path):
         learning_rate=1e-3, tokens_per_batch=400, folds=2, memory="predicted",
         validate=(str(corpus),), validate_every=3,
     )  # fmt: skip
-    one, two = tmp_path / "one", tmp_path / "two"
-    train(options, one)
+    first, two = tmp_path / "one", tmp_path / "two"
+    train(options, first)
     together(
         2, corpus, "--kb", kb_folder, "--base", model_folder, "--steps", 6, "--learning-rate", 1e-3,
         "--tokens-per-batch", 400, "--folds", 2, "--validate", corpus, "--validate-every", 3,
         "--out", two,
     )  # fmt: skip
-    assert curve(two) == pytest.approx(curve(one), abs=1e-4)
+    assert curve(two) == pytest.approx(curve(first), abs=1e-4)
     assert len(curve(two)) == 6
     recalls = [
         [(line["step"], line["recall@1"]) for line in log_lines(out) if "recall@1" in line]
-        for out in (one, two)
+        for out in (first, two)
     ]
     assert recalls[0] == recalls[1]
-    cards = [json.loads((out / "longbel_training.json").read_text()) for out in (one, two)]
+    cards = [json.loads((out / "longbel_training.json").read_text()) for out in (first, two)]
     assert [card["computing"]["processes"] for card in cards] == [1, 2]
     assert cards[0]["options"] == cards[1]["options"]
     assert cards[0]["out_of_fold"] == cards[1]["out_of_fold"]

@@ -26,7 +26,7 @@ NAMES = (
     Name("Odd thing", "C10", "Some group", "ENG"),
 )
 LEXICON = Lexicon(NAMES)
-DOCUMENTS = [SyntheticDocuments(LEXICON, 3).document(number) for number in range(300)]
+DOCUMENTS = [SyntheticDocuments(LEXICON, 3).document(index) for index in range(300)]
 
 
 def test_every_mention_is_its_slice_of_the_document_and_lies_in_a_passage():
@@ -34,13 +34,13 @@ def test_every_mention_is_its_slice_of_the_document_and_lies_in_a_passage():
         for mention in document.mentions:
             slices = [document.text[span.start : span.end] for span in mention.spans]
             assert mention.text == " ".join(slices)
-            assert any(one.start <= mention.start < one.end for one in document.passages)
+            assert any(each.start <= mention.start < each.end for each in document.passages)
 
 
 def test_a_capital_that_is_two_letters_moves_no_offset():
     sharp = Lexicon((Name("ßeta failure", "C1", "Disorders", "ENG"),))
-    for number in range(100):
-        document = SyntheticDocuments(sharp, 3).document(number)
+    for index in range(100):
+        document = SyntheticDocuments(sharp, 3).document(index)
         for mention in document.mentions:
             slices = [document.text[span.start : span.end] for span in mention.spans]
             assert mention.text == " ".join(slices)
@@ -66,14 +66,14 @@ def test_a_written_form_is_never_the_name_of_another_concept():
 
 def test_the_same_number_gives_the_same_document_and_another_seed_another():
     again = SyntheticDocuments(LEXICON, 3)
-    assert [again.document(number) for number in range(40)] == DOCUMENTS[:40]
+    assert [again.document(index) for index in range(40)] == DOCUMENTS[:40]
     other = SyntheticDocuments(LEXICON, 4)
-    assert [other.document(number) for number in range(40)] != DOCUMENTS[:40]
+    assert [other.document(index) for index in range(40)] != DOCUMENTS[:40]
 
 
 def test_what_documents_are_made_of():
     mentions = [mention for document in DOCUMENTS for mention in document.mentions]
-    assert {mention.gold[0] for mention in mentions} >= {f"C{number}" for number in range(1, 11)}
+    assert {mention.gold[0] for mention in mentions} >= {f"C{index}" for index in range(1, 11)}
     assert any(len(mention.spans) == 2 for mention in mentions)
     assert any(mention.text == "COPD" for mention in mentions)
     assert any(len(document.passages) == 2 for document in DOCUMENTS)

@@ -31,12 +31,12 @@ LEXICON = Lexicon(
 
 def document(*mentions: tuple[str, str, tuple[str, ...] | None]) -> Document:
     """A document of these mention texts (with group and gold), one after another."""
-    text, found = "", []
-    for number, (words, group, gold) in enumerate(mentions):
+    text, result = "", []
+    for index, (words, group, gold) in enumerate(mentions):
         span = Span(len(text), len(text) + len(words))
-        found.append(Mention(f"T{number}", (span,), words, group, group, gold))
+        result.append(Mention(f"T{index}", (span,), words, group, group, gold))
         text += words + " "
-    return Document("d", (Passage(text),), tuple(found), "test")
+    return Document("d", (Passage(text),), tuple(result), "test")
 
 
 def test_trigrams_are_of_the_cleaned_case_folded_text_with_blanks_around_it():
@@ -49,8 +49,8 @@ def test_the_cosine_of_two_names_by_hand():
     """Two names with one trigram of three in common."""
     lexicon = Lexicon((Name("ab", "C1", "G", "ENG"), Name("abc", "C2", "G", "ENG")))
     # " ab" is in both names, "ab " in the first, "abc" and "bc " in the second.
-    both, one = math.log(3 / 3) + 1, math.log(3 / 2) + 1
-    expected = both * both / math.hypot(both, one) / math.sqrt(both**2 + 2 * one**2)
+    both, first = math.log(3 / 3) + 1, math.log(3 / 2) + 1
+    expected = both * both / math.hypot(both, first) / math.sqrt(both**2 + 2 * first**2)
     name, score = NearestNames(lexicon).nearest("abc", "C1", "G")
     assert name == "ab"
     assert score == pytest.approx(expected)

@@ -443,7 +443,7 @@ def test_a_kill_while_an_earlier_training_is_dropped(options, tmp_path, monkeypa
         again = train(options, out, overwrite=finished)
         assert again is Outcome.FINISHED
         assert losses(out) == losses(whole)
-        assert all(torch.equal(one, weights(out)[name]) for name, one in weights(whole).items())
+        assert all(torch.equal(first, weights(out)[name]) for name, first in weights(whole).items())
         if not finished:
             shutil.rmtree(out)
     assert not list(tmp_path.glob(".model.run.*"))

@@ -58,9 +58,9 @@ def test_it_changes_no_loss_and_measures_what_link_predicts(
     linker = Linker.load(tmp_path / "model.run" / "last", kb_folder, dtype="float32")
     predictions = list(linker.link(read_corpus([corpus])))
     right = [
-        one.candidates[0].concept_code == one.gold_concept_code
-        for one in predictions
-        if one.gold_concept_code
+        each.candidates[0].concept_code == each.gold_concept_code
+        for each in predictions
+        if each.gold_concept_code
     ]
     assert len(right) == 12
     assert any(right)
@@ -82,7 +82,7 @@ def scripted(monkeypatch):
                 left.pop(0)
                 raise KilledError
             seen.append(
-                {name: one.detach().cpu().clone() for name, one in model.named_parameters()}
+                {name: each.detach().cpu().clone() for name, each in model.named_parameters()}
             )
             return left.pop(0)
 
@@ -106,9 +106,9 @@ def test_out_is_the_best_and_last_the_last(options, tmp_path, scripted, values, 
     out = tmp_path / "model"
     train(options, out)
     last = tmp_path / "model.run" / "last"
-    for folder, number in ((out, best), (last, 2)):
+    for folder, index in ((out, best), (last, 2)):
         for name, tensor in weights(folder).items():
-            assert torch.equal(tensor, seen[number][name]), (folder.name, name)
+            assert torch.equal(tensor, seen[index][name]), (folder.name, name)
     facts = json.loads((out / "longbel_training.json").read_text())["validation"]
     step = (4, 8, 10)[best]
     assert facts["best"] == {"step": step, "recall@1": values[best]}

@@ -72,10 +72,10 @@ class DenseRanker(Ranker):
             "input_tokens": self._encoder.input_tokens,
             "pooling": self._pooling,
             "dtype": "float32",
-            "device_type": device_type(self._device, self.found),
+            "device_type": device_type(self._device, self.as_loaded),
         }
 
-    def found(self) -> dict[str, Any]:
+    def as_loaded(self) -> dict[str, Any]:
         return {"device_type": self._model.device.type}
 
     def pin_threads(self, threads: int) -> None:
@@ -157,7 +157,7 @@ class DenseRanker(Ranker):
         parts = (
             self._encoder.fingerprint, self._encoder.tokenizer_fingerprint,
             str(self._encoder.input_tokens), self._pooling, self.knowledge_base.signature,
-            self.found()["device_type"],
+            self.as_loaded()["device_type"],
         )  # fmt: skip
         digest = sha256_of(b"\0".join([_VERSION, *(part.encode() for part in parts)]))
         return cache_folder() / "dense" / digest[:16]

@@ -76,7 +76,7 @@ class Ranker(ABC):
             "abbreviations": "on" if self.abbreviations else "off",
         }
 
-    def found(self) -> dict[str, Any]:
+    def as_loaded(self) -> dict[str, Any]:
         return {}
 
     def pin_threads(self, threads: int) -> None:  # noqa: B027  # none are used, unless said so

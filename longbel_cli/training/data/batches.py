@@ -45,11 +45,11 @@ class Batch:
 
 
 class Position(NamedTuple):
-    """A batch by its epoch, its chunk of the epoch, and its number in the chunk."""
+    """A batch by its epoch, its chunk of the epoch, and its position in the chunk."""
 
     epoch: int = 0
     chunk: int = 0
-    number: int = 0
+    position: int = 0
 
 
 @dataclass(frozen=True)

@@ -83,10 +83,10 @@ def test_an_ensemble_in_the_place_of_a_run(longbel: Longbel, corpus: Path, tmp_p
 
 def test_a_run_in_the_place_of_a_fusion(longbel: Longbel, corpus: Path, tmp_path: Path) -> None:
     """What the fusion said of itself is not said of the run, and the other way round."""
-    one, out = tmp_path / "one.jsonl", tmp_path / "p.jsonl"
+    first, out = tmp_path / "one.jsonl", tmp_path / "p.jsonl"
     common = ("--linker", "tfidf", "--out", out)
-    assert longbel("link", corpus, "--linker", "exact", "--out", one).code == 0
-    assert longbel("fuse", one, one, "--out", out).code == 0
+    assert longbel("link", corpus, "--linker", "exact", "--out", first).code == 0
+    assert longbel("fuse", first, first, "--out", out).code == 0
     assert longbel("link", corpus, *common).code == 4
     assert (tmp_path / "p.jsonl.fusion.json").exists()
     assert longbel("link", corpus, *common, "--overwrite").code == 0
@@ -94,8 +94,8 @@ def test_a_run_in_the_place_of_a_fusion(longbel: Longbel, corpus: Path, tmp_path
     explained = longbel("explain", out, "--top", 1, "--json")
     assert explained.code == 2 and "linked by the baseline tfidf" in explained.err
 
-    assert longbel("fuse", one, one, "--out", out).code == 4
-    assert longbel("fuse", one, one, "--out", out, "--overwrite").code == 0
+    assert longbel("fuse", first, first, "--out", out).code == 4
+    assert longbel("fuse", first, first, "--out", out, "--overwrite").code == 0
     assert not (tmp_path / "p.jsonl.run" / "run.json").exists()
     signature = json.loads(longbel("score", out, "--json").out)["signature"]
     assert "linker:exact|" in signature

@@ -95,10 +95,10 @@ def test_formats_and_decoders_agree(longbel: Longbel, corpus: Path, form: str) -
     packed, reference = longbel(*common), longbel(*common, "--decoder", "reference")
     assert packed.code == reference.code == 0
     assert identities(packed.lines) == ORDER
-    for one, other in zip(packed.lines, reference.lines, strict=True):
-        names = [beam["pred_concept_name"] for beam in one["beams"]]
+    for single, other in zip(packed.lines, reference.lines, strict=True):
+        names = [beam["pred_concept_name"] for beam in single["beams"]]
         assert names == [beam["pred_concept_name"] for beam in other["beams"]]
-        assert one["beam_score"] == pytest.approx(other["beam_score"], abs=1e-4)
+        assert single["beam_score"] == pytest.approx(other["beam_score"], abs=1e-4)
 
 
 def test_composite(longbel: Longbel, corpus: Path) -> None:
@@ -151,18 +151,18 @@ def test_fewer_tokens_of_context(longbel: Longbel, corpus: Path, tmp_path: Path)
 def test_stats_file(longbel: Longbel, corpus: Path, tmp_path: Path) -> None:
     stats = tmp_path / "stats.json"
     assert longbel("link", corpus, "--out", tmp_path / "p.jsonl", "--stats", stats).code == 0
-    found = json.loads(stats.read_text())
+    result = json.loads(stats.read_text())
     assert {
         "mentions_per_second", "prefill_tokens", "reused_tokens", "decode_forwards_per_mention",
         "forced_token_share", "padding_share", "peak_memory_bytes", "seconds",
-    } <= set(found)  # fmt: skip
-    assert set(found["seconds"]) >= {"model", "trie", "host"}
-    assert found["mentions_per_second"] > 0 and found["prefill_tokens"] > 0
-    assert found["reused_tokens"] > 0 and found["peak_memory_bytes"] > 1e6
-    assert 0 <= found["forced_token_share"] <= 1 and 0 <= found["padding_share"] < 0.1
+    } <= set(result)  # fmt: skip
+    assert set(result["seconds"]) >= {"model", "trie", "host"}
+    assert result["mentions_per_second"] > 0 and result["prefill_tokens"] > 0
+    assert result["reused_tokens"] > 0 and result["peak_memory_bytes"] > 1e6
+    assert 0 <= result["forced_token_share"] <= 1 and 0 <= result["padding_share"] < 0.1
     also = tmp_path / "also.json"
     assert longbel("link", corpus, "--out", "-", "--stats", also).code == 0
-    assert set(json.loads(also.read_text())) == set(found)
+    assert set(json.loads(also.read_text())) == set(result)
 
 
 def test_quiet(longbel: Longbel, corpus: Path, tmp_path: Path) -> None:
@@ -198,8 +198,8 @@ def test_python_gives_what_the_command_gives(
         for line in done.lines
         for beam in line["beams"]
     ]
-    found = [(row["mention"], row["pred_concept_name"], row["pred_concept_code"]) for row in rows]
-    assert found == expected
+    result = [(row["mention"], row["pred_concept_name"], row["pred_concept_code"]) for row in rows]
+    assert result == expected
     assert all(0 < row["beam_score"] <= 1 for row in rows)
 
 

@@ -95,16 +95,16 @@ def test_bad_corpora(longbel: Longbel, tmp_path: Path) -> None:
     (tmp_path / "broken.jsonl").write_text("{Zanthoma\n")
     (tmp_path / "folder").mkdir()
     (tmp_path / "binary.jsonl").write_bytes(bytes(range(256)))
-    for number, name in enumerate(
+    for index, name in enumerate(
         ("empty.jsonl", "broken.jsonl", "folder", "binary.jsonl", "missing.jsonl")
     ):
-        for out in (tmp_path / f"p{number}.jsonl", "-"):
+        for out in (tmp_path / f"p{index}.jsonl", "-"):
             done = longbel("link", tmp_path / name, "--out", out)
             assert done.code == 3, (name, done)
             assert name in done.err and done.err.count("error:") == 1
             assert done.out == ""
-        assert not (tmp_path / f"p{number}.jsonl").exists()
-        assert not (tmp_path / f"p{number}.jsonl.part").exists()
+        assert not (tmp_path / f"p{index}.jsonl").exists()
+        assert not (tmp_path / f"p{index}.jsonl.part").exists()
 
 
 def test_bad_models_and_knowledge_bases(
@@ -121,8 +121,8 @@ def test_bad_models_and_knowledge_bases(
         (["--kb", tmp_path / "empty"], 3, "kb.json"),
         (["--kb", tmp_path / "nowhere"], 3, "nowhere"),
     ]
-    for number, (arguments, code, words) in enumerate(cases):
-        out = tmp_path / f"p{number}.jsonl"
+    for index, (arguments, code, words) in enumerate(cases):
+        out = tmp_path / f"p{index}.jsonl"
         done = longbel("link", corpus, "--out", out, *arguments)
         assert (done.code, words in done.err) == (code, True), (arguments, done)
         assert done.err.count("error:") == 1

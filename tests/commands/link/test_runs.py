@@ -163,9 +163,9 @@ def test_a_file_of_other_origin_is_not_overwritten(
     assert identities(json_lines(out)) == ORDER
 
 
-@pytest.mark.parametrize("place", ["linking", "pages", "commit", "prompts"])
+@pytest.mark.parametrize("location", ["linking", "pages", "commit", "prompts"])
 def test_a_window_stopped_and_gone_on_with(
-    longbel: Longbel, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    longbel: Longbel, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str
 ) -> None:
     """A run that dies in its second window ends as one that nothing disturbed. So do its prompts,
     but for those of a window that was committed just before."""
@@ -187,15 +187,15 @@ def test_a_window_stopped_and_gone_on_with(
         return undisturbed(*arguments, **named)
 
     with monkeypatch.context() as patched:
-        if place == "pages":
+        if location == "pages":
             undisturbed: Any = lambda documents, predictions: None  # noqa: E731
             patched.setattr(link, "_pages", lambda linker, folder: dies)
         else:
-            owner: Any = {"linking": LinkingEngine, "commit": Run, "prompts": PromptFile}[place]
-            name = {"linking": "link_window", "commit": "commit", "prompts": "write"}[place]
+            owner: Any = {"linking": LinkingEngine, "commit": Run, "prompts": PromptFile}[location]
+            name = {"linking": "link_window", "commit": "commit", "prompts": "write"}[location]
             undisturbed = getattr(owner, name)
             patched.setattr(owner, name, dies)
-        pages = ("--saliency", tmp_path / "pages") if place == "pages" else ()
+        pages = ("--saliency", tmp_path / "pages") if location == "pages" else ()
         done = longbel("link", corpus, "--out", out, *arguments, tmp_path / "b.jsonl", *pages)
         assert done.code == 1 and "RuntimeError" in done.err
     assert not out.exists() and out.with_name("p.jsonl.part").exists()
@@ -204,7 +204,7 @@ def test_a_window_stopped_and_gone_on_with(
     assert longbel("link", corpus, "--out", out, *arguments, tmp_path / "b.jsonl").code == 0
     assert out.read_bytes() == whole.read_bytes()
     rows = identities(json_lines(tmp_path / "b.jsonl"))
-    assert rows == [one for one in ORDER if place != "prompts" or one[0] != "d2"]
+    assert rows == [each for each in ORDER if location != "prompts" or each[0] != "d2"]
 
 
 def test_a_signal_before_anything_is_linked(

@@ -112,13 +112,13 @@ def bioc_document(annotations: str, document_id: str = "<id>d</id>", text: str =
 
 
 def annotation(mention_id: str = "A1", *locations: tuple[int, int], text: str = "Fever") -> str:
-    places = "".join(
+    positions = "".join(
         f'<location offset="{offset}" length="{length}"/>'
         for offset, length in locations or ((0, 5),)
     )
     return (
         f'<annotation id="{mention_id}"><infon key="type">Disease</infon>'
-        f'<infon key="identifier">MESH:D005334</infon>{places}<text>{text}</text></annotation>'
+        f'<infon key="identifier">MESH:D005334</infon>{positions}<text>{text}</text></annotation>'
     )
 
 
