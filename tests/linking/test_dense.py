@@ -163,7 +163,7 @@ def test_an_index_is_of_one_pooling_and_kind_of_device(
     assert ranker("mean").index_folder != ranker().index_folder
     on_cpu = ranker().index_folder
     with monkeypatch.context() as patched:
-        patched.setattr(DenseRanker, "found", lambda self: {"device_type": "cuda"})
+        patched.setattr(DenseRanker, "as_loaded", lambda self: {"device_type": "cuda"})
         assert ranker().index_folder != on_cpu
 
 
