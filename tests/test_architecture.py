@@ -39,7 +39,7 @@ NOT_IN_KB_BUILDER = (*HEAVY, "typer", "rich", "tqdm", "longbel_cli")
 
 # May import torch when they are imported themselves: nothing light imports them at its top.
 WITH_TORCH = (
-    "longbel_cli/model/decoders/arenas.py",
+    "longbel_cli/model/decoders/row_pools.py",
     "longbel_cli/model/decoders/attention.py",
     "longbel_cli/model/decoders/backends.py",
     "longbel_cli/model/decoders/cascade.py",

@@ -84,7 +84,7 @@ def check(
         has_code = cache(base.has_code)
     counts = Survey()
     successors = None if retired is None else read_retired(retired)
-    files = Corpus(corpus, format, counts.noted.append, columns=(text_column, id_column))
+    files = Corpus(corpus, format, counts.remarks.append, columns=(text_column, id_column))
     try:
         survey(
             files,
@@ -100,7 +100,7 @@ def check(
         raise
     if successors is not None:
         counts.gold_retired = successors.counts["gold"]
-    for problem in counts.noted:
+    for problem in counts.remarks:
         _print_problem(problem, "warning")
     measured = None if train is None else _difficulty(files, train, base, resolver, successors)
     if as_json:
@@ -167,7 +167,7 @@ def _print_table(survey: Survey, measured: Difficulty | None) -> None:
         *(() if survey.gold_in_kb is None else (("  with gold in the KB", survey.gold_in_kb),)),
         ("documents quarantined", survey.quarantined_documents),
         ("mentions quarantined", survey.quarantined_mentions),
-        ("warnings", len(survey.noted)),
+        ("warnings", len(survey.remarks)),
         ("longest document (characters)", survey.longest_document),
     ]
     rows += [(f"format {name}", count) for name, count in survey.formats.most_common()]

@@ -123,7 +123,7 @@ class XmlWriter:
     def close(self) -> None:
         self._handle.write("</collection>\n")
         self._handle.close()
-        self._changes.tell("BioC XML")
+        self._changes.log("BioC XML")
 
     def _annotate(self, within: ElementTree.Element, annotation: dict[str, Any]) -> None:
         element = ElementTree.SubElement(within, "annotation", id=self._legal(annotation["id"]))

@@ -130,7 +130,7 @@ class Writer:
         write_new(self._folder, path.with_name(f"{path.name}.ann"), lines)
 
     def close(self) -> None:
-        self._changes.tell(".ann files")
+        self._changes.log(".ann files")
 
     def _mention_lines(self, read: Read, ids: dict[str, str]) -> bytes:
         made: list[str] = []

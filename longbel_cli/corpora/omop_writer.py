@@ -76,7 +76,7 @@ class OmopWriter:
 
     def close(self) -> None:
         self._rows.close()
-        self._changes.tell("NOTE_NLP")
+        self._changes.log("NOTE_NLP")
 
     def _values(self, mention: Mention, prediction: Prediction | None) -> dict[str, Any]:
         options = self._options

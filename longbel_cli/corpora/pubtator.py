@@ -242,7 +242,7 @@ class Writer:
 
     def close(self) -> None:
         self._handle.close()
-        self._changes.tell("corpus.pubtator")
+        self._changes.log("corpus.pubtator")
 
 
 def _title_and_abstract(document: Document) -> tuple[str, str]:

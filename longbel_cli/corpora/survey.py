@@ -35,7 +35,7 @@ class Survey:
     without_mentions: int = 0
     codes_without_digit: Counter[str] = field(default_factory=Counter)
     left_out: list[Problem] = field(default_factory=list)
-    noted: list[Problem] = field(default_factory=list)
+    remarks: list[Problem] = field(default_factory=list)
     types: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
     groups: Counter[str] = field(default_factory=Counter)
@@ -59,7 +59,7 @@ class Survey:
             "documents": self.documents,
             "mentions": self.mentions,
             "quarantined": len(self.left_out),
-            "warnings": len(self.noted),
+            "warnings": len(self.remarks),
             "quarantined_documents": self.quarantined_documents,
             "quarantined_mentions": self.quarantined_mentions,
             "characters": self.characters,
@@ -73,7 +73,7 @@ class Survey:
             "formats": dict(self.formats.most_common()),
             "types": dict(self.types.most_common()),
             "problems": [problem.to_json() for problem in self.left_out],
-            "notes": [problem.to_json() for problem in self.noted],
+            "notes": [problem.to_json() for problem in self.remarks],
         }
         if self.unmapped_types is not None:
             value["groups"] = dict(self.groups.most_common())
@@ -134,7 +134,7 @@ def survey(
         on_problem(problem)
 
     def remark(problem: Problem) -> None:
-        report.noted.append(problem)
+        report.remarks.append(problem)
         report.gold_not_read += problem.gold_not_read
 
     for read in corpus.read_whole(leave_out, on_remark=remark):

@@ -31,9 +31,9 @@ class Answer(NamedTuple):
 
 
 class Changes(Counter[str]):
-    """What a writer had to change, counted over a corpus and told once."""
+    """What a writer had to change, counted over a corpus and logged once."""
 
-    def tell(self, written: str) -> None:
+    def log(self, written: str) -> None:
         for change, count in self.items():
             if count:
                 warn(Problem.of_file(written, f"{count} {change}"))

@@ -16,7 +16,7 @@ from kb_builder.errors import LongbelError
 from longbel_cli.explaining.explanation import PARTS, MemoryEntry
 from longbel_cli.prompting.formats import DocumentPrompts, Prompt
 from longbel_cli.prompting.segments import Mark, MemoryLine, Segment, answer_segments
-from longbel_cli.prompting.truncation import shortened
+from longbel_cli.prompting.truncation import truncated
 from longbel_cli.types import Candidate, Document, Mention, Prediction, Span
 
 # The name or names that a candidate of a prediction consists of.
@@ -221,7 +221,7 @@ def fitting(
     limit: int,
 ) -> tuple[tuple[MemoryEntry, ...], Span | None]:
     """The memory and the window that linking showed to a model with room for `limit` tokens."""
-    kept = shortened(prompts, mention, [entry.line for entry in memory], encode, limit)
+    kept = truncated(prompts, mention, [entry.line for entry in memory], encode, limit)
     return tuple(memory[len(memory) - kept.lines :]), kept.window
 
 

@@ -28,7 +28,7 @@ from longbel_cli.model.decoders import (
 from longbel_cli.progress import ignore
 from longbel_cli.prompting.formats import DocumentPrompts, Prompt, PromptFormat, SentenceSplitter
 from longbel_cli.prompting.segments import COMPOSITE, MemoryLine
-from longbel_cli.prompting.truncation import is_long, shortened
+from longbel_cli.prompting.truncation import is_long, truncated
 from longbel_cli.types import Candidate, Concept, Document, Mention, Prediction
 
 # Tokens that a predicted name adds to its document's prompt, for the estimate of its size.
@@ -52,7 +52,7 @@ class EngineOptions:
 
 
 @dataclass(frozen=True)
-class Shortening:
+class Truncation:
     """What a document longer than the model's context lost: memory lines left out and mentions
     whose context was cut to a stretch around them."""
 
@@ -113,7 +113,7 @@ class LinkingEngine:
         self._knowledge_base, self._decoder, self._encode = knowledge_base, decoder, encode
         self._options, self._split, self._on_prompt = options, split, on_prompt
         self.token_budget = options.token_budget
-        self.shortened: dict[str, Shortening] = {}
+        self.truncated: dict[str, Truncation] = {}
         self._active: dict[int, _Flight] = {}
 
     @property
@@ -143,7 +143,7 @@ class LinkingEngine:
         self, documents: Sequence[Document], on_step: Callable[[int], None]
     ) -> list[Prediction]:
         while True:
-            self.shortened.clear()
+            self.truncated.clear()
             self._active.clear()
             try:
                 return self._link(documents, on_step)
@@ -182,10 +182,10 @@ class LinkingEngine:
                 self._record(self._active[key], beams)
                 self._submit_next(key)
             on_step(len(finished))
-        self._tell_prompts(flights)
+        self._log_prompts(flights)
         return [prediction for flight in flights for prediction in flight.predictions]
 
-    def _tell_prompts(self, flights: Sequence[_Flight]) -> None:
+    def _log_prompts(self, flights: Sequence[_Flight]) -> None:
         """Once the window is done, so that one linked again tells its prompts once."""
         if self._on_prompt is not None:
             for flight in flights:
@@ -253,7 +253,7 @@ class LinkingEngine:
             ids = self._encode(prompt)
             if len(ids) <= limit:
                 return prompt, ids
-        kept = shortened(flight.prompts, mention, memory, self._encode, limit)
+        kept = truncated(flight.prompts, mention, memory, self._encode, limit)
         if self._options.form.memory != "none":
             flight.lines_left_out += len(memory) - kept.lines
         flight.contexts_cut += kept.window is not None
@@ -279,8 +279,8 @@ class LinkingEngine:
             flight.memory.append(flight.prompts.line(mention, names))
         flight.predictions.append(Prediction.of(flight.document, mention, candidates))
         if flight.done and (flight.lines_left_out or flight.contexts_cut):
-            before = self.shortened.get(flight.document.id, Shortening())
-            self.shortened[flight.document.id] = Shortening(
+            before = self.truncated.get(flight.document.id, Truncation())
+            self.truncated[flight.document.id] = Truncation(
                 before.memory_lines + flight.lines_left_out,
                 before.contexts + flight.contexts_cut,
             )

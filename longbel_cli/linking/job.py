@@ -185,7 +185,7 @@ def link_windows(
                 commit(window, lines, _note(engine))
                 if prompts is not None:
                     prompts.write()
-                outcome.add(window, len(engine.shortened))
+                outcome.add(window, len(engine.truncated))
         except Stopped as stopped:
             raise stopped.losing(at_work, go_on or outcome.windows > 0) from None
         if engine is not None:
@@ -203,8 +203,8 @@ def _note(engine: WindowEngine) -> dict[str, Any]:
     note: dict[str, Any] = {}
     if engine.token_budget is not None:
         note["max_batch_tokens"] = engine.token_budget
-    if engine.shortened:
-        note["shortened"] = {name: asdict(lost) for name, lost in engine.shortened.items()}
+    if engine.truncated:
+        note["shortened"] = {name: asdict(lost) for name, lost in engine.truncated.items()}
     return note
 
 

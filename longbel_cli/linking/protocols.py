@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kb_builder.store.knowledge_base import KnowledgeBase
-from longbel_cli.linking.engine import Shortening
+from longbel_cli.linking.engine import Truncation
 from longbel_cli.model.decoders import DecodeStats
 from longbel_cli.prompting.formats import Prompt
 from longbel_cli.types import Document, Mention, Prediction
@@ -30,7 +30,7 @@ class WindowEngine(Protocol):
         """Prompt tokens in flight that the last window was linked with; None without prompts."""
 
     @property
-    def shortened(self) -> Mapping[str, Shortening]:
+    def truncated(self) -> Mapping[str, Truncation]:
         """The documents of the last window whose prompts were shortened."""
 
     @property

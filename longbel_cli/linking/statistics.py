@@ -29,17 +29,17 @@ class Outcome:
     without_mentions: int = 0
     mentions: int = 0
     quarantined: int = 0
-    shortened: int = 0
+    truncated: int = 0
     seconds: float = 0.0
     stats: dict[str, Any] | None = None
 
-    def add(self, window: Window, shortened: int) -> None:
+    def add(self, window: Window, truncated: int) -> None:
         """Count a window that was committed, and how many of its documents were shortened."""
         self.windows += 1
         self.documents += len(window.documents)
         self.without_mentions += sum(not document.mentions for document in window.documents)
         self.mentions += window.mentions
-        self.shortened += shortened
+        self.truncated += truncated
 
     def log(self, out: Path) -> None:
         """Log how the job that writes `out` ended: speed, what was truncated or quarantined."""
@@ -52,11 +52,11 @@ class Outcome:
             log.info("%d mentions in %.1f s (%.2f/s)", self.mentions, self.seconds, rate)
         if self.without_mentions:
             log.info("%d of %d documents have no mentions", self.without_mentions, self.documents)
-        if self.shortened:
+        if self.truncated:
             log.info(
                 "%d documents were longer than the context: their prompts were truncated "
                 "(see Limits in the README)",
-                self.shortened,
+                self.truncated,
             )
         if self.quarantined:
             listed = "" if str(out) == "-" else f", listed in {out}.run/errors.jsonl"
@@ -79,7 +79,7 @@ def statistics(stats: Any, outcome: Outcome) -> dict[str, Any]:
         "forced_token_share": round(stats.forced_tokens / max(stats.tree_tokens, 1), 4),
         "padding_share": round(stats.padding_tokens / max(tokens, 1), 4),
         "peak_memory_bytes": peak_memory(),
-        "shortened_documents": outcome.shortened,
+        "shortened_documents": outcome.truncated,
         "self_check": None if stats.self_check is None else asdict(stats.self_check),
         "seconds": {
             "model": round(model, 3),

@@ -28,7 +28,7 @@ class Shortened(NamedTuple):
     window: Span | None
 
 
-def shortened(
+def truncated(
     prompts: DocumentPrompts,
     mention: Mention,
     memory: Sequence[MemoryLine],

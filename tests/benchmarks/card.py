@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from kb_builder.files import write_whole
-from longbel_cli.model.decoders.backends import ARENA_TOKENS, cascade, masked, passes_over
+from longbel_cli.model.decoders.backends import POOL_TOKENS, cascade, masked, passes_over
 from longbel_cli.model.decoders.packed import PackedDecoder
 from longbel_cli.types import Document
 from tests.benchmarks.card_constants import constants, flash_errors
@@ -103,7 +103,7 @@ class Bench:
 def decoder_of(linker: Any, attention: str, lookahead: int | None = None) -> PackedDecoder:
     """With attention through `masks` or `flash`, and what suits it on CUDA."""
     model = linker.model
-    backend = masked(model, ARENA_TOKENS) if attention == "masks" else cascade(model)
+    backend = masked(model, POOL_TOKENS) if attention == "masks" else cascade(model)
     passes = passes_over(backend, torch.device("cuda"))
     steps = passes.lookahead if lookahead is None else lookahead
     options = replace(

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from longbel_cli.model.decoders.attention import ATTENTION
-from longbel_cli.model.decoders.backends import ARENA_TOKENS, masked
+from longbel_cli.model.decoders.backends import POOL_TOKENS, masked
 from longbel_cli.model.decoders.packed import PackedDecoder
 from longbel_cli.types import Document
 from tests.benchmarks.decode_speed import Recorder, baseline, documents, nested_tries
@@ -97,7 +97,7 @@ def random_linker(kb: Path, tokenizer: Path, shape: dict[str, Any], device: str,
 @dataclass(frozen=True)
 class Row:
     """`batch` documents of so many context tokens in flight, against `generate` with
-    `generate_batch` prompts; `one_by_one`: also without arenas, each document attended to alone."""
+    `generate_batch` prompts; `one_by_one`: also without pools, each document attended to alone."""
 
     context_format: str
     context: int
@@ -116,11 +116,11 @@ ROWS = (
 TINY_ROWS = (Row("hybrid_long", 60, 2, 4, 2, one_by_one=True),)
 
 
-def linked(linker: Any, corpus: Sequence[Document], arena_tokens: int) -> tuple[float, Recorder]:
+def linked(linker: Any, corpus: Sequence[Document], pool_tokens: int) -> tuple[float, Recorder]:
     """Seconds that the corpus takes the second time, and what was decoded then."""
     engine = linker.engine()
     options = engine._decoder._options
-    attention = masked(linker.model, arena_tokens)
+    attention = masked(linker.model, pool_tokens)
     decoder = PackedDecoder(linker.model, linker.trie, options, attention)
     linker.model.set_attn_implementation(ATTENTION)  # `generate` had its own
     recorder = engine._decoder = Recorder(decoder)
@@ -153,7 +153,7 @@ def speed(linker: Any, tries: dict[str, Any], row: Row) -> dict[str, Any]:
     cuda = linker.model.device.type == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    seconds, recorder = linked(linker, corpus, ARENA_TOKENS)
+    seconds, recorder = linked(linker, corpus, POOL_TOKENS)
     peak = torch.cuda.max_memory_allocated() if cuda else 0
     alone = linked(linker, corpus, 0)[0] if row.one_by_one else None
     n, stats = len(recorder.recorded), recorder.stats

@@ -202,7 +202,7 @@ _ZEROS = torch.zeros(1 << 20)
 
 BACKENDS: dict[str, Attention] = {
     "masks, each document alone": lambda model: masked(model, 0),
-    "masks, arenas": lambda model: masked(model, 16_384),
+    "masks, pools": lambda model: masked(model, 16_384),
     "cascade": lambda model: cascade(model, OneKernel()),
 }
 

@@ -358,7 +358,7 @@ def test_shortening_is_that_of_the_linking_engine():
     def encode(prompt):
         return list(prompt.text)  # a token a character
 
-    shortened = set()
+    truncated = set()
     for limit in (10_000, len(text) + 150, len(text) + 100, 200):
         rendered: dict[str, str] = {}
 
@@ -376,5 +376,5 @@ def test_shortening_is_that_of_the_linking_engine():
             memory, window = fitting(prompts, mention, memory_of[mention.id], encode, limit)
             prompt = prompts.render(mention, [entry.line for entry in memory], window)
             assert prompt.text == rendered[mention.id]
-            shortened.add((len(memory) < len(memory_of[mention.id]), window is not None))
-    assert shortened == {(False, False), (True, False), (True, True), (False, True)}
+            truncated.add((len(memory) < len(memory_of[mention.id]), window is not None))
+    assert truncated == {(False, False), (True, False), (True, True), (False, True)}

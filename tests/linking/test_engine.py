@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
 from kb_builder.store.knowledge_base import KnowledgeBase
-from longbel_cli.linking.engine import EngineOptions, LinkingEngine, Shortening, max_prompt_tokens
+from longbel_cli.linking.engine import EngineOptions, LinkingEngine, Truncation, max_prompt_tokens
 from longbel_cli.model.decoders import Beam, DecodeStats, OutOfMemoryError, Request
 from longbel_cli.prompting.formats import PROMPT_FORMATS, Prompt
 from longbel_cli.prompting.sentences import splitter
@@ -338,7 +338,7 @@ def test_what_is_in_flight_together_changes_no_prompt(
     decoder = ScriptedDecoder(per_step=per_step, shuffle=shuffle)
     engine = engine_of(decoder, form, longest, budget)
     predictions = engine.link_window(documents)
-    shortened = dict(engine.shortened)
+    truncated = dict(engine.truncated)
     alone: list[Prediction] = []
     prompts_alone: list[str] = []
     for one in documents:
@@ -346,7 +346,7 @@ def test_what_is_in_flight_together_changes_no_prompt(
         engine = engine_of(single, form, longest)
         alone += engine.link_window([one])
         prompts_alone += [prompt for _, prompt in single.submitted]
-        assert engine.shortened.get(one.id) == shortened.get(one.id)
+        assert engine.truncated.get(one.id) == truncated.get(one.id)
     assert predictions == alone
     assert sorted(prompt for _, prompt in decoder.submitted) == sorted(prompts_alone)
     assert decoder.kept == {}
@@ -462,7 +462,7 @@ def test_the_oldest_memory_lines_are_dropped_first() -> None:
         # One line more would not have fitted.
         assert len(seen[ordinal]) + len(lines[-len(kept) - 1]) + 1 > longest
         dropped += len(lines) - len(kept)
-    assert engine.shortened == {"long": Shortening(memory_lines=dropped, contexts=0)}
+    assert engine.truncated == {"long": Truncation(memory_lines=dropped, contexts=0)}
 
 
 @pytest.mark.parametrize("form", ["long", "echoed"])
@@ -484,7 +484,7 @@ def test_inline_memory_is_dropped_by_groups_so_that_prompts_share_their_beginnin
     changes = sum(before != after for before, after in pairwise(dropped))
     apart = sum(not after.startswith(before) for before, after in pairwise(seen))
     assert apart == changes
-    assert engine.shortened == {"long": Shortening(memory_lines=sum(dropped), contexts=0)}
+    assert engine.truncated == {"long": Truncation(memory_lines=sum(dropped), contexts=0)}
 
 
 @pytest.mark.parametrize("form", ["hybrid_long", "long", "hybrid_medium"])
@@ -507,7 +507,7 @@ def test_then_the_context_is_cut_around_the_mention(form: str) -> None:
         assert abs(len(left) - len(right)) <= 2
     # FEVER's line of memory was left out of the prompt after it; `hybrid_medium` has none.
     lines = 0 if form == "hybrid_medium" else 1
-    assert engine.shortened == {"d": Shortening(memory_lines=lines, contexts=3)}
+    assert engine.truncated == {"d": Truncation(memory_lines=lines, contexts=3)}
 
 
 @pytest.mark.parametrize("form", ["short", "hybrid_short"])
@@ -525,15 +525,15 @@ def test_all_sentences_that_were_cut_are_counted() -> None:
     text = " ".join(f"{'before ' * 30}{word} came{' after' * 30}." for word in ("Fever", "Cough"))
     engine = engine_of(ScriptedDecoder(), "short", 150)
     engine.link_window([document("d", text, "Fever", "Cough")])
-    assert engine.shortened == {"d": Shortening(contexts=2)}
+    assert engine.truncated == {"d": Truncation(contexts=2)}
 
 
 def test_what_a_window_shortened_is_not_told_of_the_next() -> None:
     engine = engine_of(ScriptedDecoder(), "hybrid_medium", 150)
     engine.link_window([document("d", "before " * 40 + "FEVER", "FEVER")])
-    assert engine.shortened == {"d": Shortening(contexts=1)}
+    assert engine.truncated == {"d": Truncation(contexts=1)}
     engine.link_window([PAIN])
-    assert engine.shortened == {}
+    assert engine.truncated == {}
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -549,7 +549,7 @@ def test_fragments_too_far_apart_keep_the_first(backwards: bool) -> None:
     (prompt,) = prompts(decoder, 0)
     assert prompt.startswith("### Context\n[left] and so")
     assert prompt.endswith("[left kidney]{Disorders}") and len(prompt) <= 130
-    assert engine.shortened == {"d": Shortening(contexts=1)}
+    assert engine.truncated == {"d": Truncation(contexts=1)}
 
 
 def test_a_mention_longer_than_the_context_gets_no_candidates() -> None:
@@ -559,7 +559,7 @@ def test_a_mention_longer_than_the_context_gets_no_candidates() -> None:
     engine = engine_of(ScriptedDecoder(), longest=200)
     result = engine.link_window([document("only", long, long), doc, document("e", "Pain", "Pain")])
     assert [bool(one.candidates) for one in result] == [False, True, False, True, True]
-    assert engine.shortened.keys() == {"only", "d"}
+    assert engine.truncated.keys() == {"only", "d"}
 
 
 def test_a_prompt_that_just_fits_is_left_as_it_is() -> None:
@@ -567,12 +567,12 @@ def test_a_prompt_that_just_fits_is_left_as_it_is() -> None:
     whole = ScriptedDecoder()
     engine_of(whole).link_window([doc])
     (complete,) = prompts(whole, 0)
-    for longest, shortened in ((len(complete), False), (len(complete) - 1, True)):
+    for longest, truncated in ((len(complete), False), (len(complete) - 1, True)):
         decoder = ScriptedDecoder()
         engine = engine_of(decoder, longest=longest)
         engine.link_window([doc])
-        assert (prompts(decoder, 0) == [complete]) != shortened
-        assert bool(engine.shortened) == shortened
+        assert (prompts(decoder, 0) == [complete]) != truncated
+        assert bool(engine.truncated) == truncated
 
 
 def test_room_is_left_for_the_answer() -> None:

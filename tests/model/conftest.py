@@ -9,7 +9,7 @@ import pytest
 from tests.support.decoder_cases import Packed, decoder_over
 
 
-@pytest.fixture(params=["masks", "arenas", "cascade"])
+@pytest.fixture(params=["masks", "pools", "cascade"])
 def packed(request: pytest.FixtureRequest) -> Packed:
     """Makes decoders over one of the backends; the random cases are over all of them."""
     return partial(decoder_over, request.param)

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from kb_builder.errors import LongbelError
 from longbel_cli.model.decoders import Request
-from longbel_cli.model.decoders.arenas import KeyValueCache
 from longbel_cli.model.decoders.packed import PackedDecoder
 from longbel_cli.model.decoders.pool import KeyValuePool
 from longbel_cli.model.decoders.reference import ReferenceDecoder
+from longbel_cli.model.decoders.row_pools import KeyValueCache
 from longbel_cli.model.decoders.scoring import _best_by_key, best_of
 from longbel_cli.model.decoders.search import SearchOptions
 from tests.support.decoder_cases import (

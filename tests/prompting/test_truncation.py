@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from longbel_cli.prompting.formats import DocumentPrompts, Prompt, prompt_format
 from longbel_cli.prompting.segments import MemoryLine
-from longbel_cli.prompting.truncation import is_long, shortened
+from longbel_cli.prompting.truncation import is_long, truncated
 from longbel_cli.types import Document, Mention, Passage, Span
 from tests.support.examples import some
 
@@ -65,7 +65,7 @@ def test_the_most_that_fits(form: str, words: int, earlier: int, limit: int) -> 
     starts = [10 * location for location in range(min(earlier, words - 1))] + [10 * (words - 1)]
     prompts, memory = prompts_of(form, 10 * words, starts)
     mention = prompts.document.mentions[-1]
-    result = shortened(prompts, mention, memory, lambda prompt: list(prompt.text), limit)
+    result = truncated(prompts, mention, memory, lambda prompt: list(prompt.text), limit)
     assert tuple(result) == by_trial(prompts, mention, memory, limit)
 
 
@@ -79,7 +79,7 @@ def test_of_a_long_document_little_is_encoded(form: str) -> None:
         return list(prompt.text)
 
     assert is_long(prompts, 500) and not is_long(prompts, 20_000)
-    lines, window = shortened(prompts, mention, memory, encode, 500)
+    lines, window = truncated(prompts, mention, memory, encode, 500)
     assert lines == 0 and window is not None
     assert len(prompts.render(mention, [], window).text) in (499, 500)
     assert sum(encoded) < 40_000

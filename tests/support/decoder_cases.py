@@ -180,8 +180,8 @@ def check_beams(
 # Every way to attend that this machine offers.
 BACKENDS: dict[str, Callable[[PreTrainedModel], AttentionBackend]] = {
     "masks": lambda model: masked(model, 0),
-    "arenas": lambda model: masked(model, 512),
-    "large arenas": lambda model: masked(model, 4096),
+    "pools": lambda model: masked(model, 512),
+    "large pools": lambda model: masked(model, 4096),
     "cascade": cascade,
     "cascade, flash emulated": lambda model: cascade(model, EmulatedFlash()),
 }

@@ -18,7 +18,7 @@ from kb_builder.errors import LongbelError
 from kb_builder.store.knowledge_base import KnowledgeBase
 from kb_builder.text import clean
 from longbel_cli.corpora.abbreviations import abbreviations, expanded
-from longbel_cli.linking.engine import Shortening
+from longbel_cli.linking.engine import Truncation
 from longbel_cli.linking.protocols import Needs, OnPrompt
 from longbel_cli.model.decoders import DecodeStats
 from longbel_cli.progress import ignore
@@ -146,7 +146,7 @@ class RankingEngine:
         self._ranker, self._beams = ranker, beams
         self._base = ranker.knowledge_base
         self.token_budget: int | None = None
-        self.shortened: Mapping[str, Shortening] = {}
+        self.truncated: Mapping[str, Truncation] = {}
         self.decoder_stats = DecodeStats()
 
     def link_window(

@@ -17,9 +17,9 @@ from longbel_cli.model.decoders.masked import MaskedAttention
 
 _log = logging.getLogger(__name__)
 
-# Where a call costs more than what it computes, documents share arenas of up to so many places
+# Where a call costs more than what it computes, documents share pools of up to so many places
 # (2 GB of an 8B model).
-ARENA_TOKENS = 16_384
+POOL_TOKENS = 16_384
 
 
 def backend_for(model: PreTrainedModel) -> AttentionBackend:
@@ -30,7 +30,7 @@ def backend_for(model: PreTrainedModel) -> AttentionBackend:
         return cascade(model)
     except ValueError as reason:
         _note(f"attention goes without FlashAttention: {reason}")
-        return masked(model, ARENA_TOKENS)
+        return masked(model, POOL_TOKENS)
 
 
 @cache
@@ -86,10 +86,10 @@ def has_windows(config: Any) -> bool:
     return getattr(config, "sliding_window", None) is not None
 
 
-def masked(model: PreTrainedModel, arena_tokens: int) -> AttentionBackend:
-    """Attention through masks; documents share arenas of so many places (0: each has its own)."""
+def masked(model: PreTrainedModel, pool_tokens: int) -> AttentionBackend:
+    """Attention through masks; documents share pools of so many places (0: each has its own)."""
     like = torch.empty(0, dtype=model.dtype, device=model.device)
-    return MaskedAttention(key_value_shape(model), like, arena_tokens)
+    return MaskedAttention(key_value_shape(model), like, pool_tokens)
 
 
 def key_value_shape(model: PreTrainedModel) -> tuple[int, int, int]:

@@ -1,7 +1,7 @@
 """Attention through masks: the oracle, and the way of models and devices that have no other.
 
 A prompt's token sees all before it, a search tree's token the prompt and its own ancestors; both
-within a sliding window, where the model has one. Segments whose slots share an arena are computed
+within a sliding window, where the model has one. Segments whose slots share a pool are computed
 together, one call a layer; the others one by one.
 """
 
@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from longbel_cli.model.decoders.arenas import Arena, KeyValueCache, Slot
 from longbel_cli.model.decoders.row import Segment
+from longbel_cli.model.decoders.row_pools import KeyValueCache, RowPool, Slot
 
 _QUERY_BLOCK = 128  # prompt tokens whose attention is computed together on a CPU
 _KEY_STEP = 64  # keys of a shared call are a multiple of this, as its kernels like them
@@ -102,20 +102,20 @@ class _Alone:
 
 
 class _Together:
-    """Segments whose slots are rows of one arena: one call a layer.
+    """Segments whose slots are rows of one pool: one call a layer.
 
-    Each of its lines is a row of the arena: all of them, read in place, or, where few have a
+    Each of its lines is a row of the pool: all of them, read in place, or, where few have a
     segment in this pass, copies of those. A line has as many queries as the longest segment; the
     rest, and lines without a segment, compute something that nobody reads.
     """
 
-    def __init__(self, arena: Arena, segments: Sequence[Segment], device: torch.device) -> None:
-        self._arena = arena
+    def __init__(self, pool: RowPool, segments: Sequence[Segment], device: torch.device) -> None:
+        self._pool = pool
         rows = np.array([segment.slot.row for segment in segments])
-        in_place = 2 * len(rows) >= arena.rows
+        in_place = 2 * len(rows) >= pool.rows
         lines = rows if in_place else np.arange(len(rows))
         self._chosen = None if in_place else torch.from_numpy(rows).to(device)
-        self._lines = arena.rows if in_place else len(rows)
+        self._lines = pool.rows if in_place else len(rows)
         lengths = np.array([segment.n for segment in segments])
         self._width = int(lengths.max())
         self._keys = -(-max(segment.end for segment in segments) // _KEY_STEP) * _KEY_STEP
@@ -147,7 +147,7 @@ class _Together:
         """As a segment alone does it, for all of them."""
         heads, kv_heads, size = len(query), len(key), query.shape[2]
         lines, width, groups = self._lines, self._width, heads // kv_heads
-        keys, values = self._arena.keys[layer], self._arena.values[layer]
+        keys, values = self._pool.keys[layer], self._pool.values[layer]
         keys[self._rows, :, self._places] = key.transpose(0, 1)[self._tokens]
         values[self._rows, :, self._places] = value.transpose(0, 1)[self._tokens]
         keys, values = keys[:, :, : self._keys], values[:, :, : self._keys]
@@ -235,13 +235,13 @@ class _MaskedPass:
             # Prompts of about one length go together, to pad at most fourfold; so do all trees
             # but those of more than 32 tokens: a call costs more than what it pads there.
             length = (segment.n - 1).bit_length() // (2 if segment.tree is None else 6)
-            shared[id(segment.slot.arena), segment.tree is not None, length].append(segment)
+            shared[id(segment.slot.pool), segment.tree is not None, length].append(segment)
         for (_, trees, _), together in shared.items():
             if len(together) == 1:
                 self.parts.append(_Alone(together[0], self._device))
             else:
                 form = _TreesTogether if trees else _Together
-                self.parts.append(form(together[0].slot.arena, together, self._device))
+                self.parts.append(form(together[0].slot.pool, together, self._device))
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None,
@@ -258,10 +258,10 @@ class MaskedAttention:
 
     name = "masks"
 
-    def __init__(self, shape: tuple[int, int, int], like: Tensor, arena_tokens: int) -> None:
-        self.cache = KeyValueCache(shape, like, arena_tokens)
-        # Of arenas, rows stand empty.
-        self.spare = 2.0 if arena_tokens else 1.0
+    def __init__(self, shape: tuple[int, int, int], like: Tensor, pool_tokens: int) -> None:
+        self.cache = KeyValueCache(shape, like, pool_tokens)
+        # Of pools, rows stand empty.
+        self.spare = 2.0 if pool_tokens else 1.0
         self._device = like.device
 
     def order(self, slot: Slot, is_tree: bool) -> tuple[int, ...]:

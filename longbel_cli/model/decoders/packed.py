@@ -53,7 +53,7 @@ _SPARE_PER_BEAM = 12  # places for the search tree that a new slot has beyond it
 
 
 @contextmanager
-def _telling_lack_of_memory() -> Iterator[None]:
+def _explaining_lack_of_memory() -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -141,7 +141,7 @@ class PackedDecoder:
         exact = 2 * layers * heads * size * self._model.dtype.itemsize
         return int(self._backend.spare * exact)
 
-    @_telling_lack_of_memory()
+    @_explaining_lack_of_memory()
     @torch.inference_mode()
     def submit(self, request: Request) -> None:
         spare = _SPARE_PER_BEAM * self._options.n_beams
@@ -173,7 +173,7 @@ class PackedDecoder:
             self._in_half[self._half_of.pop(key)] -= 1
             self._cache.release(slot)
 
-    @_telling_lack_of_memory()
+    @_explaining_lack_of_memory()
     @torch.inference_mode()
     def logits(self, ids: Sequence[int], n_branch: int) -> torch.Tensor:
         """(n_branch + 1, vocabulary): what the model says after the last tokens of `ids`, of which
@@ -223,7 +223,7 @@ class PackedDecoder:
         self._turn, self._flight = 0, None
         self._cache.clear()
 
-    @_telling_lack_of_memory()
+    @_explaining_lack_of_memory()
     @torch.inference_mode()
     def step(self) -> list[tuple[Hashable, list[Beam]]]:
         """One forward pass over everything that is ready; of halves, one is begun and the other

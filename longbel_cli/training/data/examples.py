@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.prompting.formats import DocumentPrompts, Prompt, PromptFormat, SentenceSplitter
 from longbel_cli.prompting.segments import GROUP_CLOSE, MemoryLine
-from longbel_cli.prompting.truncation import is_long, shortened
+from longbel_cli.prompting.truncation import is_long, truncated
 from longbel_cli.types import Document, Mention, Span
 
 # The names that a mention is answered with, several for a composite answer; None: unknown.
@@ -134,7 +134,7 @@ class ExampleMaker:
             whole = made(len(lines), window)
             if room is None or self._max_length is None or len(whole) <= self._max_length:
                 return whole
-        return made(*shortened(prompts, mention, lines, self._checkpoint.encode, room))
+        return made(*truncated(prompts, mention, lines, self._checkpoint.encode, room))
 
     def _window(self, document: Document, mention_index: int, rng: random.Random) -> Span | None:
         """A stretch of whole words around the mention, in document offsets."""

@@ -64,7 +64,7 @@ class Stopping:
     """Links two mentions of a window, and then the clock has run out."""
 
     token_budget = None
-    shortened: ClassVar[dict[str, Any]] = {}
+    truncated: ClassVar[dict[str, Any]] = {}
     decoder_stats = DecodeStats()
 
     def __init__(self, whole_windows: int) -> None:
