@@ -159,6 +159,7 @@ def _print_table(survey: Survey, measured: Difficulty | None) -> None:
         ("  without mentions", survey.without_mentions),
         ("mentions", survey.mentions),
         ("  discontinuous", survey.discontinuous),
+        ("  abbreviations that the document defines", survey.abbreviations),
         ("  with gold codes", survey.with_gold),
         ("  with several gold codes", survey.composite_gold),
         ("  annotated as NO_CODE", survey.no_code),

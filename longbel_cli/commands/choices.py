@@ -55,6 +55,9 @@ CHOICES: dict[str, Choice] = {
     "corpus_formats": Choice(
         "longbel_cli.corpora.formats", "CORPUS_FORMATS", {"auto": "known by names and content"}
     ),
+    "annotated_formats": Choice(
+        "longbel_cli.corpora.formats", "annotated_formats", {"auto": "known by names and content"}
+    ),
     "written_formats": Choice("longbel_cli.corpora.outputs", "written_formats"),
     "file_outputs": Choice("longbel_cli.corpora.outputs", "FILE_OUTPUTS"),
     "on_error": Choice("longbel_cli.corpora.records", "ON_ERROR"),

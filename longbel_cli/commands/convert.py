@@ -50,7 +50,7 @@ def convert(
             metavar="FOLDER|FILE",
         ),
     ],
-    format: shared.CorpusFormat = "auto",
+    format: shared.AnnotatedFormat = "auto",
     database: Annotated[
         str,
         option(

@@ -20,6 +20,7 @@ longbel link mentions.jsonl --kb kb/ --model model/ --out preds.jsonl
 
 
 def detect(
+    context: typer.Context,
     texts: Annotated[
         list[str],
         argument(
@@ -54,9 +55,7 @@ def detect(
     ] = None,
     type_map: shared.TypeMap = None,
     stop: shared.StopFile = None,
-    nested: Annotated[
-        bool, flag("--nested", "Also detect mentions inside other mentions.", DETECTION)
-    ] = False,
+    nested: shared.Nested = False,
     abbreviations: Annotated[
         str,
         option(
@@ -68,36 +67,9 @@ def detect(
         ),
     ] = "on",
     semantic_groups: shared.DetectedGroups = None,
-    semantic_types: Annotated[
-        str | None,
-        option(
-            "--semantic-types",
-            "Semantic types of concepts whose names are wanted.",
-            DETECTION,
-            metavar="TYPE,...",
-            default="all",
-        ),
-    ] = None,
-    vocabularies: Annotated[
-        str | None,
-        option(
-            "--vocabularies",
-            "Vocabularies whose names are looked for.",
-            DETECTION,
-            metavar="NAME,...",
-            default="all",
-        ),
-    ] = None,
-    without_vocabularies: Annotated[
-        str | None,
-        option(
-            "--without-vocabularies",
-            "Vocabularies that names are not taken from.",
-            DETECTION,
-            metavar="NAME,...",
-            default="none",
-        ),
-    ] = None,
+    semantic_types: shared.DetectedTypes = None,
+    vocabularies: shared.DetectedVocabularies = None,
+    without_vocabularies: shared.UndetectedVocabularies = None,
     format: shared.CorpusFormat = "auto",
     text_column: shared.TextColumn = None,
     id_column: shared.IdColumn = None,
@@ -111,8 +83,14 @@ def detect(
     time_limit: shared.TimeLimit = None,
     restart: shared.Restart = False,
     window: Annotated[
-        int, option("--window", "Documents that are committed together.", RUNS, metavar="N")
-    ] = 64,
+        str,
+        option(
+            "--window",
+            "Documents that are committed together; auto: 64.",
+            RUNS,
+            metavar="N",
+        ),
+    ] = "auto",
     quiet: shared.Quiet = False,
 ) -> None:
     """Detect mentions in plain text.
@@ -122,11 +100,8 @@ def detect(
     """
     from kb_builder.files import refuse_inputs
     from kb_builder.store.knowledge_base import KnowledgeBase
-    from longbel_cli.corpora.resolve import load_type_map
+    from longbel_cli.commands.detecting import detector_of
     from longbel_cli.detecting.job import DetectJob, DetectOptions, written
-    from longbel_cli.detecting.names import NameFilter
-    from longbel_cli.detecting.opening import examples_of, open_detector, stop_texts
-    from longbel_cli.detecting.options import DictionaryOptions
     from longbel_cli.runs.run import StopSignals, parse_duration, shard_of
     from longbel_cli.runs.standard_input import corpus_paths
     from longbel_cli.sample_paths import kb_or_sample
@@ -141,24 +116,14 @@ def detect(
         if not to_stdout:
             stack.enter_context(signals)
         base = KnowledgeBase.open(kb_or_sample(kb))
-        chosen = DictionaryOptions(
-            names=NameFilter(
-                vocabularies=shared.listed(vocabularies),
-                without_vocabularies=shared.listed(without_vocabularies),
-                semantic_types=shared.listed(semantic_types),
-            ),
-            semantic_groups=shared.listed(semantic_groups), stop=stop_texts(stop),
-            abbreviations=abbreviations, nested=nested,
-        )  # fmt: skip
-        types = {} if type_map is None else load_type_map(type_map)
         options = DetectOptions(
             paths=stack.enter_context(corpus_paths(texts, None if to_stdout else out)), out=out,
             format=format, text_column=text_column, id_column=id_column,
-            on_error=on_error, keep=keep, limit=limit, window_documents=window,
+            on_error=on_error, keep=keep, limit=limit,
+            window_documents=shared.number_or_auto("--window", window),
             shard=shard_of(shard), restart=restart, overwrite=overwrite,
         )  # fmt: skip
-        examples = examples_of(names_from or (), base, types)
-        job = DetectJob(open_detector(detector, base, chosen, examples), base, options)
+        job = DetectJob(detector_of(context.params, base), base, options)
         refuse_inputs(written(out), (*job.files, base.path, *(names_from or ()), type_map, stop))
         outcome = job.to_stream(print) if to_stdout else job.run(sys.argv[1:], signals)
         outcome.log(out)

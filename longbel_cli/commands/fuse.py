@@ -78,10 +78,10 @@ def fuse(
         str,
         option(
             "--tune-format",
-            "Format of --tune: {corpus_formats}.",
+            "Format of --tune: {annotated_formats}.",
             TUNING,
             metavar="FORMAT",
-            choice="corpus_formats",
+            choice="annotated_formats",
         ),
     ] = "auto",
     write_weights: Annotated[

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -57,8 +57,12 @@ def link(
             choice="detectors",
         ),
     ] = None,
-    stop_file: shared.StopFile = None,
+    stop: shared.StopFile = None,
+    nested: shared.Nested = False,
     semantic_groups: shared.DetectedGroups = None,
+    semantic_types: shared.DetectedTypes = None,
+    vocabularies: shared.DetectedVocabularies = None,
+    without_vocabularies: shared.UndetectedVocabularies = None,
     type_map: shared.TypeMap = None,
     limit: Annotated[
         int | None, option("--limit", "Link only the first N documents.", shared.INPUT, metavar="N")
@@ -213,6 +217,7 @@ def link(
     The same command after a stop or a crash resumes the run. Exit code 5: done, with documents or
     mentions quarantined.
     """
+    from longbel_cli.commands.detecting import detector_of
     from longbel_cli.linking.ensemble import link_corpus
     from longbel_cli.linking.job import link_to_stream
     from longbel_cli.linking.linkers import check_flags
@@ -222,13 +227,14 @@ def link(
     check_flags(linker, shared.given(context))
     job = _job(context)
     to_stdout = str(out) == "-"
-    stop = StopSignals(None if time_limit is None else parse_duration(time_limit))
+    signals = StopSignals(None if time_limit is None else parse_duration(time_limit))
     with ExitStack() as stack:
         if not (to_stdout or dry_run):
-            stack.enter_context(stop)
+            stack.enter_context(signals)
         linkers = _linkers(context)
         if detector is not None:
-            job = _detecting(job, context.params, linkers[0])
+            base = linkers[0].knowledge_base
+            job = replace(job, detector=detector_of(context.params, base))
         reader = stack.enter_context(_reader(context, job, linkers[0]))
         if dry_run:
             _print_plans(linkers, reader, job)
@@ -238,13 +244,14 @@ def link(
             outcome = link_to_stream(linkers[0], reader, job, print, pages)
             outcome.log(out)
         else:
-            outcome = link_corpus(linkers, reader, job, stop, sys.argv[1:], _pages)
+            outcome = link_corpus(linkers, reader, job, signals, sys.argv[1:], _pages)
     if outcome.quarantined and not outcome.already:
         raise typer.Exit(shared.QUARANTINED)
 
 
 def _job(context: typer.Context) -> JobOptions:
     """What the flags say of the job; LongbelError where one of them needs a run that it has not."""
+    from longbel_cli.commands.detecting import refuse_without_detector
     from longbel_cli.linking.job_options import JobOptions
     from longbel_cli.runs.run import shard_of
 
@@ -261,7 +268,9 @@ def _job(context: typer.Context) -> JobOptions:
         needs_run = {"--ensemble": bool(given["ensemble"]), "--time-limit": given["time_limit"]}
         needs_run["--shard"] = job.shard.count > 1
         shared.refuse_beside("--out -", needs_run, "Give --out a file's name.")
-    if given["detector"] is not None:
+    if given["detector"] is None:
+        refuse_without_detector(given)
+    else:
         shared.refuse_beside(
             "--detector", {"--dry-run": given["dry_run"]}, "Run `longbel detect` first."
         )
@@ -304,23 +313,9 @@ def _reader(
             texts_alone=given["detector"] is not None,
         )
         reader = CorpusReader(options, base.groups, corpus_of_document=base.corpus_of_document)
-        read = (*reader.files, base.path, linker.model_path, given["type_map"], given["stop_file"])
+        read = (*reader.files, base.path, linker.model_path, given["type_map"], given["stop"])
         refuse_inputs(job.written, (*read, *(given["names_from"] or ())))
         yield reader
-
-
-def _detecting(job: JobOptions, given: Mapping[str, Any], linker: EntityLinker) -> JobOptions:
-    """The job with mentions detected on the way."""
-    from longbel_cli.detecting.opening import open_detector, stop_texts
-    from longbel_cli.detecting.options import DictionaryOptions
-
-    options = DictionaryOptions(
-        semantic_groups=shared.listed(given["semantic_groups"]),
-        stop=stop_texts(given["stop_file"]),
-        abbreviations=given["abbreviations"],
-    )
-    detector = open_detector(given["detector"], linker.knowledge_base, options)
-    return replace(job, detector=detector)
 
 
 def _print_plans(

@@ -112,11 +112,9 @@ Predictions = Annotated[Path, argument("PREDS", "Predictions, as `longbel link` 
 RunPath = Annotated[Path, argument("OUT", "Path that was given to --out of `longbel link`.")]
 
 
-def _corpus_format(default: str | None = None) -> Any:
-    text = "Corpus format: {corpus_formats}."
-    return option(
-        "--format", text, INPUT, metavar="FORMAT", choice="corpus_formats", default=default
-    )
+def _corpus_format(default: str | None = None, choice: str = "corpus_formats") -> Any:
+    text = f"Corpus format: {{{choice}}}."
+    return option("--format", text, INPUT, metavar="FORMAT", choice=choice, default=default)
 
 
 def _kb(default: str | None = None, envvar: str | None = "LONGBEL_KB") -> Any:
@@ -157,6 +155,7 @@ _RECORDED = "as run.json says"
 _SAMPLE = "the bundled sample"
 
 CorpusFormat = Annotated[str, _corpus_format()]
+AnnotatedFormat = Annotated[str, _corpus_format(choice="annotated_formats")]
 TextColumn = Annotated[
     str | None,
     option(
@@ -177,7 +176,7 @@ IdColumn = Annotated[
         default="note_id, else document_id, else id",
     ),
 ]
-RecordedCorpusFormat = Annotated[str | None, _corpus_format(_RECORDED)]
+RecordedCorpusFormat = Annotated[str | None, _corpus_format(_RECORDED, "annotated_formats")]
 TypeMap = Annotated[
     Path | None,
     option(
@@ -268,6 +267,37 @@ DetectedGroups = Annotated[
         default="all",
     ),
 ]
+DetectedTypes = Annotated[
+    str | None,
+    option(
+        "--semantic-types",
+        "Semantic types of concepts whose names are detected.",
+        DETECTION,
+        metavar="TYPE,...",
+        default="all",
+    ),
+]
+DetectedVocabularies = Annotated[
+    str | None,
+    option(
+        "--vocabularies",
+        "Vocabularies whose names are detected.",
+        DETECTION,
+        metavar="NAME,...",
+        default="all",
+    ),
+]
+UndetectedVocabularies = Annotated[
+    str | None,
+    option(
+        "--without-vocabularies",
+        "Vocabularies whose names are not detected.",
+        DETECTION,
+        metavar="NAME,...",
+        default="none",
+    ),
+]
+Nested = Annotated[bool, flag("--nested", "Also detect mentions inside other mentions.", DETECTION)]
 ShardOption = Annotated[
     str,
     option(

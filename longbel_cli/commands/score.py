@@ -39,10 +39,10 @@ def score(
         str,
         option(
             "--gold-format",
-            "Format of --gold and --train: {corpus_formats}.",
+            "Format of --gold and --train: {annotated_formats}.",
             INPUT,
             metavar="FORMAT",
-            choice="corpus_formats",
+            choice="annotated_formats",
         ),
     ] = "auto",
     train: Annotated[

@@ -61,7 +61,7 @@ def train(
         ),
     ] = None,
     language: shared.Language = None,
-    format: shared.CorpusFormat = "auto",
+    format: shared.AnnotatedFormat = "auto",
     unknown_group: shared.UnknownGroup = "error",
     retired: shared.RetiredCodes = None,
     target: Annotated[

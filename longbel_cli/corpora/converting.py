@@ -129,10 +129,13 @@ def _all_joined(
         yield read, _joined(predictions, read, report, nil_score)
     _count_lost(predictions, waiting, report)
     if predictions.lines and report.unjoined == predictions.lines:
+        detected = predictions.path.with_name(f"{predictions.path.name}.mentions.jsonl")
         raise LongbelError(
             f"{predictions.path}: none of its {predictions.lines} predictions belongs to a "
             "mention of this corpus",
-            "Give the corpus that was linked, by the same path: ids of BRAT documents are "
+            f"The mentions were detected in that run: give {detected} as the corpus."
+            if detected.exists()
+            else "Give the corpus that was linked, by the same path: ids of BRAT documents are "
             "paths below the corpus.",
         )
 

@@ -125,6 +125,11 @@ def check_format(name: str) -> None:
     check_choice("corpus format", name, (AUTO, *CORPUS_FORMATS))
 
 
+def annotated_formats() -> dict[str, CorpusFormat]:
+    """The formats that can hold mentions."""
+    return {name: row for name, row in CORPUS_FORMATS.items() if row.annotated}
+
+
 def writers() -> dict[str, MakeWriter]:
     """The formats that can be written, with their writers."""
     return {name: row.writer for name, row in CORPUS_FORMATS.items() if row.writer is not None}

@@ -9,6 +9,7 @@ from typing import Any
 
 from kb_builder.codes import is_no_code
 from longbel_cli.corpora import Corpus
+from longbel_cli.corpora.abbreviations import abbreviations, expanded
 from longbel_cli.corpora.records import OnProblem, Problem
 from longbel_cli.corpora.resolve import TypeResolver
 from longbel_cli.types import Document
@@ -28,6 +29,7 @@ class Survey:
     characters: int = 0
     longest_document: int = 0
     discontinuous: int = 0
+    abbreviations: int = 0
     with_gold: int = 0
     no_code: int = 0
     composite_gold: int = 0
@@ -65,6 +67,7 @@ class Survey:
             "characters": self.characters,
             "longest_document": self.longest_document,
             "discontinuous_mentions": self.discontinuous,
+            "abbreviated_mentions": self.abbreviations,
             "mentions_with_gold": self.with_gold,
             "mentions_with_no_code": self.no_code,
             "mentions_with_composite_gold": self.composite_gold,
@@ -94,8 +97,10 @@ class Survey:
         self.longest_document = max(self.longest_document, length)
         self.mentions += len(document.mentions)
         self.without_mentions += not document.mentions
+        known = abbreviations(document.text) if document.mentions else {}
         for mention in document.mentions:
             self.types[mention.entity_type] += 1
+            self.abbreviations += expanded(mention.text, known) is not None
             self.discontinuous += len(mention.spans) > 1
             if mention.gold is not None:
                 self._add_gold(mention.gold, has_code)

@@ -21,6 +21,7 @@ from longbel_cli.progress import Progress, ignore
 from longbel_cli.runs.corpus_source import corpus_source, input_files
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.run import (
+    Auto,
     Bounds,
     RunConfiguration,
     Shard,
@@ -115,8 +116,9 @@ class DetectJob:
             "corpus": [str(path) for path in options.paths],
             "shard_count": options.shard.count,
         }
+        documents = options.window_documents or Auto(lambda: _WINDOW_DOCUMENTS)
         return RunConfiguration(
-            results, self.files, free, self._window_documents, NO_BOUND, options.limit, command
+            results, self.files, free, documents, NO_BOUND, options.limit, command
         )
 
     @property

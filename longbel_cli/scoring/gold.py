@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from kb_builder.codes import is_no_code, joined_code, parts_of
 from kb_builder.errors import LongbelError
+from longbel_cli.corpora.abbreviations import abbreviations, expanded
 from longbel_cli.corpora.prediction_file import PredictionFile
 from longbel_cli.types import Candidate, Document, Prediction, Span, answer_among
 
@@ -20,7 +21,8 @@ class ScoredMention:
     """A gold mention that counts, and what was predicted for it.
 
     `gold` is a normalized code (parts sorted); `missing` says that the predictions have no such
-    mention, which is not the same as a prediction without candidates.
+    mention, which is not the same as a prediction without candidates. `abbreviation`: whether it is
+    one that its document defines, None where that is not known.
     """
 
     document_id: str
@@ -31,6 +33,7 @@ class ScoredMention:
     gold: str
     candidates: tuple[Candidate, ...]
     missing: bool = False
+    abbreviation: bool | None = None
 
     @property
     def composite(self) -> bool:
@@ -87,6 +90,7 @@ class GoldMention(NamedTuple):
     semantic_group: str
     spans: tuple[Span, ...]
     gold: str | None
+    abbreviation: bool | None = None
 
 
 def gold_inside(file: PredictionFile) -> Joined:
@@ -128,6 +132,7 @@ def scored_mention(prediction: Prediction) -> ScoredMention:
         prediction.spans,
         prediction.gold_concept_code or "",
         prediction.candidates,
+        abbreviation=True if prediction.expanded_from is not None else None,
     )
 
 
@@ -135,6 +140,7 @@ def gold_of_corpus(documents: Iterable[Document]) -> tuple[GoldMention, ...]:
     """All mentions of a corpus in order; document ids are unique (the corpus reader sees to it)."""
     mentions: list[GoldMention] = []
     for document in documents:
+        known = abbreviations(document.text)
         for mention in document.mentions:
             code = mention.gold_code
             mentions.append(
@@ -145,6 +151,7 @@ def gold_of_corpus(documents: Iterable[Document]) -> tuple[GoldMention, ...]:
                     mention.semantic_group,
                     mention.spans,
                     (joined_code(code) or None) if code else None,
+                    expanded(mention.text, known) is not None,
                 )
             )
     return tuple(mentions)

@@ -93,6 +93,7 @@ def _given(mention: GoldMention, code: str, prediction: Prediction) -> ScoredMen
         mention=mention.mention,
         spans=mention.spans,
         gold=code,
+        abbreviation=mention.abbreviation,
     )
 
 
@@ -101,7 +102,7 @@ def _missing(mention: GoldMention, code: str, groups: Mapping[str, str]) -> Scor
     group = groups.get(mention.semantic_group, mention.semantic_group)
     return ScoredMention(
         mention.document_id, mention.mention_id, mention.mention, group, mention.spans, code, (),
-        missing=True,
+        missing=True, abbreviation=mention.abbreviation,
     )  # fmt: skip
 
 

@@ -207,11 +207,12 @@ def score(joined: Joined, options: ScoreOptions, background: Background | None =
 
 def partition_labels(evaluated: Evaluated, background: Background) -> dict[str, list[str | None]]:
     """For each partition that can be known: the part that each mention is in."""
-    return {
+    all_labels = {
         name: partition.labels(evaluated.mentions, background)
         for name, partition in PARTITIONS.items()
         if partition.known(background)
     }
+    return {name: labels for name, labels in all_labels.items() if any(labels)}
 
 
 def _all_ratios(

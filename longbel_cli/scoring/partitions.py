@@ -124,6 +124,19 @@ def _length(mentions: Sequence[ScoredMention], background: Background) -> Labels
     return [LENGTHS[min(count, len(LENGTHS)) - 1] if count else None for count in counts]
 
 
+def _abbreviation(mentions: Sequence[ScoredMention], background: Background) -> Labels:
+    """Where a look-up alone says what it expanded, what it does not expand is no abbreviation."""
+    said = any(mention.abbreviation for mention in mentions)
+    return [
+        None
+        if mention.abbreviation is None and not said
+        else "abbreviation"
+        if mention.abbreviation
+        else "other"
+        for mention in mentions
+    ]
+
+
 def _in_kb(mentions: Sequence[ScoredMention], background: Background) -> Labels:
     assert background.held is not None
     return ["in" if mention.gold in background.held else "absent" for mention in mentions]
@@ -186,6 +199,11 @@ PARTITIONS = {
     ),
     "composite": Partition("gold of several codes", _composite, ("simple", "composite")),
     "length": Partition("words of the mention", _length, LENGTHS),
+    "abbreviation": Partition(
+        "mention is an abbreviation that its document defines",
+        _abbreviation,
+        ("abbreviation", "other"),
+    ),
     "seen": Partition("gold concept in training", _seen, ("seen", "unseen"), "training"),
     "mention_seen": Partition(
         "mention's text in training", _mention_seen, ("seen", "unseen"), "training"

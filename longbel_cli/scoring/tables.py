@@ -153,7 +153,7 @@ def overall_table(score: Score, partitions: Sequence[str]) -> Table:
     rows = [("all", score.n_mentions, score.n_documents, score.overall)]
     for partition in partitions:
         prefix = "" if partition == "group" else f"{partition}: "
-        for part, values in score.by[partition].items():
+        for part, values in score.by.get(partition, {}).items():
             rows.append((prefix + part, values.n, values.n_documents, values.metrics))
     return Table(
         "Recall and mean reciprocal rank, per cent",

@@ -54,6 +54,7 @@ def test_a_clean_corpus(longbel: Longbel, corpus: Path) -> None:
         "characters": 31 + 5,
         "longest_document": 31,
         "discontinuous_mentions": 1,
+        "abbreviated_mentions": 0,
         "mentions_with_gold": 2,
         "mentions_with_no_code": 0,
         "mentions_with_composite_gold": 1,

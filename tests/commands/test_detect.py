@@ -109,7 +109,7 @@ def test_filters(
         (["--semantic-types", "T999"], "no semantic type T999"),
         (["--vocabularies", "MSH"], "it does not say which vocabulary"),
         (["--detector", "smurf"], "choose dictionary"),
-        (["--window", "0"], "at least 1"),
+        (["--window", "0"], "neither a positive number nor auto"),
     ],
 )
 def test_refusals(
@@ -255,3 +255,91 @@ def test_the_sample_notes_are_detected(longbel: Longbel, tmp_path: Path) -> None
     for line in out.read_text().splitlines():
         types = {each["type"] for each in json.loads(line)["entities"]}
         assert {"Disorders", "Chemicals & Drugs"} <= types
+
+
+def test_a_run_keeps_the_window_that_it_began_with(
+    longbel: Longbel, notes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    assert longbel("detect", notes, "--out", out, "--window", "2").code == 0
+    again = longbel("detect", notes, "--out", out)
+    assert again.code == 0 and "already finished" in again.err
+    other = longbel("detect", notes, "--out", out, "--window", "3")
+    assert other.code == 4 and "window" in other.err
+
+
+NOTE = "Non small cell lung carcinoma (NSCLC) was found. NSCLC of the left lung, with gout."
+
+
+@pytest.fixture
+def linked(longbel: Longbel, tmp_path: Path) -> Path:
+    """A note whose mentions were detected in the run that linked them."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text(NOTE, encoding="utf-8")
+    done = longbel("link", tmp_path / "notes", "--detector", "dictionary", "--linker", "tfidf",
+                   "--out", tmp_path / "p.jsonl")  # fmt: skip
+    assert done.code == 0, done.err
+    return tmp_path / "p.jsonl"
+
+
+def test_the_flags_of_detect_are_those_of_link(longbel: Longbel, linked: Path) -> None:
+    """Each filter gives the mentions that `detect` gives, and belongs to the run."""
+    notes, folder = linked.parent / "notes", linked.parent
+    for index, flags in enumerate((("--nested",), ("--semantic-types", "T191,T047"))):
+        out, mentions = folder / f"p{index}.jsonl", folder / f"m{index}.jsonl"
+        words = (notes, "--detector", "dictionary", *flags)
+        done = longbel("link", *words, "--linker", "tfidf", "--out", out)
+        assert done.code == 0, done.err
+        assert longbel("detect", *words, "--out", mentions).code == 0
+        assert Path(f"{out}.mentions.jsonl").read_bytes() == mentions.read_bytes()
+        other = longbel("link", notes, "--detector", "dictionary", "--linker", "tfidf",
+                        "--out", out)  # fmt: skip
+        assert other.code == 4 and "detector_" in other.err
+
+
+@pytest.mark.parametrize("flags", [("--nested",), ("--vocabularies", "MSH"), ("--stop", "s.txt")])
+def test_flags_of_detection_need_a_detector(
+    longbel: Longbel, linked: Path, flags: tuple[str, ...]
+) -> None:
+    done = longbel("link", f"{linked}.mentions.jsonl", "--linker", "tfidf", "--out",
+                   linked.parent / "q.jsonl", *flags)  # fmt: skip
+    assert done.code == 2 and f"{flags[0]} is for mentions that are detected" in done.err
+
+
+def test_the_texts_of_a_detecting_run_are_no_corpus_to_convert(
+    longbel: Longbel, linked: Path
+) -> None:
+    """The message names the corpus that is one, which works."""
+    words = ("convert", linked, linked.parent / "notes", "--to", "table", "--out")
+    refused = longbel(*words, linked.parent / "t.csv")
+    assert refused.code == 3 and f"give {linked}.mentions.jsonl as the corpus" in refused.err
+    mentions = f"{linked}.mentions.jsonl"
+    done = longbel("convert", linked, mentions, "--to", "table", "--out", linked.parent / "t.csv")
+    assert done.code == 0
+
+
+def test_texts_hold_no_gold(longbel: Longbel, linked: Path) -> None:
+    """Formats without mentions are offered where mentions may be missing, and nowhere else."""
+    for command in ("score", "train", "convert", "explain"):
+        flag = "--gold-format" if command == "score" else "--format"
+        refused = longbel(command, linked, flag, "texts", "--out", "x") if command != "score" else (
+            longbel(command, linked, flag, "texts"))  # fmt: skip
+        assert refused.code == 2 and "choose auto, bigbio, brat" in refused.err, refused.err
+    assert longbel("check", linked.parent / "notes", "--format", "text").code == 0
+
+
+def test_scores_of_abbreviations(longbel: Longbel, linked: Path) -> None:
+    """By what the look-up expanded, and by the text of a corpus."""
+    gold = [json.loads(line) for line in Path(f"{linked}.mentions.jsonl").read_text().splitlines()]
+    for document in gold:
+        for entity in document["entities"]:
+            entity["normalized"] = [{"db_name": "UMLS", "db_id": "C0007131"}]
+    path = linked.parent / "gold.jsonl"
+    path.write_text("".join(json.dumps(document) + "\n" for document in gold))
+    by_text = json.loads(longbel("score", linked, "--gold", path, "--json").out)["by"]
+    n_short = by_text["abbreviation"]["abbreviation"]["n"]
+    assert n_short >= 1 and by_text["abbreviation"]["other"]["n"] >= 2
+    counted = json.loads(longbel("check", path, "--json").out)["abbreviated_mentions"]
+    assert counted == n_short
+    table = longbel("score", linked, "--gold", path, "--by", "abbreviation").out
+    assert "abbreviation: other" in table

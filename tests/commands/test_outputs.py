@@ -60,7 +60,7 @@ READ = {
     "build-kb": ("source", "tokenizer", "names_from"),
     "check": ("corpus", "type_map", "kb", "retired", "train"),
     "detect": ("texts", "kb", "names_from", "type_map", "stop"),
-    "link": ("corpus", "stop_file", "type_map", "model", "kb", "names_from"),
+    "link": ("corpus", "stop", "type_map", "model", "kb", "names_from"),
     "score": ("predictions", "gold", "train", "retired", "kb", "paired"),
     "explain": ("predictions", "corpus", "model", "kb"),
     "convert": ("preds", "corpus", "kb", "note_ids", "omop_vocabulary", "concept_map"),
@@ -175,10 +175,9 @@ def test_the_cases_have_every_output_with_every_input() -> None:
         flags[line.split()[0]] |= {word for word in f"{line} {outputs}".split() if word[:2] == "--"}
     for command, names in WRITTEN.items():
         positional = {"source", "texts", "corpus", "predictions", "preds"}
-        renamed = {"stop_file": "stop"}
         for name in {*names, *READ[command]} - (positional - {"predictions"} if command == "train"
                                                 else positional):  # fmt: skip
-            assert f"--{renamed.get(name, name).replace('_', '-')}" in flags[command], command
+            assert f"--{name.replace('_', '-')}" in flags[command], command
 
 
 EXPANDED = [

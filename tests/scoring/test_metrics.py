@@ -82,7 +82,7 @@ def test_documents_of_a_part_are_counted() -> None:
 
 def test_without_training_corpus_or_kb_their_partitions_are_not_there() -> None:
     result = score(joined(*TABLE), ScoreOptions(n_boot=10))
-    assert set(result.by) == {"group", "recurring", "occurrence", "composite", "length"}
+    assert set(result.by) == {"group", "recurring", "occurrence", "composite"}
     assert result.coverage is None
 
 
