@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kb_builder.errors import check_choice
-from longbel_cli.corpora import bigbio, bioc, brat, mention_table, pubtator, stored, texts
+from longbel_cli.corpora import (
+    bigbio,
+    bioc,
+    brat,
+    mention_table,
+    pubtator,
+    spans,
+    stored,
+    texts,
+)
 from longbel_cli.corpora.records import CorpusFile, Item, Position
 from longbel_cli.corpora.writing import Writer
 
@@ -106,6 +115,13 @@ CORPUS_FORMATS: dict[str, CorpusFormat] = {
             sniff=texts.sniff,
             annotated=False,
             knows=texts.is_table,
+        ),
+        CorpusFormat(
+            "spans",
+            "texts with spans of other tools (.json, .jsonl)",
+            spans.read,
+            suffixes=(".json", ".jsonl", ".ndjson"),
+            knows=spans.knows,
         ),
         CorpusFormat(
             "table",

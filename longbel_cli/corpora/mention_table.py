@@ -10,7 +10,6 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,6 @@ from kb_builder.codes import gold_codes
 from kb_builder.errors import LongbelError
 from kb_builder.headers import delimiter_of
 from longbel_cli.corpora import stored
-from longbel_cli.corpora.check import fits, slices
 from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
@@ -31,7 +29,7 @@ from longbel_cli.corpora.records import (
     UnreadableError,
     unreadable,
 )
-from longbel_cli.corpora.units import in_characters
+from longbel_cli.corpora.units import as_stated, in_characters
 from longbel_cli.types import Mention, Passage, Span
 
 SUFFIXES = (".tsv", ".csv")
@@ -205,7 +203,7 @@ def _build(table: str, path: str, document_id: str) -> Draft:
         else:
             draft.mentions.append(mention)
     draft.mentions, unit = in_characters(draft.mentions, text)
-    draft.mentions = [_as_stated(mention, text) for mention in draft.mentions]
+    draft.mentions = [as_stated(mention, text) for mention in draft.mentions]
     if unit is not None:
         draft.warnings.append(Remark(f"its offsets count {unit}; they are converted"))
     return draft
@@ -233,19 +231,3 @@ def _spans(values: Mapping[str, str]) -> tuple[Span, ...]:
     if not (_NUMBER.match(start) and _NUMBER.match(end)):
         return ()
     return (Span(int(start), int(end)),)
-
-
-def _as_stated(mention: Mention, text: str) -> Mention:
-    """The mention with what the table can mean: fragments in the text's order, quotation marks of
-    a spreadsheet taken off; its slice where the table states no text."""
-    if not mention.text:
-        within = all(0 <= start < end <= len(text) for start, end in mention.spans)
-        return replace(mention, text=slices(mention.spans, text) if within else "?")
-    if fits(mention, text):
-        return mention
-    in_order = replace(mention, spans=tuple(sorted(mention.spans)))
-    stated = mention.text
-    if len(stated) > 1 and stated[0] == stated[-1] == '"':
-        stated = stated[1:-1].replace('""', '"')
-    bare = replace(mention, text=stated)
-    return next((made for made in (in_order, bare) if fits(made, text)), mention)

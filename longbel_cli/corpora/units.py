@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from longbel_cli.corpora.check import fits
+from longbel_cli.corpora.check import fits, slices
 from longbel_cli.types import Mention, Span
 
 Width = Callable[[str], int]
@@ -70,3 +70,19 @@ def _converted(mention: Mention, points: dict[int, int]) -> Mention:
         return mention
     spans = tuple(Span(points[start], points[end]) for start, end in mention.spans)
     return replace(mention, spans=spans)
+
+
+def as_stated(mention: Mention, text: str) -> Mention:
+    """The mention with what its source can mean: fragments in the text's order, quotation marks of
+    a spreadsheet taken off; its slice where no text is stated."""
+    if not mention.text:
+        within = all(0 <= start < end <= len(text) for start, end in mention.spans)
+        return replace(mention, text=slices(mention.spans, text) if within else "?")
+    if fits(mention, text):
+        return mention
+    in_order = replace(mention, spans=tuple(sorted(mention.spans)))
+    stated = mention.text
+    if len(stated) > 1 and stated[0] == stated[-1] == '"':
+        stated = stated[1:-1].replace('""', '"')
+    bare = replace(mention, text=stated)
+    return next((made for made in (in_order, bare) if fits(made, text)), mention)

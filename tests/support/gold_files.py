@@ -152,6 +152,16 @@ def table(golds: Sequence[str]) -> Files:
     return {"d.txt": text_of(golds).encode(), "d.tsv": (header + rows).encode()}
 
 
+def spans(golds: Sequence[str]) -> Files:
+    """A text with spans, as spaCy writes those that have a concept."""
+    marked = [
+        {"start": 6 * index, "end": 6 * index + 5, "label": "DISO", "kb_id": gold}
+        for index, gold in enumerate(golds)
+    ]
+    value = {"id": "d", "text": text_of(golds), "spans": {"sc": marked}}
+    return {"c.json": json.dumps(value).encode()}
+
+
 GOLD_FORMS = {
     made.__name__: GoldForm(format_, made)
     for format_, made in (
@@ -165,6 +175,7 @@ GOLD_FORMS = {
         ("bioc", bioc_xml),
         ("bioc", bioc_json),
         ("table", table),
+        ("spans", spans),
     )
 }
 # Formats whose files hold no codes.
