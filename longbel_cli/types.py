@@ -26,6 +26,8 @@ class Span(NamedTuple):
 
 def extent(spans: Sequence[Span]) -> Span:
     """From the first character of some spans to the last."""
+    if len(spans) == 1:
+        return spans[0]
     return Span(min(span.start for span in spans), max(span.end for span in spans))
 
 
@@ -43,7 +45,7 @@ class Passage:
         return self.start + len(self.text)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)  # a document may have millions
 class Mention:
     """One mention of a document: one or more fragments, in document offsets.
 
@@ -103,7 +105,9 @@ class Document:
 
 def in_document_order(mentions: list[Mention]) -> tuple[Mention, ...]:
     """Ascending by smallest start, then by largest end; ties keep the input's order."""
-    return tuple(sorted(mentions, key=lambda mention: (mention.start, mention.end)))
+    ordered = sorted(mentions, key=lambda mention: mention.end)
+    ordered.sort(key=lambda mention: mention.start)  # keeps the order by end among equals
+    return tuple(ordered)
 
 
 class Concept(NamedTuple):

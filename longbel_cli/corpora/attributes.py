@@ -27,10 +27,10 @@ def attributes_of(values: Any) -> Attributes:
 def gathered(pairs: Iterable[tuple[str, str | bool]]) -> Attributes:
     """Each name once, in the order of appearance; several texts of a name are joined by `|`."""
     values: dict[str, str | bool] = {}
+    texts: dict[str, dict[str, None]] = {}
     for name, value in pairs:
-        known = values.get(name)
-        if isinstance(known, str) and isinstance(value, str) and value not in known.split("|"):
-            values[name] = f"{known}|{value}"
-        elif known is None or known is True:
-            values[name] = value
+        if isinstance(value, str):
+            texts.setdefault(name, {})[value] = None
+        values.setdefault(name, value)
+    values.update((name, "|".join(alike)) for name, alike in texts.items())
     return tuple(values.items())

@@ -260,6 +260,7 @@ class _XmlParser:
         self._parser.EntityDeclHandler = self._refuse
         self._builder: ElementTree.TreeBuilder | None = None
         self._line = 0
+        self._begin = 0
         self._depth = 0
         self._found: list[tuple[int, dict[str, Any]]] = []
 
@@ -277,7 +278,9 @@ class _XmlParser:
                 return
             self._builder = ElementTree.TreeBuilder()
             self._line = self._parser.CurrentLineNumber
+            self._begin = self._parser.CurrentByteIndex
             self._depth = 0
+        self._bound()
         if tag == "annotation":
             attributes["line"] = str(self._parser.CurrentLineNumber)
         self._builder.start(tag, attributes)
@@ -299,7 +302,12 @@ class _XmlParser:
 
     def _data(self, text: str) -> None:
         if self._builder is not None:
+            self._bound()
             self._builder.data(text)
+
+    def _bound(self) -> None:
+        if self._parser.CurrentByteIndex - self._begin > stored.LARGEST_DOCUMENT:
+            raise stored.too_large("a document of the file", self._line)
 
     def _refuse(self, *declaration: Any) -> None:
         raise UnreadableError(

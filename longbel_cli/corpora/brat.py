@@ -14,7 +14,6 @@ from pathlib import Path
 
 from longbel_cli.corpora import stored
 from longbel_cli.corpora.brat_lines import Annotations
-from longbel_cli.corpora.check import fits
 from longbel_cli.corpora.records import (
     CorpusFile,
     Draft,
@@ -25,6 +24,7 @@ from longbel_cli.corpora.records import (
     UnreadableError,
     unreadable,
 )
+from longbel_cli.corpora.stated_text import fits
 from longbel_cli.corpora.unknown import any_case
 from longbel_cli.corpora.writing import (
     Answers,
@@ -87,16 +87,11 @@ def _build(pair: Pair) -> Draft:
 def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(stored.LONGEST_LINE + 1)
+            return stored.whole(file, f"its {path.suffix} file")
     except FileNotFoundError:
         raise UnreadableError(f"its {path.suffix} file is missing") from None
     except OSError as error:
         raise UnreadableError(f"its {path.suffix} file cannot be read ({error.strerror})") from None
-    if len(data) > stored.LONGEST_LINE:
-        raise UnreadableError(
-            f"its {path.suffix} file has more than {stored.LONGEST_LINE >> 20} MiB"
-        )
-    return data
 
 
 class Writer:

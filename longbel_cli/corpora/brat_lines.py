@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import NamedTuple
 
 from kb_builder.codes import codes_of, gold_codes, is_database, looks_like_code, says_a_state
@@ -21,8 +22,9 @@ from longbel_cli.types import Mention, Span
 _LINE_END = re.compile(r"\r?\n|\r(?=[A-Z*#][0-9]*\t|\Z)")
 _BETWEEN_CODES = re.compile(r"[\s+,;|]+")
 # No document has offsets of more digits; int() refuses thousands of them.
-_PAIR = r"[0-9]{1,12} +[0-9]{1,12}"
-_T_BODY = re.compile(rf"(\S+) +({_PAIR}(?: *; *{_PAIR})*) *")
+_START, _END = r"([0-9]{1,12})", r"([0-9]{1,12})"
+_SPAN = re.compile(rf"{_START} +{_END}")
+_T_BODY = re.compile(rf"(\S+) +{_START} +{_END}((?: *; *[0-9]{{1,12}} +[0-9]{{1,12}})*) *")
 _T_ID = re.compile(r"T[0-9]+")
 _N_BODY = re.compile(r"(\S+) +(\S+) +(\S.*)")
 # BioNLP's order of an N line is free, since both parts are named.
@@ -30,16 +32,6 @@ _NAMED_BODY = re.compile(r"(\S+) +(Annotation|Referent):(\S+) +(Annotation|Refer
 # A three-character category of ICD-10 (I10), which is a code beside others of ICD-10 only.
 _ICD_10, _CATEGORY = re.compile(r"[A-Z][0-9][0-9AB]\.[0-9A-Z]{1,4}"), re.compile(r"[A-Z][0-9]{2}")
 _OTHER_LINES = "ER*#"
-
-
-class _Named(NamedTuple):
-    """A T line: everything of a mention but its codes."""
-
-    id: str
-    entity_type: str
-    spans: tuple[Span, ...]
-    text: str
-    line: int
 
 
 class _Note(NamedTuple):
@@ -52,9 +44,10 @@ class _Note(NamedTuple):
 
 @dataclass
 class Annotations:
-    """The lines of an .ann file, taken apart. A note or N line may stand before its T line."""
+    """The lines of an .ann file, taken apart. A note or N line may stand before its T line, so
+    `named` are the mentions without codes and attributes."""
 
-    named: list[_Named] = field(default_factory=list)
+    named: list[Mention] = field(default_factory=list)
     references: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     notes: list[_Note] = field(default_factory=list)
     attributes: dict[str, list[tuple[str, str | bool]]] = field(
@@ -68,11 +61,12 @@ class Annotations:
     def of(cls, text: str) -> Annotations:
         annotations = cls()
         targets: list[tuple[str, int]] = []
-        for line_number, line in enumerate(_LINE_END.split(text.removeprefix("\ufeff")), start=1):
+        shared: dict[str, str] = {}
+        for line_number, line in enumerate(_lines(text), start=1):
             if not line.strip():
                 continue
             if line[0] == "T":
-                annotations._add_named(line, line_number)
+                annotations._add_named(line, line_number, shared)
             elif line[0] == "N":
                 annotations._add_reference(line, line_number, targets)
             elif line[0] in "AM":
@@ -88,17 +82,17 @@ class Annotations:
         """The mentions in file order; N lines are the gold, else notes that are codes."""
         notes = self._codes_of_notes()
         made = []
-        for named in self.named:
-            gold = gold_codes(*(self.references.get(named.id) or notes.get(named.id) or ()))
-            made.append(
-                Mention(
-                    named.id, named.spans, named.text, named.entity_type, named.entity_type, gold,
-                    named.line, gathered(self.attributes.get(named.id, ())),
-                )
-            )  # fmt: skip
+        for mention in self.named:
+            codes = self.references.get(mention.id) or notes.get(mention.id)
+            attributes = self.attributes.get(mention.id)
+            if codes or attributes:
+                gold, said = gold_codes(*(codes or ())), gathered(attributes or ())
+                mention = replace(mention, gold=gold, attributes=said)
+            made.append(mention)
         return made
 
-    def _add_named(self, line: str, line_number: int) -> None:
+    def _add_named(self, line: str, line_number: int, shared: dict[str, str]) -> None:
+        """`shared` holds each type and text once, however many lines have it."""
         columns = line.split("\t", 2)
         body = _T_BODY.fullmatch(columns[1]) if len(columns) == 3 else None
         if body is None:
@@ -107,10 +101,16 @@ class Annotations:
             word = re.split(r"[ \t]", line, maxsplit=1)[0]
             self.faults.append(Remark(reason, word if _T_ID.fullmatch(word) else None, line_number))
             return
-        spans = tuple(
-            Span(*(int(offset) for offset in part.split())) for part in body[2].split(";")
+        entity_type, start, end, more = body.groups()
+        spans: tuple[Span, ...] = (Span(int(start), int(end)),)
+        if more:
+            pairs = _SPAN.findall(more)
+            spans += tuple(Span(int(start), int(end)) for start, end in pairs)
+        entity_type = shared.setdefault(entity_type, entity_type)
+        text = shared.setdefault(columns[2], columns[2])
+        self.named.append(
+            Mention(columns[0], spans, text, entity_type, entity_type, None, line_number)
         )
-        self.named.append(_Named(columns[0], body[1], spans, columns[2], line_number))
 
     def _add_reference(self, line: str, line_number: int, targets: list[tuple[str, int]]) -> None:
         columns = line.split("\t", 2)
@@ -158,6 +158,7 @@ class Annotations:
         """The codes of notes by mention; other notes are told in `unread`."""
         is_code = self._test_of_codes()
         known = self._known()
+        gold_of = cache(lambda target: gold_codes(*self.references[target]))
         of_mention: dict[str, list[str]] = defaultdict(list)
         for note in self.notes:
             if not note.codes:
@@ -168,7 +169,7 @@ class Annotations:
             elif note.target not in known:
                 self._leave_unread(note, "codes of a note on no mention of the file", bool(codes))
             elif self.references.get(note.target):
-                gold = gold_codes(*self.references[note.target])
+                gold = gold_of(note.target)
                 reason = "codes of a note beside the other codes of an N line"
                 self._leave_unread(note, reason, gold_codes(*note.codes) != gold)
             else:
@@ -187,7 +188,7 @@ class Annotations:
             self.unread.append(Remark(reason, None, note.line))
 
     def _known(self) -> set[str | None]:
-        return {named.id for named in self.named} | {fault.mention_id for fault in self.faults}
+        return {mention.id for mention in self.named} | {fault.mention_id for fault in self.faults}
 
     def _note_strays(self, targets: list[tuple[str, int]]) -> None:
         known = self._known()
@@ -197,6 +198,15 @@ class Annotations:
                 name = target if _T_ID.fullmatch(target) else "something"
                 reason = f"this N line refers to {name}, which no T line defines"
                 self.unread.append(Remark(reason, None, line_number))
+
+
+def _lines(text: str) -> Iterator[str]:
+    """One at a time: of a large file they would take more memory than the file."""
+    start = len("\ufeff") if text.startswith("\ufeff") else 0
+    for end in _LINE_END.finditer(text, start):
+        yield text[start : end.start()]
+        start = end.end()
+    yield text[start:]
 
 
 def _reference(body: str) -> tuple[str, str] | None:

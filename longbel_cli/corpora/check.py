@@ -5,7 +5,6 @@ A fault of a mention leaves out that mention alone; a fault of the passages the 
 
 from __future__ import annotations
 
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,12 +20,13 @@ from longbel_cli.corpora.records import (
     Remark,
     UnreadableError,
 )
-from longbel_cli.types import Document, Mention, Passage, Span, in_document_order
+from longbel_cli.corpora.stated_text import Mismatches, fitting
+from longbel_cli.types import Document, Mention, Passage, in_document_order
 
 # Passages may lie apart; a stray offset must not ask for gigabytes of blanks.
 WIDEST_GAP = 1_000_000
-# How far from its offsets a mention's text is looked for, to say how far off they are.
-_NEARBY = 100
+# Nor must many gaps. No format has longer texts but by gaps.
+MOST_CHARACTERS = 256 * 1024 * 1024
 
 
 def settle(
@@ -63,10 +63,13 @@ def settle(
     except UnreadableError as error:
         on_problem(problem(Remark(error.reason, None, error.line), True))
         return None
-    for remark in (*draft.warnings, *doubts(document)):
+    for remark, _ in gathered(draft.warnings):
+        on_remark(problem(remark))
+    for remark in doubts(document):
         on_remark(problem(remark))
     for remark, count in gathered(draft.unread):
-        on_remark(replace(problem(remark), gold_not_read=count))
+        told = problem(remark._replace(reason=f"not read as gold: {remark.reason}"))
+        on_remark(replace(told, gold_not_read=count))
     return document
 
 
@@ -91,15 +94,19 @@ def checked(
     kept: list[Mention] = []
     ids: set[str] = set()
     starts = [passage.start for passage in document.passages]
+    mismatches = Mismatches(document.text)
     for mention in draft.mentions:
-        reason = _fault(mention, document, starts)
+        there = fitting(mention, document.text)
+        reason = _fault(mention, document, starts, there, mismatches)
         if reason is None and mention.id in ids:
             reason = "another mention of this document has the same id"
         if reason is not None:
             fault(Remark(reason, mention.id, mention.line))
             continue
         ids.add(mention.id)
-        kept.append(_settled(mention, document.text))
+        if there is not None and there != mention.text:
+            mention = replace(mention, text=there)  # as the document stores it
+        kept.append(mention)
     return _with_mentions(document, kept)
 
 
@@ -126,6 +133,8 @@ def _in_order(draft: Draft) -> tuple[Passage, ...]:
                 f"after {end}"
             )
         end = passage.end
+        if end > MOST_CHARACTERS:
+            raise UnreadableError(f"its text has more than {MOST_CHARACTERS} characters; divide it")
     return tuple(passages)
 
 
@@ -139,8 +148,14 @@ def _encodable(text: str, what: str) -> None:
         ) from None
 
 
-def _fault(mention: Mention, document: Document, starts: Sequence[int]) -> str | None:
-    """Why a mention cannot be linked, None if it can."""
+def _fault(
+    mention: Mention,
+    document: Document,
+    starts: Sequence[int],
+    there: str | None,
+    mismatches: Mismatches,
+) -> str | None:
+    """Why a mention cannot be linked, None if it can. `there` is the text that fits it."""
     text = document.text
     for span in mention.spans:
         if not 0 <= span.start < span.end:
@@ -148,7 +163,7 @@ def _fault(mention: Mention, document: Document, starts: Sequence[int]) -> str |
         if span.end > len(text):
             return (
                 f"its offset {span.end} lies past the end of the document ({len(text)} characters)"
-                + _unit_hint(mention, text)
+                + mismatches.hint(mention)
             )
     for span in mention.spans:
         for offset in (span.start, span.end - 1):
@@ -157,9 +172,9 @@ def _fault(mention: Mention, document: Document, starts: Sequence[int]) -> str |
                 return f"its offset {offset} lies in no passage"
     if not mention.text.strip():
         return "it states no text, so its offsets cannot be verified"
-    if not fits(mention, text):
+    if there is None:
         offsets = ";".join(f"{span.start}-{span.end}" for span in mention.spans)
-        return f"its text is not the document's at {offsets}" + _unit_hint(mention, text)
+        return f"its text is not the document's at {offsets}" + mismatches.hint(mention)
     damaged = next(filter(is_damaged, mention.gold or ()), None)
     if damaged is not None:
         return f"its code was changed by a spreadsheet ({damaged})"
@@ -170,62 +185,3 @@ def _fault(mention: Mention, document: Document, starts: Sequence[int]) -> str |
             except UnicodeEncodeError:
                 return "its id, type or code holds a lone surrogate (half a character)"
     return None
-
-
-def slices(spans: Sequence[Span], text: str) -> str:
-    """The fragments' texts, joined by one blank."""
-    return " ".join(text[start:end] for start, end in spans)
-
-
-def fits(mention: Mention, text: str) -> bool:
-    """Whether a mention states the text at its offsets, white space folded."""
-    there = slices(mention.spans, text)
-    return there == mention.text or there.split() == mention.text.split()
-
-
-def _settled(mention: Mention, text: str) -> Mention:
-    """The mention with its text as the document stores it."""
-    there = slices(mention.spans, text)
-    if there == mention.text:
-        return mention
-    return replace(mention, text=there)
-
-
-def _unit_hint(mention: Mention, text: str) -> str:
-    """What the offsets seem to count, where that explains the mismatch."""
-    stated = mention.text.split()
-    for name, encoding in (("UTF-16 code units", "utf-16-le"), ("UTF-8 bytes", "utf-8")):
-        width = 2 if encoding == "utf-16-le" else 1
-        data = text.encode(encoding)
-        parts = [data[start * width : end * width] for start, end in mention.spans]
-        if b" ".join(parts) and _words(parts, encoding) == stated:
-            return f"; they fit if they count {name}, not characters"
-    one_ended = text.replace("\r\n", "\n")
-    if one_ended != text and slices(mention.spans, one_ended).split() == stated:
-        return "; they fit if a CRLF line end counts as one character"
-    there = slices(mention.spans, text)
-    if unicodedata.normalize("NFC", there) == unicodedata.normalize("NFC", mention.text):
-        return "; they differ in Unicode normalization (NFC, NFD) alone"
-    return _nearby(mention, text)
-
-
-def _nearby(mention: Mention, text: str) -> str:
-    """Where the stated text of one fragment stands within a hundred characters."""
-    stated, start = mention.text, mention.spans[0].start
-    if len(mention.spans) > 1 or not stated:
-        return ""
-    first = max(start - _NEARBY, 0)
-    after = text.find(stated, start, start + _NEARBY + len(stated))
-    before = text.rfind(stated, first, start + len(stated))
-    starts = [nearest for nearest in (before, after) if nearest >= 0]
-    if not starts:
-        return ""
-    nearest = min(starts, key=lambda offset: abs(offset - start))
-    return f"; that text stands at {nearest}-{nearest + len(stated)}"
-
-
-def _words(parts: list[bytes], encoding: str) -> list[str]:
-    try:
-        return " ".join(part.decode(encoding) for part in parts).split()
-    except UnicodeDecodeError:
-        return []

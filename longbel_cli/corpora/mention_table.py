@@ -90,10 +90,10 @@ def rows_of(path: str) -> dict[str, list[Row]]:
 
 @lru_cache(maxsize=4)
 def _rows(path: str, changed: int, size: int) -> dict[str, list[Row]]:
-    csv.field_size_limit(stored.LONGEST_LINE)
+    csv.field_size_limit(stored.LARGEST_DOCUMENT)
     by_document: dict[str, list[Row]] = {}
     with stored.opened(path) as handle:
-        text = stored.decoded(handle.read()).removeprefix("\ufeff")
+        text = stored.decoded(stored.whole(handle, "the table")).removeprefix("\ufeff")
     header, _, body = text.partition("\n")
     columns, delimiter = _columns(_names(header)), delimiter_of(header, "\t")
     if not _is_table(columns):
@@ -192,7 +192,7 @@ def read(file: CorpusFile, start: Position) -> Iterator[Item]:
 
 def _build(table: str, path: str, document_id: str) -> Draft:
     with stored.opened(path) as handle:
-        text = stored.decoded(handle.read(), Path(path).name)
+        text = stored.decoded(stored.whole(handle, "its text"), Path(path).name)
     draft = Draft([Passage(text)])
     for ordinal, row in enumerate(rows_of(table).get(document_id, ()), start=1):
         mention_id = row.values.get("id", "").strip() or f"T{ordinal}"

@@ -53,13 +53,17 @@ def read(file: CorpusFile, start: Position) -> Iterator[Item]:
     A document ends at a blank line or where the next title begins.
     """
     block: list[Line] = []
+    size = 0
     for line in stored.lines(file.path, start.offset, start.line or 1):
         data = line.data.removesuffix(b"\r")
         line = Line(line.offset, line.line_number, data)
         match = _TEXT.match(data)
         if block and (not data.strip() or (match and _starts_anew(match, block))):
             yield _item(block)
-            block = []
+            block, size = [], 0
+        size += len(data)
+        if size > stored.LARGEST_DOCUMENT:
+            raise stored.too_large("a document of the file", line.line_number)
         if data.strip():
             block.append(line)
     if block:

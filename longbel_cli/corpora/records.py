@@ -33,7 +33,7 @@ class Position(NamedTuple):
     line: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something that was left out (or, given to `on_remark`, is merely odd), and where.
 

@@ -300,9 +300,7 @@ def _is_medcat(path: str) -> bool:
 def _medcat_items(path: str, start: Position) -> Iterator[Item]:
     """The documents of all projects, in their order; the file is held as a whole."""
     with stored.opened(path) as handle:
-        data = handle.read(stored.LONGEST_LINE + 1)
-    if len(data) > stored.LONGEST_LINE:
-        raise UnreadableError(f"it has more than {stored.LONGEST_LINE >> 20} MiB")
+        data = stored.whole(handle, "the file")
     try:
         projects = json.loads(stored.decoded(data).removeprefix("\ufeff"))["projects"]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -16,15 +16,16 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 from longbel_cli.corpora.records import STDIN, UnreadableError
 from longbel_cli.progress import ignore
 
 BOM = codecs.BOM_UTF8
-# One document may be large; this bounds what a gzip bomb without a line end can take.
-LONGEST_LINE = 256 * 1024 * 1024
+# One document may be large; this bounds what a gzip bomb can take, whatever the format.
+LARGEST_DOCUMENT = 256 * 1024 * 1024
 _CHUNK = 1 << 16
+_PART = 1 << 20
 
 
 @contextmanager
@@ -55,6 +56,23 @@ def _why(error: Exception) -> str:
     if isinstance(error, gzip.BadGzipFile | EOFError | zlib.error):
         return "the gzip data is damaged or cut short"
     return f"the file cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
+
+
+def whole(handle: IO[bytes], what: str) -> bytes:
+    """All bytes of a file that is read at once; UnreadableError where they are too many."""
+    parts: list[bytes] = []
+    size = 0
+    while data := handle.read(_PART):
+        parts.append(data)
+        size += len(data)
+        if size > LARGEST_DOCUMENT:
+            raise too_large(what)
+    return b"".join(parts)
+
+
+def too_large(what: str, line: int | None = None) -> UnreadableError:
+    """What is said of more bytes than one document may have."""
+    return UnreadableError(f"{what} has more than {LARGEST_DOCUMENT >> 20} MiB; divide it", line)
 
 
 def decoded(data: bytes, what: str = "the file", offset: int = 0) -> str:
@@ -97,10 +115,10 @@ def lines(
     with opened(path) as handle:
         if offset:
             handle.seek(offset)
-        while data := handle.readline(LONGEST_LINE):
-            if len(data) == LONGEST_LINE and not data.endswith(b"\n"):
+        while data := handle.readline(LARGEST_DOCUMENT):
+            if len(data) == LARGEST_DOCUMENT and not data.endswith(b"\n"):
                 raise UnreadableError(
-                    f"line {line_number} is longer than {LONGEST_LINE} bytes; "
+                    f"line {line_number} is longer than {LARGEST_DOCUMENT} bytes; "
                     "the rest of the file is left out",
                     line_number,
                 )
@@ -296,7 +314,7 @@ class _JsonStream:
 
     def _grow(self) -> bool:
         # Doubling keeps the total work linear in the size of the document.
-        if len(self._text) - self._mark > LONGEST_LINE:
+        if len(self._text) - self._mark > LARGEST_DOCUMENT:
             return False
         return self._fill(max(_CHUNK, len(self._text) - self._mark))
 

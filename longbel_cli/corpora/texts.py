@@ -55,9 +55,7 @@ def read_text(file: CorpusFile, start: Position) -> Iterator[Item]:
 
 def _text_of_file(path: str) -> Draft:
     with stored.opened(path) as handle:
-        data = handle.read(stored.LONGEST_LINE + 1)
-    if len(data) > stored.LONGEST_LINE:
-        raise UnreadableError(f"a text of more than {stored.LONGEST_LINE >> 20} MiB")
+        data = stored.whole(handle, "the text")
     return _draft(stored.decoded(data))
 
 
@@ -78,7 +76,7 @@ def read_table(file: CorpusFile, start: Position) -> Iterator[Item]:
 
 def _delimited(file: CorpusFile, start: Position) -> Iterator[Item]:
     """Rows by Python's csv module, which leaves what stands between quotes as it is."""
-    csv.field_size_limit(stored.LONGEST_LINE)
+    csv.field_size_limit(stored.LARGEST_DOCUMENT)
     with stored.opened(file.path) as handle:
         stream = io.TextIOWrapper(handle, encoding="utf-8-sig", newline="")
         try:

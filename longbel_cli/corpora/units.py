@@ -5,10 +5,10 @@ Told by comparing the stated texts with the document's; converted to code points
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 
-from longbel_cli.corpora.check import fits, slices
+from longbel_cli.corpora.stated_text import fits, slices
 from longbel_cli.types import Mention, Span
 
 Width = Callable[[str], int]
@@ -43,8 +43,11 @@ def in_characters(mentions: Sequence[Mention], text: str) -> tuple[list[Mention]
     most, meant, unit = sum(fits(mention, text) for mention in mentions), list(mentions), None
     if most == len(mentions):
         return meant, unit
+    wanted = {offset for mention in mentions for span in mention.spans for offset in span}
     for name, width, crlf_as_one in _UNITS[1:]:
-        points = _code_points(text, width, crlf_as_one)
+        if _counts_as_characters(text, width, crlf_as_one):
+            continue
+        points = _code_points(text, width, crlf_as_one, wanted)
         converted = [_converted(mention, points) for mention in mentions]
         fitting = sum(fits(mention, text) for mention in converted)
         if fitting > most:
@@ -52,12 +55,20 @@ def in_characters(mentions: Sequence[Mention], text: str) -> tuple[list[Mention]
     return meant, unit
 
 
-def _code_points(text: str, width: Width, crlf_as_one: bool) -> dict[int, int]:
-    """From offsets in a unit to those in code points."""
+def _counts_as_characters(text: str, width: Width, crlf_as_one: bool) -> bool:
+    """Whether the unit counts this text as characters do."""
+    return not (crlf_as_one and "\r\n" in text) and (width is _one or text.isascii())
+
+
+def _code_points(
+    text: str, width: Width, crlf_as_one: bool, wanted: Container[int]
+) -> dict[int, int]:
+    """From the wanted offsets in a unit to those in code points."""
     points: dict[int, int] = {}
     offset = 0
     for index, character in enumerate(text):
-        points.setdefault(offset, index)
+        if offset in wanted:
+            points.setdefault(offset, index)
         if not (crlf_as_one and text.startswith("\r\n", index)):
             offset += width(character)
     points[offset] = len(text)

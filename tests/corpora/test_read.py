@@ -500,17 +500,3 @@ def test_brat_says_what_bigbio_says(
 def gold_of(mention: tuple[object, ...]) -> tuple[str, ...]:
     gold = mention[3]
     return gold if isinstance(gold, tuple) else ()
-
-
-@pytest.mark.parametrize("suffix", [".txt", ".ann"])
-def test_a_pair_of_too_long_files_is_quarantined(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
-) -> None:
-    source = stored({"a.txt": b"Fever", "a.ann": b"T1\tDISO 0 5\tFever\n"}, tmp_path / "corpus")
-    monkeypatch.setattr("longbel_cli.corpora.stored.LONGEST_LINE", 18)
-    assert [document.id for document in read_corpus([source])] == ["a"]
-    (source / f"a{suffix}").write_bytes(b"Fever" + b" " * 14)
-    problems: list[Any] = []
-    with pytest.raises(LongbelError, match="no document can be read"):
-        list(read_corpus([source], on_problem=problems.append))
-    assert f"its {suffix} file has more than 0 MiB" in problems[0].message
