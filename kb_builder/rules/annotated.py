@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from kb_builder.rules.columns import pairs, starts_of_runs
 from kb_builder.rules.normalise import tidy
-from kb_builder.rules.pairs import AuditRows, Claims, joined
+from kb_builder.rules.pairs import AuditRows, NamePairs, joined
 from kb_builder.semantics import resolve_group
 from kb_builder.terms import ConceptGroups, CorpusNames
 
@@ -28,7 +28,7 @@ class Annotated:
 
     corpora: tuple[str, ...]
     strings: pa.LargeStringArray  # tidied, distinct
-    claims: Claims  # `name` is an index into strings
+    name_pairs: NamePairs  # `name` is an index into strings
     mentions: np.ndarray  # int64, how often each was annotated
     origin: tuple[tuple[int, ...], ...]  # the corpora of each, ascending
     documents: tuple[tuple[str, ...], ...]  # of each corpus those that names came from, sorted
@@ -139,7 +139,7 @@ class _Reader:
         return Annotated(
             corpora=names,
             strings=pa.array(strings, pa.large_string()),
-            claims=Claims(group, name, concept, np.full(len(kept), -1, dtype=np.int16)),
+            name_pairs=NamePairs(group, name, concept, np.full(len(kept), -1, dtype=np.int16)),
             mentions=np.array([self._mentions[key] for key in kept], dtype=np.int64),
             origin=tuple(
                 tuple(sorted({corpus for corpus, _ in self._documents[key]})) for key in kept
@@ -155,48 +155,50 @@ class _Reader:
 class Settled(NamedTuple):
     """What corpora decide before rule 3."""
 
-    owned: Claims  # the names that they give to concepts
-    rest: Claims  # what the source claims beside these
+    owned: NamePairs  # the names that they give to concepts
+    rest: NamePairs  # what the source claims beside these
     counts: dict[str, int]
 
 
-def settle(claims: Claims, annotated: Claims, mentions: np.ndarray, audit: AuditRows) -> Settled:
+def settle(
+    name_pairs: NamePairs, annotated: NamePairs, mentions: np.ndarray, audit: AuditRows
+) -> Settled:
     """Names that corpora use go to their concepts; whoever else claims one has lost it.
 
-    Names are numbered as in `claims`.
+    Names are numbered as in `name_pairs`.
     """
     order = np.lexsort((annotated.concept, -mentions, pairs(annotated.group, annotated.name)))
     annotated = annotated.take(order)
     is_first = starts_of_runs(annotated.group, annotated.name)
     owned, others = annotated.take(is_first), annotated.take(~is_first)
-    owner, is_own = _owners(claims, owned)
-    own = claims.take(is_own)
-    lost = _distinct(joined(claims.take((owner >= 0) & ~is_own), others))
+    owner, is_own = _owners(name_pairs, owned)
+    own = name_pairs.take(is_own)
+    lost = _distinct(joined(name_pairs.take((owner >= 0) & ~is_own), others))
     audit.add(lost, "corpus", _owners(lost, owned)[0])
     language = np.full(owned.n, -1, dtype=np.int16)
     language[np.searchsorted(pairs(owned.group, owned.name), pairs(own.group, own.name))] = (
         own.language
     )
     counts = {"corpus_names": owned.n, "corpus_names_new": owned.n - own.n, "corpus_lost": lost.n}
-    return Settled(owned._replace(language=language), claims.take(owner < 0), counts)
+    return Settled(owned._replace(language=language), name_pairs.take(owner < 0), counts)
 
 
-def _owners(claims: Claims, owned: Claims) -> tuple[np.ndarray, np.ndarray]:
-    """Of each claim the concept that owns its name (-1: none), and whether that is its own."""
+def _owners(name_pairs: NamePairs, owned: NamePairs) -> tuple[np.ndarray, np.ndarray]:
+    """Of each pair the concept that owns its name (-1: none), and whether that is its own."""
     if owned.n == 0:
-        return np.full(claims.n, -1, dtype=np.int32), np.zeros(claims.n, dtype=bool)
+        return np.full(name_pairs.n, -1, dtype=np.int32), np.zeros(name_pairs.n, dtype=bool)
     keys = pairs(owned.group, owned.name)
-    wanted = pairs(claims.group, claims.name)
+    wanted = pairs(name_pairs.group, name_pairs.name)
     at = np.minimum(np.searchsorted(keys, wanted), owned.n - 1)
     owner = np.where(keys[at] == wanted, owned.concept[at], -1).astype(np.int32)
-    return owner, owner == claims.concept
+    return owner, owner == name_pairs.concept
 
 
-def _distinct(claims: Claims) -> Claims:
-    claims = claims.by_name()
-    return claims.take(starts_of_runs(claims.group, claims.name, claims.concept))
+def _distinct(name_pairs: NamePairs) -> NamePairs:
+    name_pairs = name_pairs.by_name()
+    return name_pairs.take(starts_of_runs(name_pairs.group, name_pairs.name, name_pairs.concept))
 
 
-def all_claims(claims: Claims, annotated: Claims) -> Claims:
-    """What the source and corpora claim, each claim once."""
-    return _distinct(joined(claims, annotated))
+def all_name_pairs(name_pairs: NamePairs, annotated: NamePairs) -> NamePairs:
+    """What the source and corpora say, each pair once."""
+    return _distinct(joined(name_pairs, annotated))

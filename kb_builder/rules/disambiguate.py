@@ -1,6 +1,6 @@
 """Rules 3 to 5: one name leads to one concept within a group, and every decision is recorded.
 
-Works on numbered claims; nothing here knows files or tokens.
+Works on numbered name pairs; nothing here knows files or tokens.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kb_builder.rules.annotated import Annotated, all_claims, settle
+from kb_builder.rules.annotated import Annotated, all_name_pairs, settle
 from kb_builder.rules.casing import all_caps_column, lower_column
 from kb_builder.rules.columns import (
     distinct,
@@ -29,10 +29,10 @@ from kb_builder.rules.pairs import (
     NOBODY,
     RULE_NUMBER,
     AuditRows,
-    Claims,
+    NamePairs,
     Names,
-    claims_of,
     joined,
+    name_pairs_of,
 )
 from kb_builder.rules.qualify import qualified
 from kb_builder.rules.titles import best_titles
@@ -55,18 +55,20 @@ def disambiguate(
     `ambiguous` says what becomes of names of several concepts: a key of `rules.AMBIGUOUS`.
     """
     texts = _number_texts(terms, annotated)
-    claims, empty = _written(claims_of(terms, texts.name, len(texts.strings)), texts.strings)
+    name_pairs, empty = _written(
+        name_pairs_of(terms, texts.name, len(texts.strings)), texts.strings
+    )
     audit = AuditRows()
     audit.add(empty, "empty")
-    claimants = np.zeros(len(terms.codes), dtype=bool)
-    claimants[claims.concept] = True
-    rest: Claims = claims
-    owned: Claims | None = None
+    has_pairs = np.zeros(len(terms.codes), dtype=bool)
+    has_pairs[name_pairs.concept] = True
+    rest: NamePairs = name_pairs
+    owned: NamePairs | None = None
     counts: dict[str, int] = {}
     if annotated is not None and texts.annotated is not None:
-        owned, rest, counts = settle(claims, texts.annotated, annotated.mentions, audit)
-        claimants[owned.concept] = True
-        claims = all_claims(claims, texts.annotated)
+        owned, rest, counts = settle(name_pairs, texts.annotated, annotated.mentions, audit)
+        has_pairs[owned.concept] = True
+        name_pairs = all_name_pairs(name_pairs, texts.annotated)
         counts = annotated.counts | counts
     kept = _kept(terms, rest, owned, texts, audit, counts)
     names = Names(
@@ -74,42 +76,42 @@ def disambiguate(
         kept=kept,
         preferred=texts.preferred.title[kept.concept] == kept.name,
         title=texts.preferred.title,
-        claimants=claimants,
+        has_pairs=has_pairs,
         audit=audit.rows(),
         counts=counts,
         text=None if terms.source_codes is None else texts.name,
         annotated=texts.annotated,
     )
     if ambiguous != "drop":
-        names = qualified(names, claims, terms, audit, ambiguous == "qualify-all")
+        names = qualified(names, name_pairs, terms, audit, ambiguous == "qualify-all")
     return names
 
 
 def _kept(
     terms: Terms,
-    claims: Claims,
-    owned: Claims | None,
+    name_pairs: NamePairs,
+    owned: NamePairs | None,
     texts: _Texts,
     audit: AuditRows,
     counts: dict[str, int],
-) -> Claims:
-    """What is kept of `claims` beside the names that are `owned`."""
+) -> NamePairs:
+    """What is kept of `name_pairs` beside the names that are `owned`."""
     n_concepts, n_texts = len(terms.codes), len(texts.strings)
-    counts["ambiguous_names"] = _several_concepts(claims)
+    counts["ambiguous_names"] = _several_concepts(name_pairs)
     if terms.as_they_stand:
-        return claims if owned is None else joined(claims, owned).by_name()
-    kept = _one_concept_a_name(claims, n_concepts, audit, counts, owned)
+        return name_pairs if owned is None else joined(name_pairs, owned).by_name()
+    kept = _one_concept_a_name(name_pairs, n_concepts, audit, counts, owned)
     kept = _with_titles(kept, texts.preferred, n_texts, audit, counts)
     return _without_all_caps(kept, texts.strings, n_concepts, audit, counts)
 
 
 class _Texts(NamedTuple):
-    """All distinct texts in code-point order; names, titles and corpora's claims by number."""
+    """All distinct texts in code-point order; names, titles and corpora's name pairs by number."""
 
     strings: pa.LargeStringArray
     name: np.ndarray
     preferred: _Preferred
-    annotated: Claims | None
+    annotated: NamePairs | None
 
 
 def _number_texts(terms: Terms, annotated: Annotated | None) -> _Texts:
@@ -129,10 +131,10 @@ def _number_texts(terms: Terms, annotated: Annotated | None) -> _Texts:
     written = pc.not_equal(titles.string, "").to_numpy(zero_copy_only=False)
     preferred.title[titles.concept[written]] = ranks[n_names:][written]
     preferred.language[titles.concept[written]] = titles.language[written]
-    claims = None
+    name_pairs = None
     if annotated is not None:
-        claims = annotated.claims._replace(name=used[annotated.claims.name])
-    return _Texts(strings, ranks[:n_names][terms.name], preferred, claims)
+        name_pairs = annotated.name_pairs._replace(name=used[annotated.name_pairs.name])
+    return _Texts(strings, ranks[:n_names][terms.name], preferred, name_pairs)
 
 
 def _preferred_titles(titles: Titles) -> Titles:
@@ -148,38 +150,38 @@ def _preferred_titles(titles: Titles) -> Titles:
     )
 
 
-def _written(claims: Claims, strings: pa.LargeStringArray) -> tuple[Claims, Claims]:
+def _written(name_pairs: NamePairs, strings: pa.LargeStringArray) -> tuple[NamePairs, NamePairs]:
     """Claims to a name, and those of which rule 2 left nothing: the empty text is number 0."""
     if len(strings) == 0 or strings[0].as_py() != "":
-        return claims, claims.take(np.zeros(0, dtype=np.int64))
-    written = claims.name > 0
-    return claims.take(written), claims.take(~written)
+        return name_pairs, name_pairs.take(np.zeros(0, dtype=np.int64))
+    written = name_pairs.name > 0
+    return name_pairs.take(written), name_pairs.take(~written)
 
 
-def _several_concepts(claims: Claims) -> int:
+def _several_concepts(name_pairs: NamePairs) -> int:
     """How many names have several concepts in their group."""
-    _, size = runs(claims.group, claims.name)
+    _, size = runs(name_pairs.group, name_pairs.name)
     return int(np.count_nonzero(size > 1))
 
 
 def _one_concept_a_name(
-    claims: Claims,
+    name_pairs: NamePairs,
     n_concepts: int,
     audit: AuditRows,
     counts: dict[str, int],
-    owned: Claims | None,
-) -> Claims:
+    owned: NamePairs | None,
+) -> NamePairs:
     """Rule 3: names of one concept; of one still nameless; the smallest code's.
 
     `owned` are names that have their concepts already.
     """
-    _, size = runs(claims.group, claims.name)
+    _, size = runs(name_pairs.group, name_pairs.name)
     alone = np.repeat(size == 1, size)
     has_name = np.zeros(n_concepts, dtype=bool)
     if owned is not None:
         has_name[owned.concept] = True
-    has_name[claims.concept[alone]] = True
-    several = claims.take(~alone)
+    has_name[name_pairs.concept[alone]] = True
+    several = name_pairs.take(~alone)
     nameless = several.take(~has_name[several.concept])
     start, size = runs(nameless.group, nameless.name)
     only = nameless.take(start[size == 1])
@@ -194,11 +196,13 @@ def _one_concept_a_name(
     counts["ambiguous_dropped"] = counts["ambiguous_names"] - only.n - smallest.n
     _audit_several(several, only, smallest, audit)
     own = [] if owned is None else [owned]
-    return joined(claims.take(alone), only, smallest, *own)
+    return joined(name_pairs.take(alone), only, smallest, *own)
 
 
-def _audit_several(several: Claims, only: Claims, smallest: Claims, audit: AuditRows) -> None:
-    """Every claim to a name of several concepts, with the concept that has the name now."""
+def _audit_several(
+    several: NamePairs, only: NamePairs, smallest: NamePairs, audit: AuditRows
+) -> None:
+    """Every pair with a name of several concepts, with the concept that has the name now."""
     start, size = runs(several.group, several.name)
     name_key = pairs(several.group[start], several.name[start])
     given_to = np.full(len(start), NOBODY, dtype=np.int32)
@@ -211,28 +215,28 @@ def _audit_several(several: Claims, only: Claims, smallest: Claims, audit: Audit
 
 
 def _with_titles(
-    kept: Claims, preferred: _Preferred, n_texts: int, audit: AuditRows, counts: dict[str, int]
-) -> Claims:
+    kept: NamePairs, preferred: _Preferred, n_texts: int, audit: AuditRows, counts: dict[str, int]
+) -> NamePairs:
     """Rule 4: preferred titles that no kept name equals, where their concepts have names."""
     keys = distinct(pairs(kept.group, kept.concept))
     group, concept = (keys >> 32).astype(np.int32), (keys & 0xFFFFFFFF).astype(np.int32)
-    claims = Claims(group, preferred.title[concept], concept, preferred.language[concept])
-    claims = claims.take(claims.name >= 0)
+    name_pairs = NamePairs(group, preferred.title[concept], concept, preferred.language[concept])
+    name_pairs = name_pairs.take(name_pairs.name >= 0)
     taken = np.zeros(n_texts, dtype=bool)
     taken[kept.name] = True
-    exists = taken[claims.name]
-    _audit_existing(claims.take(exists), kept, audit)
-    claims = claims.take(~exists).by_name()
-    start, size = runs(claims.group, claims.name)
-    first = starts_of_runs(claims.group, claims.name)
-    winner = np.repeat(claims.concept[start], size)
-    audit.add(claims.take(~first), "title-smallest-code", winner[~first])
-    added = claims.take(first)
+    exists = taken[name_pairs.name]
+    _audit_existing(name_pairs.take(exists), kept, audit)
+    name_pairs = name_pairs.take(~exists).by_name()
+    start, size = runs(name_pairs.group, name_pairs.name)
+    first = starts_of_runs(name_pairs.group, name_pairs.name)
+    winner = np.repeat(name_pairs.concept[start], size)
+    audit.add(name_pairs.take(~first), "title-smallest-code", winner[~first])
+    added = name_pairs.take(first)
     counts["titles_added"] = added.n
     return joined(kept, added).by_name()
 
 
-def _audit_existing(titles: Claims, kept: Claims, audit: AuditRows) -> None:
+def _audit_existing(titles: NamePairs, kept: NamePairs, audit: AuditRows) -> None:
     """A title that is a name already, unless it is the concept's own name in that group."""
     kept_key = pairs(kept.group, kept.name)
     order = np.argsort(kept_key)
@@ -245,12 +249,12 @@ def _audit_existing(titles: Claims, kept: Claims, audit: AuditRows) -> None:
 
 
 def _without_all_caps(
-    kept: Claims,
+    kept: NamePairs,
     strings: pa.LargeStringArray,
     n_concepts: int,
     audit: AuditRows,
     counts: dict[str, int],
-) -> Claims:
+) -> NamePairs:
     """Rule 5: an ALL-CAPS name goes where its concept has the same letters in another case."""
     is_caps = all_caps_column(strings)[kept.name]
     # Only the names of concepts that have one in capitals need to be looked at.

@@ -9,27 +9,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kb_builder.rules.columns import pairs, runs, sorted_texts
-from kb_builder.rules.pairs import AuditRows, Claims, Names, joined
+from kb_builder.rules.pairs import AuditRows, NamePairs, Names, joined
 from kb_builder.terms import ConceptTypes, Terms
 
 
 def qualified(
-    names: Names, claims: Claims, terms: Terms, audit: AuditRows, every_claimant: bool = False
+    names: Names, name_pairs: NamePairs, terms: Terms, audit: AuditRows, every_concept: bool = False
 ) -> Names:
     """`names` with every lost name of a nameless concept kept as `name (what it is)`.
 
-    With `every_claimant` so is every name that several concepts of a group claim, for each of
+    With `every_concept` so is every name that several concepts of a group claim, for each of
     them, the one that keeps the name among them. What it is: the concept's preferred title, where
     that is no different from the name its first semantic type of the group, and where another
     name is spelled just so its code.
     """
     lost = np.zeros(len(names.title), dtype=bool)
     lost[names.nameless()] = True
-    chosen_claims = lost[claims.concept]
-    if every_claimant:
-        _, size = runs(claims.group, claims.name)
-        chosen_claims |= np.repeat(size > 1, size)
-    wanted = claims.take(chosen_claims)
+    chosen_pairs = lost[name_pairs.concept]
+    if every_concept:
+        _, size = runs(name_pairs.group, name_pairs.name)
+        chosen_pairs |= np.repeat(size > 1, size)
+    wanted = name_pairs.take(chosen_pairs)
     wanted = wanted.take(np.lexsort((wanted.name, wanted.group, wanted.concept)))
     if wanted.n == 0:
         return names
@@ -39,8 +39,8 @@ def qualified(
     return _with_names(names, wanted.take(free), texts, audit)
 
 
-def _forms(names: Names, wanted: Claims, terms: Terms) -> Iterator[list[str]]:
-    """For each claim the names that may stand for it, best first."""
+def _forms(names: Names, wanted: NamePairs, terms: Terms) -> Iterator[list[str]]:
+    """For each pair the names that may stand for it, best first."""
     texts = names.strings.take(pa.array(wanted.name)).to_pylist()
     types = terms.concept_types or ConceptTypes(np.zeros(0, np.int32), np.zeros(0, np.int16))
     for text, concept, group in zip(
@@ -54,7 +54,7 @@ def _forms(names: Names, wanted: Claims, terms: Terms) -> Iterator[list[str]]:
         yield [f"{text} ({qualifier})" for qualifier in qualifiers]
 
 
-def _first_free(forms: list[list[str]], wanted: Claims, names: Names) -> list[str | None]:
+def _first_free(forms: list[list[str]], wanted: NamePairs, names: Names) -> list[str | None]:
     """The first form of each that no other name of its group has."""
     every = sorted({form for options in forms for form in options})
     known = pc.index_in(pa.array(every, pa.large_string()), value_set=names.strings)
@@ -80,8 +80,8 @@ def _first_free(forms: list[list[str]], wanted: Claims, names: Names) -> list[st
     return chosen
 
 
-def _with_names(names: Names, wanted: Claims, chosen: list[str], audit: AuditRows) -> Names:
-    """`names` with the claims of `wanted` kept under the texts `chosen`; all texts renumbered."""
+def _with_names(names: Names, wanted: NamePairs, chosen: list[str], audit: AuditRows) -> Names:
+    """`names` with the pairs of `wanted` kept under the texts `chosen`; all texts renumbered."""
     texts = pa.concat_arrays([names.strings, pa.array(chosen, pa.large_string())])
     encoded = texts.dictionary_encode()
     strings, rank = sorted_texts(encoded.dictionary)
@@ -97,7 +97,7 @@ def _with_names(names: Names, wanted: Claims, chosen: list[str], audit: AuditRow
         kept=kept,
         preferred=title[kept.concept] == kept.name,
         title=title,
-        claimants=names.claimants,
+        has_pairs=names.has_pairs,
         audit=rows._replace(name=old[rows.name]),
         counts=names.counts | {"qualified": wanted.n},
         text=None if names.text is None else old[names.text],

@@ -69,11 +69,16 @@ class _Concepts(NamedTuple):
 def _owned(annotated: Annotated) -> Iterator[tuple[int, pa.Array, np.ndarray]]:
     """Group by group the names that corpora use and the concept that each belongs to; names that
     differ in case alone belong to one."""
-    claims, mentions = annotated.claims, annotated.mentions.tolist()
+    name_pairs, mentions = annotated.name_pairs, annotated.mentions.tolist()
     forms = [name.casefold() for name in annotated.strings.to_pylist()]
     counts: Counter[tuple[int, str, int]] = Counter()
     rows = list(
-        zip(claims.group.tolist(), claims.name.tolist(), claims.concept.tolist(), strict=True)
+        zip(
+            name_pairs.group.tolist(),
+            name_pairs.name.tolist(),
+            name_pairs.concept.tolist(),
+            strict=True,
+        )
     )
     for (group, name, concept), n in zip(rows, mentions, strict=True):
         counts[group, forms[name], concept] += n

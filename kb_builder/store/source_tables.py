@@ -40,8 +40,8 @@ def beside_tables(
 
 def concept_rows(names: Names) -> np.ndarray:
     """int32[n_concepts]: the row of each concept in the concepts table, -1 where it has none."""
-    row_of = np.full(len(names.claimants), -1, dtype=np.int32)
-    row_of[names.claimants] = np.arange(np.count_nonzero(names.claimants), dtype=np.int32)
+    row_of = np.full(len(names.has_pairs), -1, dtype=np.int32)
+    row_of[names.has_pairs] = np.arange(np.count_nonzero(names.has_pairs), dtype=np.int32)
     return row_of
 
 
@@ -113,7 +113,7 @@ def codes_table(
         used = used._replace(source=used.source + len(sources), code=used.code + len(texts))
         coded = _Coded(*(np.concatenate(both) for both in zip(coded, used, strict=True)))
         sources += tuple(f"corpus:{name}" for name in annotated.corpora)
-        own = terms.codes.take(pa.array(np.flatnonzero(names.claimants)))
+        own = terms.codes.take(pa.array(np.flatnonzero(names.has_pairs)))
         texts = pa.concat_arrays([texts, own])
     kept = _distinct_codes(*coded)
     row = coded.row[kept]
@@ -157,16 +157,16 @@ def _of_corpora(names: Names, annotated: Annotated, row_of: np.ndarray) -> _Code
 
     `source` is the corpus, `code` the concept's row: a corpus calls a concept by its code.
     """
-    claims, kept = names.annotated, names.kept
-    assert claims is not None
-    keys, wanted = pairs(kept.group, kept.name), pairs(claims.group, claims.name)
+    name_pairs, kept = names.annotated, names.kept
+    assert name_pairs is not None
+    keys, wanted = pairs(kept.group, kept.name), pairs(name_pairs.group, name_pairs.name)
     at = np.minimum(np.searchsorted(keys, wanted), max(kept.n - 1, 0))
-    is_kept = (keys[at] == wanted) & (kept.concept[at] == claims.concept)
+    is_kept = (keys[at] == wanted) & (kept.concept[at] == name_pairs.concept)
     size = np.array([len(corpora) for corpora in annotated.origin], dtype=np.int64)
     corpus = np.array([c for corpora in annotated.origin for c in corpora], dtype=np.int32)
     is_kept_of_each = np.repeat(is_kept, size)
     row = np.repeat(at, size)[is_kept_of_each].astype(np.int32)
-    concept = np.repeat(row_of[claims.concept], size)[is_kept_of_each]
+    concept = np.repeat(row_of[name_pairs.concept], size)[is_kept_of_each]
     return _Coded(concept, corpus[is_kept_of_each], concept, row)
 
 

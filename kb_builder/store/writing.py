@@ -26,7 +26,7 @@ def write(
     annotated: Annotated | None = None,
 ) -> None:
     """Everything but the tries."""
-    concepts = np.flatnonzero(names.claimants)
+    concepts = np.flatnonzero(names.has_pairs)
     kept = names.kept
     concept = concept_rows(names)[kept.concept]
     by_concept = np.argsort(concept, kind="stable").astype(np.int32)

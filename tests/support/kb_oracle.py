@@ -55,7 +55,7 @@ def build(folder: Path, options: Options | None = None) -> Result:
     options = options or Options()
     types, groups = _types(folder, options)
     languages = options.languages or DEFAULT
-    claims: dict[tuple[str, str], set[str]] = defaultdict(set)
+    name_pairs: dict[tuple[str, str], set[str]] = defaultdict(set)
     language_of: dict[tuple[str, str], set[str]] = defaultdict(set)
     titles: dict[str, list] = defaultdict(list)
     result = Result()
@@ -75,11 +75,11 @@ def build(folder: Path, options: Options | None = None) -> Result:
         name = tidied(text)
         for group in groups[cui]:
             if name:
-                claims[group, name].add(cui)
+                name_pairs[group, name].add(cui)
                 language_of[cui, name].add(lat)
             else:
                 result.audit.add(("empty", group, "", cui, None))
-    _rules(result, claims, language_of, titles, languages, types, groups, options.ambiguous)
+    _rules(result, name_pairs, language_of, titles, languages, types, groups, options.ambiguous)
     return result
 
 
@@ -110,24 +110,24 @@ def _title_rank(lat: str, ts: str, sab: str, tty: str) -> int | None:
     return 2 + DEFAULT.index(lat) if ts == "P" and lat in DEFAULT else None
 
 
-def _rules(result, claims, language_of, titles, languages, types, groups, ambiguous) -> None:
+def _rules(result, name_pairs, language_of, titles, languages, types, groups, ambiguous) -> None:
     kept: dict[tuple[str, str], str] = {}
-    claimants = {cui for cuis in claims.values() for cui in cuis}
+    has_pairs = {cui for cuis in name_pairs.values() for cui in cuis}
     # Rule 3, in its three steps.
-    for key, cuis in claims.items():
+    for key, cuis in name_pairs.items():
         if len(cuis) == 1:
             kept[key] = next(iter(cuis))
-    nameless = claimants - set(kept.values())
+    nameless = has_pairs - set(kept.values())
     only = {}
-    for key, cuis in claims.items():
+    for key, cuis in name_pairs.items():
         if key not in kept and len(cuis & nameless) == 1:
             only[key] = next(iter(cuis & nameless))
     still = nameless - set(only.values())
     smallest = {}
-    for key, cuis in claims.items():
+    for key, cuis in name_pairs.items():
         if key not in kept and key not in only and cuis & still:
             smallest[key] = min(cuis & still)
-    for key, cuis in claims.items():
+    for key, cuis in name_pairs.items():
         if key in kept:
             continue
         rule, to = "ambiguous", None
@@ -172,11 +172,11 @@ def _rules(result, claims, language_of, titles, languages, types, groups, ambigu
         if _all_caps(name) and name.lower() in spelled[cui]:
             del kept[group, name]
             result.audit.add(("all-caps", group, name, cui, None))
-    result.nameless = claimants - set(kept.values())
+    result.nameless = has_pairs - set(kept.values())
     qualified = {}
     if ambiguous != "drop":
         every = ambiguous == "qualify-all"
-        qualified = _qualify(result, kept, claims, title_of, types, every)
+        qualified = _qualify(result, kept, name_pairs, title_of, types, every)
     for (group, name), cui in kept.items():
         source = (
             title_language[cui]
@@ -196,11 +196,11 @@ def _all_caps(name: str) -> bool:
     return name == name.upper() and name != name.lower()
 
 
-def _qualify(result, kept, claims, title_of, types, every) -> dict[tuple[str, str], str]:
+def _qualify(result, kept, name_pairs, title_of, types, every) -> dict[tuple[str, str], str]:
     qualified = {}
     lost = sorted(
         (cui, group, name)
-        for (group, name), cuis in claims.items()
+        for (group, name), cuis in name_pairs.items()
         for cui in cuis
         if cui in result.nameless or (every and len(cuis) > 1)
     )
