@@ -4,7 +4,7 @@
 where the kernel wakes a waiter, goes on holding the file of a folder that its last holder moved
 away (as `--restart` does) or fails because it is gone, and of the errors that say a file system has
 no locks knows one, ENOSYS. Its SoftFileLease is taken from a process of the same machine that is
-merely stopped, and who lost one learns it late; runs/claim.py asks the kernel, and who writes next
+merely stopped, and who lost one learns it late; runs/lease.py asks the kernel, and who writes next
 makes a number that the one before looks for at each commit.
 """
 

@@ -139,12 +139,13 @@ class DictionaryDetector:
             return Match(0, 0, key, learned.group, True, learned.score)
         if key_id is None or self.is_stopped(key):
             return None
-        claim = self._index.claim(key_id, in_capitals)
-        if claim is None:
+        meaning = self._index.meaning(key_id, in_capitals)
+        if meaning is None:
             return None
-        if not self.options.rules.all_compete and self._wanted and claim.group not in self._wanted:
+        is_wanted = not self._wanted or meaning.group in self._wanted
+        if not self.options.rules.all_compete and not is_wanted:
             return None
-        return Match(0, 0, key, claim.group, claim.wanted, self.learned.prior)
+        return Match(0, 0, key, meaning.group, meaning.wanted, self.learned.prior)
 
     def keys_at(self, joined: str, position: int) -> list[tuple[str, int | None]]:
         """The keys that the forms from a position on begin with."""

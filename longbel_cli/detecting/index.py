@@ -25,7 +25,7 @@ FORMAT_VERSION = 1
 GROUP_ORDER = ("ANAT", "CHEM", "LIVB", "PHYS", "PROC", "GENE", "DISO")
 MOST_LETTERS_OF_CAPITALS, MOST_CHARACTERS_OF_CODES = 5, 3
 _NONE = np.iinfo(np.uint16).max
-_TRIE, _CLAIMS, _DESCRIPTION = "names.marisa", "claims.npy", "index.json"
+_TRIE, _MEANINGS, _DESCRIPTION = "names.marisa", "claims.npy", "index.json"
 
 
 class NameBlock(NamedTuple):
@@ -39,7 +39,7 @@ class NameBlock(NamedTuple):
     wanted: np.ndarray
 
 
-class Claim(NamedTuple):
+class Meaning(NamedTuple):
     """The group that a key stands for, and whether the names that give it are asked for."""
 
     group: str
@@ -60,17 +60,17 @@ class NameIndex:
     def __len__(self) -> int:
         return len(self.any_casing)
 
-    def claim(self, key_id: int, in_capitals: bool) -> Claim | None:
+    def meaning(self, key_id: int, in_capitals: bool) -> Meaning | None:
         """What a key says of a text, which may be written in capitals; None where nothing."""
-        claim = int((self.capitals if in_capitals else self.any_casing)[key_id])
-        if claim == _NONE:
+        meaning = int((self.capitals if in_capitals else self.any_casing)[key_id])
+        if meaning == _NONE:
             return None
-        return Claim(self.groups[claim // 2], wanted=not claim % 2)
+        return Meaning(self.groups[meaning // 2], wanted=not meaning % 2)
 
     def save(self, folder: Path) -> None:
         """Write the index into an empty folder."""
         self.trie.save(str(folder / _TRIE))
-        np.save(folder / _CLAIMS, np.stack([self.any_casing, self.capitals]), allow_pickle=False)
+        np.save(folder / _MEANINGS, np.stack([self.any_casing, self.capitals]), allow_pickle=False)
         text = json.dumps(
             {"format_version": FORMAT_VERSION, "groups": self.groups, "longest": self.longest}
         )
@@ -82,8 +82,8 @@ class NameIndex:
         described = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
         trie = marisa_trie.Trie()
         trie.mmap(str(folder / _TRIE))
-        claims = np.load(folder / _CLAIMS, mmap_mode="r", allow_pickle=False)
-        return cls(trie, claims[0], claims[1], tuple(described["groups"]), described["longest"])
+        meanings = np.load(folder / _MEANINGS, mmap_mode="r", allow_pickle=False)
+        return cls(trie, meanings[0], meanings[1], tuple(described["groups"]), described["longest"])
 
 
 def build_index(
@@ -133,9 +133,9 @@ def _winners(ids: np.ndarray, rows: np.ndarray, n_keys: int, groups: tuple[str, 
     best_first = np.lexsort((of_key, position, titles == 0, -total, key))
     _, first = np.unique(key[best_first], return_index=True)
     best = best_first[first]
-    claims = np.full(n_keys, _NONE, np.uint16)
-    claims[key[best]] = 2 * of_key[best] + (asked[best] == 0)
-    return claims
+    meanings = np.full(n_keys, _NONE, np.uint16)
+    meanings[key[best]] = 2 * of_key[best] + (asked[best] == 0)
+    return meanings
 
 
 def _keys_of(names: Sequence[str], key_of: Callable[[str], str]) -> tuple[list[str], np.ndarray]:

@@ -82,7 +82,7 @@ class Layout:
         return self.out.with_name(self.out.name + ".fusion.json")
 
     @property
-    def claims(self) -> Path:
+    def leases(self) -> Path:
         return self.folder / "claims"
 
     @property

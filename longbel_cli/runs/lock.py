@@ -37,8 +37,8 @@ def drop_empty(layout: Layout) -> None:
     waits for the lock in it looks for the folder anew."""
     with suppress(OSError):
         left = {path.name for path in layout.folder.iterdir()}
-        if left <= {layout.lock.name, layout.claims.name}:
-            if layout.claims.name in left:
-                layout.claims.rmdir()
+        if left <= {layout.lock.name, layout.leases.name}:
+            if layout.leases.name in left:
+                layout.leases.rmdir()
             layout.lock.unlink(missing_ok=True)
             layout.folder.rmdir()

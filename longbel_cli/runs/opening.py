@@ -1,4 +1,4 @@
-"""Begins or resumes a run: refuses or moves aside what is in the way, and claims the shard."""
+"""Begins or resumes a run: refuses or moves aside what is in the way, and leases the shard."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from kb_builder.errors import LongbelError
 from kb_builder.files import drafted, sweep
-from longbel_cli.runs import claim as claims
+from longbel_cli.runs import lease as leases
 from longbel_cli.runs.configuration import (
     FORMAT,
     RunConfiguration,
@@ -44,14 +44,14 @@ class Opening:
 
     def already_finished(self) -> Run | None:
         """The run, if it is finished and as asked for. Writes nothing, and removes what a process
-        left that was killed as it gave its claim up."""
+        left that was killed as it gave its lease up."""
         kept = Kept.read(self.layout)
         if kept is None or self._differences(kept):
             return None
         finished = finished_run(self.layout)
         if finished is None:
             return None
-        sweep(self.layout.claims, self.files)
+        sweep(self.layout.leases, self.files)
         return self._run(kept.settings, finished=finished)
 
     def _differences(self, kept: Kept) -> list[str]:
@@ -184,38 +184,38 @@ class Opening:
         return False
 
     def _refuse_living(self, except_stream: str = "", except_count: int = 0) -> None:
-        for stream in claims.claimed_streams(self.layout.claims):
+        for stream in leases.leased_streams(self.layout.leases):
             if stream == except_stream or stream.endswith(f"-of-{except_count:05d}"):
                 continue
-            attempt, holder = claims.newest_claim(self.layout.claims, stream)
-            if holder is not None and claims.is_alive(
-                self.layout.claims, holder, attempt, self.stale_seconds
+            attempt, holder = leases.newest_lease(self.layout.leases, stream)
+            if holder is not None and leases.is_alive(
+                self.layout.leases, holder, attempt, self.stale_seconds
             ):
-                raise claims.refusal(holder)
+                raise leases.refusal(holder)
 
-    def claim(self) -> claims.Claim:
-        """The claim on this shard's stream; no process of another shard count may be alive."""
-        claim = claims.acquire(self.layout.claims, self.shard.name, self.files, self.stale_seconds)
+    def lease(self) -> leases.Lease:
+        """The lease of this shard's stream; no process of another shard count may be alive."""
+        lease = leases.acquire(self.layout.leases, self.shard.name, self.files, self.stale_seconds)
         try:
             self._refuse_living(self.shard.name, self.shard.count)
         except BaseException:
-            claim.release()
+            lease.release()
             raise
-        return claim
+        return lease
 
-    def start(self, claim: claims.Claim) -> Run:
+    def start(self, lease: leases.Lease) -> Run:
         """The open run: run.json there, the stream cut back to what is committed."""
         kept = Kept.read(self.layout) or self._begin()
         finished = finished_run(self.layout)
         if finished is not None:
-            claim.release()
+            lease.release()
             return self._run(kept.settings, finished=finished)
         ended = self.layout.corpus_end.exists()
         stream = Stream(self.layout.stream(self.shard), self.files, check_all=ended)
         return self._run(
             kept.settings,
             stream=stream,
-            claim=claim,
+            lease=lease,
             inputs=kept.inputs,
             paths=self.configuration.inputs,
             mentions_total=kept.free.get("mentions"),

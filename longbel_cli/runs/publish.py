@@ -170,7 +170,7 @@ def complete(layout: Layout, files: Files) -> None:
     if data.exists() and data.stat().st_size == finished.bytes:
         files.move(data, layout.out)
     if finished_sizes_agree(layout, finished):
-        for folder in (layout.folder, layout.claims):
+        for folder in (layout.folder, layout.leases):
             sweep(folder, files)
         with suppress(OSError):
             files.unlink(layout.replaced)

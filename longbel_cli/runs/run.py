@@ -29,7 +29,7 @@ from typing import BinaryIO
 
 from kb_builder.errors import LongbelError
 from kb_builder.files import drafted, new_sha256, put_in_place
-from longbel_cli.runs import claim as claims
+from longbel_cli.runs import lease as leases
 from longbel_cli.runs.configuration import Auto, RunConfiguration
 from longbel_cli.runs.files import Files, disk_error
 from longbel_cli.runs.inputs import Inputs
@@ -71,7 +71,7 @@ def open_run(
     restart: bool = False,
     overwrite: bool = False,
     files: Files | None = None,
-    stale_seconds: float = claims.STALE_SECONDS,
+    stale_seconds: float = leases.STALE_SECONDS,
 ) -> Run:
     """Begin the run whose result is `out`, or resume it; a finished one has `finished` set.
 
@@ -98,12 +98,12 @@ def _open(opening: Opening, restart: bool, overwrite: bool) -> Run:
             if opening.clear_the_way(restart, overwrite):
                 restart = False
                 continue
-            claim = opening.claim()
+            lease = opening.lease()
         break
     try:
-        return opening.start(claim)
+        return opening.start(lease)
     except BaseException:
-        claim.release()
+        lease.release()
         raise
 
 
@@ -112,7 +112,7 @@ def set_run_aside(out: Path, inputs: Sequence[Path] = ()) -> None:
     LongbelError where a living process writes it. Those of `inputs` that lie in its folder stay."""
     configuration = RunConfiguration({}, inputs)
     layout, files = Layout(out), Files()
-    opening = Opening(layout, configuration, Shard(), files, claims.STALE_SECONDS)
+    opening = Opening(layout, configuration, Shard(), files, leases.STALE_SECONDS)
     with setup_lock(layout, files):
         opening.set_aside()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
-from longbel_cli.runs import claim as claims
+from longbel_cli.runs import lease as leases
 from longbel_cli.runs.configuration import difference
 from longbel_cli.runs.files import Files, disk_error, read_json, to_json
 from longbel_cli.runs.inputs import Inputs
@@ -33,7 +33,7 @@ class Run:
         files: Files,
         finished: Finished | None = None,
         stream: Stream | None = None,
-        claim: claims.Claim | None = None,
+        lease: leases.Lease | None = None,
         inputs: Inputs | None = None,
         paths: Sequence[Path] = (),
         mentions_total: int | None = None,
@@ -44,7 +44,7 @@ class Run:
         self.finished = finished
         self._files = files
         self._stream = stream
-        self._claim = claim
+        self._lease = lease
         self._inputs = inputs
         self._paths = paths
         self._mentions_total = mentions_total
@@ -136,8 +136,8 @@ class Run:
         `errors` are quarantine records beyond those met while reading. Nothing is written if the
         input has changed or another process has taken the run over.
         """
-        assert self._stream is not None and self._claim is not None and self._inputs is not None
-        self._claim.check()
+        assert self._stream is not None and self._lease is not None and self._inputs is not None
+        self._lease.check()
         self._inputs.check_touched(self._paths)
         problems = (*window.problems, *errors)
 
@@ -190,18 +190,18 @@ class Run:
         return self.finished
 
     def abandon(self) -> None:
-        """Give the claim up before the process is ended by force, from whatever thread."""
-        if self._claim is not None:
-            self._claim.release()
+        """Give the lease up before the process is ended by force, from whatever thread."""
+        if self._lease is not None:
+            self._lease.release()
 
     def close(self) -> None:
-        """Let go of the files and of the claim."""
+        """Let go of the files and of the lease."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
-        if self._claim is not None:
-            self._claim.release()
-            self._claim = None
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
 
 
 def _line(line: str | bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 
 from kb_builder.errors import LongbelError
 from longbel_cli.progress import duration_text
-from longbel_cli.runs import claim as claims
+from longbel_cli.runs import lease as leases
 from longbel_cli.runs.files import read_json
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.ledger import read_ledger
@@ -140,11 +140,11 @@ def _finished(
 
 def _shard_names(layout: Layout) -> list[str]:
     names = {paths.name for paths in layout.streams()}
-    return sorted(names.union(claims.claimed_streams(layout.claims)))
+    return sorted(names.union(leases.leased_streams(layout.leases)))
 
 
 def _shard(layout: Layout, name: str, merged: bool) -> ShardStatus:
-    attempt, holder = claims.newest_claim(layout.claims, name)
+    attempt, holder = leases.newest_lease(layout.leases, name)
     paths = next((paths for paths in layout.streams() if paths.name == name), None)
     records = read_ledger(paths, merged)[0] if paths else []
     recent = records[-_RECENT_WINDOWS:]
@@ -152,7 +152,7 @@ def _shard(layout: Layout, name: str, merged: bool) -> ShardStatus:
     mentions = sum(record.mentions for record in recent)
     return ShardStatus(
         shard=name,
-        alive=holder is not None and claims.seems_alive(layout.claims, holder, attempt),
+        alive=holder is not None and leases.seems_alive(layout.leases, holder, attempt),
         writer=str(holder) if holder else None,
         attempts=attempt,
         windows=len(records),

@@ -1,6 +1,6 @@
 """The folder `OUT.run`: where a training keeps what it resumes from, and whose it is.
 
-claims/              which process trains here, see runs/claim.py
+claims/              which process trains here, see runs/lease.py
 options.json         options and contents of the inputs, to know the training by
 start/               tokenizer and weights before the first step
 state.safetensors    the state of the unfinished training
@@ -23,8 +23,8 @@ from typing import Any
 
 from kb_builder.errors import LongbelError
 from kb_builder.files import DISK, drafted, is_draft, sweep, write_whole
-from longbel_cli.runs.claim import acquire
 from longbel_cli.runs.files import Files
+from longbel_cli.runs.lease import acquire
 from longbel_cli.training.identity import Identity
 
 CARD_FILE = "longbel_training.json"
@@ -97,7 +97,7 @@ class RunFolder:
         return self.path / "finished.json"
 
     @property
-    def _claims(self) -> Path:
+    def _leases(self) -> Path:
         return self.path / "claims"
 
     @contextmanager
@@ -107,11 +107,11 @@ class RunFolder:
 
         Yields a check that raises LongbelError once another process has taken this one for dead.
         """
-        claim = acquire(self._claims, "training", Files())
+        lease = acquire(self._leases, "training", Files())
         try:
-            yield claim.check
+            yield lease.check
         finally:
-            claim.release()
+            lease.release()
 
     def holds_result_of(self, identity: Identity) -> bool:
         """Whether `out` is the finished model of this training."""
@@ -132,7 +132,7 @@ class RunFolder:
         """LongbelError (exit code 4) where something is there that is not this training's."""
         self._refuse_out(identity, overwrite)
         if self._finished.exists():
-            return  # `claim` drops what it left
+            return  # `lease` drops what it left
         if self._options.exists():
             differing = [] if restart else identity.changed(self._kept())
             if differing:
@@ -168,9 +168,9 @@ class RunFolder:
 
     def _is_foreign(self, path: Path) -> bool:
         """What a training did not begin with."""
-        return path != self._claims and not is_draft(path)
+        return path != self._leases and not is_draft(path)
 
-    def claim(self, identity: Identity, restart: bool) -> None:
+    def lease(self, identity: Identity, restart: bool) -> None:
         """Put the identity into the folder, which is held. What a finished training left goes."""
         sweep(self.path.parent)  # of a training that was killed while it dropped another
         if restart or self._finished.exists():
@@ -187,7 +187,7 @@ class RunFolder:
             for path in sorted(
                 self.path.iterdir(), key=lambda entry: (entry in last, entry == last[1])
             ):
-                if path != self._claims:
+                if path != self._leases:
                     DISK.replace(path, aside / path.name)
 
     def settle(self, identity: Identity) -> None:

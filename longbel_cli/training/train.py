@@ -79,7 +79,7 @@ def train(
         with folder.held() as check:
             callbacks = callbacks.checking(check)
             folder.refuse_foreign(identity, restart, overwrite)  # another may have been here
-            folder.claim(identity, restart)
+            folder.lease(identity, restart)
             return _train(material, device, identity, folder, computing, processes, callbacks)
 
 

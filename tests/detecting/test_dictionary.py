@@ -123,7 +123,7 @@ def test_passages_end_matches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("claims", "group"),
+    ("meanings", "group"),
     [
         ([block(["tumor"], ANAT), block(["tumor"], DISO)], "Anatomy"),
         ([block(["tumor"], ANAT), block(["tumor"], DISO, votes=2)], "Disorders"),
@@ -132,8 +132,8 @@ def test_passages_end_matches() -> None:
         ([block(["tumor"], PROC, preferred=True), block(["tumor"], DISO, votes=2)], "Disorders"),
     ],
 )
-def test_a_name_of_several_groups_has_one(claims: list[NameBlock], group: str) -> None:
-    for order in (claims, claims[::-1]):
+def test_a_name_of_several_groups_has_one(meanings: list[NameBlock], group: str) -> None:
+    for order in (meanings, meanings[::-1]):
         index = build_index(order, GROUPS, Tokenizer().key)
         (detection,) = DictionaryDetector(index, DictionaryOptions()).detect(document("tumors"))
         assert detection.group == group

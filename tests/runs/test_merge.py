@@ -236,8 +236,8 @@ def test_joined_shards_are_on_the_disk_before_the_run_is_finished(folder: Path) 
 
 
 def test_drafts_of_the_dead_are_swept_and_those_of_the_living_left(out: Path) -> None:
-    claim = run_folder(out) / "claims" / "00001-of-00002.000002.json"
-    dead, living = dead_draft(claim), own_draft(claim)
+    lease = run_folder(out) / "claims" / "00001-of-00002.000002.json"
+    dead, living = dead_draft(lease), own_draft(lease)
     for draft in (dead, living):
         draft.write_text("draft")
     merge_run(out)

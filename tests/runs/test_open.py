@@ -368,13 +368,13 @@ def test_a_run_that_another_process_begins_at_this_moment_is_no_stranger(
     settings = (configuration(corpus), shard, Files(), 60.0)
     first, second = Opening(layout, *settings), Opening(layout, *settings)
     with setup_lock(layout, Files()):
-        claim = first.claim()
+        lease = first.lease()
     begun: list[Run] = []
     look = Layout.streams
 
     def streams(self: Layout) -> list[StreamPaths]:
         if not begun:
-            begun.append(first.start(claim))
+            begun.append(first.start(lease))
             link(begun[0], corpus, 1)
         return look(self)
 

@@ -78,7 +78,7 @@ def test_killed_again_and_again(folder: Path, driver: Driver, reference: Referen
 
 def test_the_disk_fails_at_every_step(folder: Path, driver: Driver) -> None:
     """As above for every second step, full and broken in turn. It is told in one message; a mere
-    courtesy (releasing a claim, removing a draft) may fail unsaid."""
+    courtesy (releasing a lease, removing a draft) may fail unsaid."""
     corpus = write_corpus(folder / "corpus.jsonl", 5)
     steps = steps_of(driver, corpus, folder / "whole.jsonl")
     whole = (folder / "whole.jsonl").read_bytes()

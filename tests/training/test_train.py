@@ -388,8 +388,8 @@ def test_a_training_that_was_taken_over_writes_nothing_more(options, tmp_path, m
     state = RunFolder.of(out).final.state
 
     def taken_over(*_):
-        claims = RunFolder.of(out).path / "claims"
-        (claims / "training.000002.json").write_text("{}")
+        leases = RunFolder.of(out).path / "claims"
+        (leases / "training.000002.json").write_text("{}")
         with contextlib.suppress(FileNotFoundError):
             kept.append(state.read_bytes())
 

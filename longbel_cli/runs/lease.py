@@ -1,6 +1,6 @@
 """Who may write a stream: one process at a time, on whatever machine, over whatever file system.
 
-A claim is a file made by an exclusive hard link and touched every few seconds. Claims of a stream
+A lease is a file made by an exclusive hard link and touched every few seconds. Leases of a stream
 are numbered, and only the highest counts: taking over a dead one means making the next number,
 which one process alone can do. Old numbers stay, so that a name is never used twice.
 """
@@ -30,8 +30,8 @@ STALE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Claimant:
-    """A process that claims a stream. `machine` tells kernels and PID namespaces apart,
+class Holder:
+    """A process that holds a stream. `machine` tells kernels and PID namespaces apart,
     `process_start` (clock ticks since boot) a process from a later one with the same number."""
 
     stream: str
@@ -46,9 +46,9 @@ class Claimant:
         return f"process {self.pid} on {self.host}, there since {self.since}"
 
 
-def this_process(stream: str) -> Claimant:
-    """The claimant that the current process is."""
-    return Claimant(
+def this_process(stream: str) -> Holder:
+    """The holder that the current process is."""
+    return Holder(
         stream=stream,
         host=socket.gethostname(),
         machine=this_machine(),
@@ -58,25 +58,25 @@ def this_process(stream: str) -> Claimant:
     )
 
 
-class Claim:
-    """The claim that this process holds on a stream, kept fresh until it is released."""
+class Lease:
+    """The lease that this process holds on a stream, kept fresh until it is released."""
 
-    def __init__(self, folder: Path, claimant: Claimant, attempt: int, files: Files) -> None:
+    def __init__(self, folder: Path, holder: Holder, attempt: int, files: Files) -> None:
         self._folder = folder
-        self._claimant = claimant
+        self._holder = holder
         self._number = attempt
         self._files = files
         self._stop = threading.Event()
-        self._beat = threading.Thread(target=self._keep_fresh, daemon=True, name="longbel-claim")
+        self._beat = threading.Thread(target=self._keep_fresh, daemon=True, name="longbel-lease")
         self._beat.start()
 
     @property
     def path(self) -> Path:
-        return claim_path(self._folder, self._claimant.stream, self._number)
+        return lease_path(self._folder, self._holder.stream, self._number)
 
     def check(self) -> None:
         """Raise LongbelError if another process has taken the stream over."""
-        following = claim_path(self._folder, self._claimant.stream, self._number + 1)
+        following = lease_path(self._folder, self._holder.stream, self._number + 1)
         if following.exists() or not self.path.exists():
             raise LongbelError(
                 "another process has taken this run over, since this one seemed dead",
@@ -85,12 +85,12 @@ class Claim:
             )
 
     def release(self) -> None:
-        """Give the stream up; never fails, since a claim of a dead process is void anyway."""
+        """Give the stream up; never fails, since a lease of a dead process is void anyway."""
         self._stop.set()
         self._beat.join()
         with suppress(OSError, LongbelError):
             if self.path.exists():
-                content = json.dumps(asdict(replace(self._claimant, released=True))).encode()
+                content = json.dumps(asdict(replace(self._holder, released=True))).encode()
                 self._files.write_file(self.path, content)
 
     def _keep_fresh(self) -> None:
@@ -99,7 +99,7 @@ class Claim:
                 os.utime(self.path)
 
 
-def claim_path(folder: Path, stream: str, attempt: int) -> Path:
+def lease_path(folder: Path, stream: str, attempt: int) -> Path:
     return folder / f"{stream}.{attempt:06d}.json"
 
 
@@ -108,20 +108,20 @@ def acquire(
     stream: str,
     files: Files,
     stale_seconds: float = STALE_SECONDS,
-) -> Claim:
-    """Claim a stream for this process; LongbelError (exit 4) names the living one that has it."""
+) -> Lease:
+    """Take a stream for this process; LongbelError (exit 4) names the living one that has it."""
     files.make_folder(folder)
-    claimant = this_process(stream)
+    own = this_process(stream)
     while True:
-        attempt, holder = newest_claim(folder, stream)
+        attempt, holder = newest_lease(folder, stream)
         if holder is not None and is_alive(folder, holder, attempt, stale_seconds):
             raise refusal(holder)
-        content = json.dumps(asdict(claimant)).encode()
-        if files.create_file(claim_path(folder, stream, attempt + 1), content):
-            return Claim(folder, claimant, attempt + 1, files)
+        content = json.dumps(asdict(own)).encode()
+        if files.create_file(lease_path(folder, stream, attempt + 1), content):
+            return Lease(folder, own, attempt + 1, files)
 
 
-def refusal(holder: Claimant) -> LongbelError:
+def refusal(holder: Holder) -> LongbelError:
     shard = f" (shard {holder.stream})" if "-of-" in holder.stream else ""
     return LongbelError(
         f"this run is being written by {holder}{shard}",
@@ -130,39 +130,39 @@ def refusal(holder: Claimant) -> LongbelError:
     )
 
 
-def claimed_streams(folder: Path) -> list[str]:
-    """The streams that were ever claimed."""
+def leased_streams(folder: Path) -> list[str]:
+    """The streams that were ever held."""
     return sorted({path.name.split(".")[0] for path in folder.glob("[!.]*.json")})
 
 
-def newest_claim(folder: Path, stream: str) -> tuple[int, Claimant | None]:
-    """The highest number of a stream's claims (0: none) and who made it."""
+def newest_lease(folder: Path, stream: str) -> tuple[int, Holder | None]:
+    """The highest number of a stream's leases (0: none) and who made it."""
     attempts = [int(path.name.split(".")[1]) for path in folder.glob(f"{stream}.*.json")]
     attempt = max(attempts, default=0)
-    content = read_json(claim_path(folder, stream, attempt)) if attempt else None
+    content = read_json(lease_path(folder, stream, attempt)) if attempt else None
     if content is None:
         return attempt, None
     try:
-        return attempt, Claimant(**content)
+        return attempt, Holder(**content)
     except TypeError:
         return attempt, None
 
 
 def is_alive(
     folder: Path,
-    holder: Claimant,
+    holder: Holder,
     attempt: int,
     stale_seconds: float = STALE_SECONDS,
 ) -> bool:
-    """Whether the holder of a claim still runs: asked of the system, or seen by its heartbeat.
+    """Whether the holder of a lease still runs: asked of the system, or seen by its heartbeat.
 
-    A holder on another machine is watched until its claim is touched again or is stale.
+    A holder on another machine is watched until its lease is touched again or is stale.
     """
     if holder.released:
         return False
     if holder.machine == this_machine():
         return is_running(holder.pid, holder.process_start)
-    path = claim_path(folder, holder.stream, attempt)
+    path = lease_path(folder, holder.stream, attempt)
     first = _touched(path)
     if first is None:
         return False
@@ -180,19 +180,19 @@ def is_alive(
     return content is not None and not content.get("released", False)
 
 
-def seems_alive(folder: Path, holder: Claimant, attempt: int) -> bool:
+def seems_alive(folder: Path, holder: Holder, attempt: int) -> bool:
     """As `is_alive`, at once and without touching anything: a heartbeat is compared by this
     machine's clock."""
     if holder.released:
         return False
     if holder.machine == this_machine():
         return is_running(holder.pid, holder.process_start)
-    touched = _touched(claim_path(folder, holder.stream, attempt))
+    touched = _touched(lease_path(folder, holder.stream, attempt))
     return touched is not None and time.time() - touched < STALE_SECONDS
 
 
 def _touched(path: Path) -> float | None:
-    """When a claim was last touched. Opened first: a network file system then asks its server."""
+    """When a lease was last touched. Opened first: a network file system then asks its server."""
     try:
         with path.open("rb") as stream:
             return os.fstat(stream.fileno()).st_mtime
