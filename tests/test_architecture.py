@@ -57,6 +57,7 @@ WITH_TORCH = (
     "longbel_cli/model/decoders/staging.py",
     "longbel_cli/training/",
     "longbel_cli/explaining/attribution.py",
+    "longbel_cli/explaining/batches.py",
     "longbel_cli/explaining/aggregation.py",
 )
 NAMESPACES = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")

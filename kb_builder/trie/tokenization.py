@@ -123,6 +123,11 @@ class AnswerTokenizer:
             return self._plain if inner is state else None
         return _plain(json.dumps(inner), inner)
 
+    @property
+    def word_wise(self) -> bool:
+        """Whether columns are encoded word by word."""
+        return self._inner is not None
+
     def _check_what_follows_the_brace(self) -> None:
         """Refuse a tokenizer to which the text after `}` looks different than on its own."""
         alone_ids = self.encode(_PROBES)

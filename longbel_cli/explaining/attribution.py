@@ -6,20 +6,18 @@ Works on token ids and a causal language model of `transformers`; knows nothing 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 
-from kb_builder.errors import LongbelError, check_choice
+from kb_builder.errors import check_choice
+from longbel_cli.explaining.batches import in_batches
 from longbel_cli.explaining.methods import BASELINES
-
-CPU_BATCH_TOKENS = 2048  # larger batches bring nothing where arithmetic is the limit
-_GPU_SHARE = 0.8  # of the free memory; the rest is for fragments and the logits of longer answers
+from longbel_cli.explaining.quadrature import pieces, quadrature
 
 
 @dataclass(frozen=True)
@@ -85,8 +83,8 @@ def integrated(
             with torch.no_grad():
                 return float(_value(model, point[None], objective))
 
-        edges = [0.0, 1.0] if path == "even" else _pieces(value_at, steps)
-        nodes, weights = _quadrature(edges, steps)
+        edges = [0.0, 1.0] if path == "even" else pieces(value_at, steps)
+        nodes, weights = quadrature(edges, steps)
         total = torch.zeros_like(way)
 
         def add(first: int, last: int) -> None:
@@ -97,7 +95,7 @@ def integrated(
             share = torch.tensor(weights[first:last], dtype=torch.float32, device=way.device)
             total = total + torch.einsum("b,bth->th", share, slopes)
 
-        _in_batches(add, steps, len(prompt_ids), max_batch_tokens, way.device)
+        in_batches(add, steps, len(prompt_ids), max_batch_tokens, way.device)
         value, baseline_value = value_at(1.0), value_at(0.0)
     effect = total * way
     return TokenScores(
@@ -106,38 +104,6 @@ def integrated(
         signed=effect.sum(-1).double().cpu().numpy(),
         baseline_value=baseline_value,
     )
-
-
-_NODES_A_PIECE = 4
-
-
-def _pieces(value_at: Callable[[float], float], steps: int) -> list[float]:
-    """Edges of pieces of [0, 1], four nodes each: the piece over which the objective changes most
-    is halved until there are enough. One forward an edge."""
-    count = max(1, steps // _NODES_A_PIECE)
-    known = {step / min(count, 4): 0.0 for step in range(min(count, 4) + 1)}
-    known = {edge: value_at(edge) for edge in known}
-    while len(known) <= count:
-        edges = sorted(known)
-        widest = max(pairwise(edges), key=lambda piece: abs(known[piece[1]] - known[piece[0]]))
-        middle = sum(widest) / 2
-        if middle in known:
-            break
-        known[middle] = value_at(middle)
-    return sorted(known)
-
-
-def _quadrature(edges: Sequence[float], steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre nodes and weights of `steps` points spread over the pieces between edges."""
-    nodes: list[np.ndarray] = []
-    weights: list[np.ndarray] = []
-    count = len(edges) - 1
-    for index, (start, end) in enumerate(pairwise(edges)):
-        share = steps // count + (index < steps % count)
-        nodes_of_piece, shares = np.polynomial.legendre.leggauss(share)
-        nodes.append(start + (nodes_of_piece + 1) / 2 * (end - start))
-        weights.append(shares / 2 * (end - start))
-    return np.concatenate(nodes), np.concatenate(weights)
 
 
 def objective_values(
@@ -158,7 +124,7 @@ def objective_values(
 
     with _frozen(model), torch.no_grad():
         longest = max(map(len, prompts), default=0)
-        _in_batches(fill, len(prompts), longest, max_batch_tokens, _device(model))
+        in_batches(fill, len(prompts), longest, max_batch_tokens, _device(model))
     return values
 
 
@@ -275,49 +241,3 @@ def _padded_values(
         logprobs = logits.float().log_softmax(-1).gather(-1, chosen).squeeze(-1).sum(-1)
         values = values + answer.weight * logprobs
     return [float(value) for value in values]
-
-
-def _in_batches(
-    work: Callable[[int, int], None],
-    count: int,
-    tokens: int,
-    max_batch_tokens: int | None,
-    device: torch.device,
-) -> None:
-    """Call `work(first, last)` over `count` rows of `tokens` tokens, as many as memory holds.
-
-    On a GPU without a given limit the first row is run alone and measured. Out of memory halves
-    the batch; a row too large by itself is an error.
-    """
-    done, rows = 0, 1
-    measure = max_batch_tokens is None and device.type == "cuda"
-    if not measure:
-        rows = max(1, (max_batch_tokens or CPU_BATCH_TOKENS) // max(1, tokens))
-    while done < count:
-        last = min(count, done + rows)
-        try:
-            if measure:
-                rows = _rows_that_fit(lambda: work(done, done + 1), device)  # noqa: B023
-                measure, last = False, done + 1
-            else:
-                work(done, last)
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            if last - done <= 1:
-                raise LongbelError(
-                    f"a prompt of {tokens} tokens does not fit into the memory of {device}",
-                    "Use --method ablation, --dtype bfloat16 or --device cpu.",
-                ) from None
-            rows = (last - done) // 2
-            continue
-        done = last
-
-
-def _rows_that_fit(run_one: Callable[[], None], device: torch.device) -> int:
-    before = torch.cuda.memory_allocated(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    run_one()
-    used = max(1, torch.cuda.max_memory_allocated(device) - before)
-    free, _ = torch.cuda.mem_get_info(device)
-    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return max(1, int(free * _GPU_SHARE / used))

@@ -12,7 +12,6 @@ torch = pytest.importorskip("torch")
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
 from kb_builder.errors import LongbelError  # noqa: E402
-from longbel_cli.explaining import attribution  # noqa: E402
 from longbel_cli.explaining.attribution import (  # noqa: E402
     Answer,
     baseline_embedding,
@@ -20,7 +19,9 @@ from longbel_cli.explaining.attribution import (  # noqa: E402
     integrated,
     objective_values,
 )
+from longbel_cli.explaining.batches import in_batches  # noqa: E402
 from longbel_cli.explaining.methods import PATHS  # noqa: E402
+from longbel_cli.explaining.quadrature import pieces, quadrature  # noqa: E402
 from tests.support.explain_cases import model  # noqa: E402
 
 PROMPT = [9, 40, 41, 42, 43, 60, 61, 12, 30, 31]
@@ -36,6 +37,14 @@ def plain_logprob(network, prompt, answer):
         logits = network(torch.tensor([[*prompt, *answer]])).logits[0].float().log_softmax(-1)
     first = len(prompt) - 1
     return sum(float(logits[first + location, token]) for location, token in enumerate(answer))
+
+
+def logprobs_at(network, points, answer):
+    """The summed log-probability [B] of an answer after embedded prompts [B, T, H]."""
+    embedded = network.get_input_embeddings()(torch.tensor(answer)).expand(len(points), -1, -1)
+    logits = network(inputs_embeds=torch.cat([points, embedded], dim=1)).logits
+    logprobs = logits[:, -len(answer) - 1 : -1].log_softmax(-1)
+    return sum(logprobs[:, location, token] for location, token in enumerate(answer))
 
 
 def test_values_are_those_of_a_plain_forward():
@@ -71,7 +80,7 @@ def test_gradient_is_the_slope_along_its_own_direction():
     double = model().double()
     try:
         point = location.clone().requires_grad_(True)
-        value = attribution._logprob(double, point[None], ANSWER)
+        value = logprobs_at(double, point[None], ANSWER)
         (slope,) = torch.autograd.grad(value.sum(), point)
         assert result.scores == pytest.approx(slope.norm(dim=-1).numpy(), rel=1e-3)
         # A small step along one token's slope raises the value by step times the norm.
@@ -79,7 +88,7 @@ def test_gradient_is_the_slope_along_its_own_direction():
         moved = location.clone()
         moved[token] += step * slope[token] / slope[token].norm()
         with torch.no_grad():
-            rise = attribution._logprob(double, moved[None], ANSWER) - value
+            rise = logprobs_at(double, moved[None], ANSWER) - value
         assert float(rise) / step == pytest.approx(result.scores[token], rel=0.02)
     finally:
         double.float()
@@ -95,7 +104,7 @@ def test_integrated_agrees_with_captum(steps):
     location = network.get_input_embeddings()(torch.tensor([PROMPT])).detach()
 
     def value(points):
-        return attribution._logprob(network, points, ANSWER)
+        return logprobs_at(network, points, ANSWER)
 
     theirs, delta = IntegratedGradients(value).attribute(
         location,
@@ -142,11 +151,11 @@ def test_an_adaptive_path_is_nearer_to_complete_across_a_jump():
 
 
 def test_pieces_are_short_where_the_objective_changes():
-    edges = attribution._pieces(lambda alpha: float(alpha > 0.3), 64)
+    edges = pieces(lambda alpha: float(alpha > 0.3), 64)
     assert len(edges) == 17 and (edges[0], edges[-1]) == (0.0, 1.0)
     at = next(index for index, edge in enumerate(edges) if edge > 0.3)
     assert edges[at] - edges[at - 1] == 2.0**-14
-    nodes, weights = attribution._quadrature([0.0, 0.25, 1.0], 7)
+    nodes, weights = quadrature([0.0, 0.25, 1.0], 7)
     assert len(nodes) == 7 and (nodes < 0.25).sum() == 4
     assert (weights * nodes**5).sum() == pytest.approx(1 / 6)
 
@@ -221,14 +230,14 @@ def test_running_out_of_memory_halves_the_batch_and_then_says_so(fitting):
             raise torch.OutOfMemoryError
         calls.append((first, last))
 
-    attribution._in_batches(work, 7, 1, 4, device)
+    in_batches(work, 7, 1, 4, device)
     assert [location for first, last in calls for location in range(first, last)] == list(range(7))
 
     def never(first: int, last: int) -> None:
         raise torch.OutOfMemoryError
 
     with pytest.raises(LongbelError, match="a prompt of 5 tokens does not fit"):
-        attribution._in_batches(never, 3, 5, 5, device)
+        in_batches(never, 3, 5, 5, device)
 
 
 def test_an_unknown_baseline_is_a_usage_error():

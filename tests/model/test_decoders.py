@@ -22,7 +22,7 @@ from longbel_cli.model.decoders.packed import PackedDecoder
 from longbel_cli.model.decoders.pool import KeyValuePool
 from longbel_cli.model.decoders.reference import ReferenceDecoder
 from longbel_cli.model.decoders.row_pools import KeyValueCache
-from longbel_cli.model.decoders.scoring import _best_by_key, best_of
+from longbel_cli.model.decoders.scoring import best_by_key, best_of
 from longbel_cli.model.decoders.search import SearchOptions
 from tests.support.decoder_cases import (
     BACKENDS,
@@ -240,7 +240,7 @@ def test_wide_nodes_of_equal_moves(packed: Packed) -> None:
     assert len(equal) >= 10 and sorted(equal) == [*range(3, 3 + len(equal))]
 
 
-@pytest.mark.parametrize("choose", [best_of, _best_by_key])
+@pytest.mark.parametrize("choose", [best_of, best_by_key])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_best_of_many_moves_are_those_of_the_host(dtype: torch.dtype, choose: Any) -> None:
     """In bfloat16 most numbers have equals; tokens decide, whatever their order."""

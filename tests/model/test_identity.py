@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from longbel_cli.linking.baselines.folder import PublishedModel
 from longbel_cli.model.checkpoint import Checkpoint
 from longbel_cli.model.folder import INDEX, WEIGHTS, weight_files
 from longbel_cli.model.tokenizing import size_of
-from tests.support.tiny import save_model_folder, tiny_tokenizer
+from tests.support.tiny import save_model_folder, tiny_model, tiny_tokenizer
 
 Fingerprints = tuple[str, str]
 
@@ -99,31 +100,31 @@ def test_a_use_of_the_tokenizer_changes_nothing(folder: Path) -> None:
 # Which files are read
 
 
-def read_by_transformers(folder: Path) -> list[str]:
-    from transformers.modeling_utils import _get_resolved_checkpoint_files
-
-    files, _ = _get_resolved_checkpoint_files(
-        pretrained_model_name_or_path=str(folder), variant=None, gguf_file=None,
-        use_safetensors=True, user_agent=None, is_remote_code=False,
-    )  # fmt: skip
-    return sorted(Path(file).name for file in files or ())
-
-
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 
 
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("other", [(), ("adapter.safetensors", "pytorch_model.safetensors")])
 def test_the_files_that_transformers_reads(
-    tmp_path: Path, whole: bool, other: tuple[str, ...]
+    folder: Path, tmp_path: Path, whole: bool, other: tuple[str, ...]
 ) -> None:
     """A whole file goes before an index, and no other file is read."""
-    for name in (*SHARDS, *other, *([WEIGHTS] if whole else [])):
-        (tmp_path / name).write_bytes(b"")
-    weight_map = {"weight_map": {"a": SHARDS[0], "b": SHARDS[1]}, "metadata": {}}
-    (tmp_path / INDEX).write_text(json.dumps(weight_map))
-    files = [file.name for file in weight_files(tmp_path)]
-    assert files == read_by_transformers(tmp_path) == ([WEIGHTS] if whole else list(SHARDS))
+    from transformers import AutoModelForCausalLM
+
+    sharded = tiny_model("llama", vocab_size=len(tiny_tokenizer()), seed=1)
+    sharded.save_pretrained(tmp_path / "sharded", max_shard_size="50kB")
+    names = [file.name for file in weight_files(tmp_path / "sharded")]
+    assert len(names) > 1
+    for name in (*names, INDEX):
+        shutil.copy(tmp_path / "sharded" / name, folder / name)
+    for name in other:
+        (folder / name).write_bytes(b"")
+    if not whole:
+        (folder / WEIGHTS).unlink()
+    assert [file.name for file in weight_files(folder)] == ([WEIGHTS] if whole else names)
+    loaded = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+    same = torch.equal(loaded.lm_head.weight, sharded.lm_head.weight)
+    assert same == (not whole)
 
 
 def test_files_of_a_kind_of_model(tmp_path: Path) -> None:

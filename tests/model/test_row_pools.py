@@ -44,16 +44,16 @@ def test_sizes(pool_tokens: int, locations: int, capacity: int, rows: int) -> No
 
 
 def test_capacities_waste_less_than_a_half() -> None:
-    shared = cache(1 << 14)
     for locations in range(128, 5000, 37):
-        assert locations <= shared._capacity(locations) <= 1.5 * (locations + 127)
+        capacity = KeyValueCache((1, 1, 1), torch.empty(0), 1 << 14).slot(locations).capacity
+        assert locations <= capacity <= 1.5 * (locations + 127)
 
 
 def test_row_pools_grow_with_what_is_wanted() -> None:
     """Never more than twice the rows in use, but for the first pool of a size."""
     shared = cache(4096)
     slots = [shared.slot(250) for _ in range(40)]
-    assert [pool.rows for pool in shared._pools] == [4, 4, 8, 16, 16]
+    assert [pool.rows for pool in shared.pools] == [4, 4, 8, 16, 16]
     assert len({(id(slot.pool), slot.row) for slot in slots}) == 40
 
 
@@ -73,7 +73,7 @@ def test_a_pool_is_as_large_as_there_is_memory_for(monkeypatch: pytest.MonkeyPat
     limit = 0
     with pytest.raises(torch.OutOfMemoryError):
         shared.slot(1000)
-    assert len(shared._pools) == 1
+    assert len(shared.pools) == 1
 
 
 def test_slots_of_one_pool_are_rows_of_their_own() -> None:
@@ -131,8 +131,8 @@ def test_released_memory_goes_before_more_is_taken(
     shared = cache(pool_tokens)
     for _ in range(3):
         shared.release(shared.slot(100))  # one after the other: one slot
-    assert len(shared._pools) == 1
-    gone = [weakref.ref(pool) for pool in shared._pools]
+    assert len(shared.pools) == 1
+    gone = [weakref.ref(pool) for pool in shared.pools]
     alive: list[bool] = []
     make = RowPool.__init__
 
@@ -142,7 +142,7 @@ def test_released_memory_goes_before_more_is_taken(
 
     monkeypatch.setattr(RowPool, "__init__", watched)
     shared.slot(1000)
-    assert [pool.capacity for pool in shared._pools] == [1024]
+    assert [pool.capacity for pool in shared.pools] == [1024]
     assert alive == [False]
 
 
@@ -151,7 +151,7 @@ def test_a_pool_with_a_document_stays() -> None:
     kept, gone = shared.slot(100), shared.slot(100)
     shared.release(gone)
     shared.slot(1000)
-    assert kept.pool in shared._pools and len(kept.pool.free) == 3
+    assert kept.pool in shared.pools and len(kept.pool.free) == 3
 
 
 def test_a_slot_holds_zeros_beyond_its_prompt() -> None:
@@ -175,4 +175,4 @@ def test_clearing_forgets_all() -> None:
     slot = shared.slot(100)
     shared.release(slot)
     shared.clear()
-    assert not shared._pools and shared.slot(100) is not slot
+    assert not shared.pools and shared.slot(100) is not slot

@@ -332,9 +332,10 @@ def test_moves_that_are_asked_for_again_are_remembered_up_to_a_bound(
     table = MoveTable(trie, 0, SearchOptions(END))
     assert table.after(0) is table.after(0)
     first, second = table.after(0).nodes.tolist()
-    assert table.after(second).tokens.tolist() == [5, 6, 7]
-    assert table.after(first).tokens.tolist() == [2, 3]
-    assert list(table._moves) == [first]
+    dropped, kept = table.after(second), table.after(first)
+    assert (dropped.tokens.tolist(), kept.tokens.tolist()) == ([5, 6, 7], [2, 3])
+    assert table.after(first) is kept
+    assert table.after(second) is not dropped
 
 
 @settings(max_examples=some(60), deadline=None)

@@ -25,7 +25,7 @@ def options(kb_folder, tmp_path):
 
 def broken_at(monkeypatch, step, broken):
     """Lets `broken` change the gradients of the model in that step, once they are computed."""
-    backward = loop.Trainer._backward
+    backward = loop.Trainer.backward
     steps = []
 
     def counted(self, batch):
@@ -33,7 +33,7 @@ def broken_at(monkeypatch, step, broken):
         loss = backward(self, batch)
         return broken(self._model, loss) if len(steps) == step else loss
 
-    monkeypatch.setattr(loop.Trainer, "_backward", counted)
+    monkeypatch.setattr(loop.Trainer, "backward", counted)
 
 
 def loss_is_none(model, loss):

@@ -79,7 +79,8 @@ def test_a_predicted_answer_is_as_many_names_as_it_has_codes(tmp_path):
     def names(*concepts: tuple[str, str], group: str = "DISO") -> object:
         answer = Candidate.of(1, [Concept(*concept) for concept in concepts], "<+>", 0.5)
         candidates = (answer,) if concepts else ()
-        return predicted._first(Prediction("d", "T1", "x", group, (), candidates), base)
+        prediction = Prediction("d", "T1", "x", group, (), candidates)
+        return predicted.names_of({"d": [prediction]}, base)["d"][0]
 
     assert names(("C1", "A<+>B")) == ("A<+>B",)
     assert names(("C3", "C"), ("C2", "A")) == ("C", "A")

@@ -84,7 +84,7 @@ def test_the_best_adapters_are_merged_into_out(options, tmp_path, monkeypatch):
             seen.append(model.eval()(input_ids=ids.to(model.device)).logits.cpu())
         return values[len(seen) - 1]
 
-    monkeypatch.setattr(validation.Validator, "_recall", recall)
+    monkeypatch.setattr(validation.Validator, "recall", recall)
     out = tmp_path / "model"
     train(replace(options, validate=options.corpora, validate_every=2), out)
     for folder, index in ((out, 1), (tmp_path / "model.run" / "last", 2)):

@@ -48,7 +48,7 @@ def gradients(checkpointing=False, **options) -> tuple[float, dict[str, torch.Te
     computed = []
     model.model.layers[0].mlp.register_forward_pre_hook(lambda *given: computed.append(1))
     trainer = Trainer(model, Schedule(1, None, 1e-3), **options)
-    loss = trainer._backward(batch()).item()
+    loss = trainer.backward(batch()).item()
     return loss, {name: first.grad for name, first in model.named_parameters()}, len(computed)
 
 
@@ -77,7 +77,7 @@ def test_the_shares_of_processes_and_passes_make_up_the_batch():
         model = tiny_model("llama", 50)
         processes = Processes(rank, 3)
         trainer = Trainer(model, Schedule(1, None, 1e-3), accumulate=2, processes=processes)
-        parts = list(trainer._passes(batch()))
+        parts = list(trainer.passes(batch()))
         assert len(parts) == 2
         for part in parts:
             assert part.weights[:, -1].any()  # no padding that none of them needs

@@ -86,7 +86,7 @@ def scripted(monkeypatch):
             )
             return left.pop(0)
 
-        monkeypatch.setattr(validation.Validator, "_recall", recall)
+        monkeypatch.setattr(validation.Validator, "recall", recall)
         return seen
 
     return script

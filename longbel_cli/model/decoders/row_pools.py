@@ -63,7 +63,7 @@ class KeyValueCache:
 
     def __init__(self, shape: tuple[int, int, int], like: Tensor, pool_tokens: int = 0) -> None:
         self._shape, self._like, self._pool_tokens = shape, like, pool_tokens
-        self._pools: list[RowPool] = []
+        self.pools: list[RowPool] = []
         self._released: list[Slot] = []
 
     def slot(self, tokens: int) -> Slot:
@@ -98,7 +98,7 @@ class KeyValueCache:
     def clear(self) -> None:
         """Forget everything; slots that were given are not to be reserved or released any more."""
         self._released.clear()
-        self._pools.clear()
+        self.pools.clear()
 
     def _pool(self, capacity: int) -> RowPool:
         """A pool with a free row. Released slots go before memory is taken, so they never add
@@ -111,12 +111,12 @@ class KeyValueCache:
         return self._new_pool(capacity) if pool is None else pool
 
     def _with_free_row(self, capacity: int) -> RowPool | None:
-        fitting = (pool for pool in self._pools if pool.capacity == capacity and pool.free)
+        fitting = (pool for pool in self.pools if pool.capacity == capacity and pool.free)
         return next(fitting, None)
 
     def _new_pool(self, capacity: int) -> RowPool:
         """One with fewer rows where the device has no memory for more."""
-        alike = sum(pool.rows for pool in self._pools if pool.capacity == capacity)
+        alike = sum(pool.rows for pool in self.pools if pool.capacity == capacity)
         most = self._pool_tokens // capacity
         rows = max(min(max(alike, most // 4), most), 1)
         while True:
@@ -127,7 +127,7 @@ class KeyValueCache:
                     raise
                 rows //= 2
             else:
-                self._pools.append(pool)
+                self.pools.append(pool)
                 return pool
 
     def _give_back_slot(self, slot: Slot) -> None:
@@ -136,7 +136,7 @@ class KeyValueCache:
     def _give_back(self, pool: RowPool, row: int) -> None:
         pool.free.append(row)
         if len(pool.free) == pool.rows:
-            self._pools.remove(pool)
+            self.pools.remove(pool)
 
     def _capacity(self, tokens: int) -> int:
         """Exact to a step where slots have tensors of their own; else of a few sizes, a half apart

@@ -141,7 +141,7 @@ def best_of(logprobs: Tensor, tokens: Tensor, keep: int) -> tuple[Tensor, Tensor
     """Of each row's moves the best `keep` and their numbers; of equal ones those with smaller
     tokens. `tokens` (rows, moves) or (moves,); a negative one is none."""
     if logprobs.device.type != "cpu":
-        return _best_by_key(logprobs, tokens, keep)
+        return best_by_key(logprobs, tokens, keep)
     if tokens.dim() == 2:
         logprobs = logprobs.masked_fill(tokens < 0, -torch.inf)
     best = logprobs.topk(keep + 1)
@@ -151,11 +151,11 @@ def best_of(logprobs: Tensor, tokens: Tensor, keep: int) -> tuple[Tensor, Tensor
     if len(tied):
         of_tied = tokens[tied] if tokens.dim() == 2 else tokens
         values, chosen = values.clone(), chosen.clone()
-        values[tied], chosen[tied] = _best_by_key(logprobs[tied], of_tied, keep)
+        values[tied], chosen[tied] = best_by_key(logprobs[tied], of_tied, keep)
     return values, chosen
 
 
-def _best_by_key(logprobs: Tensor, tokens: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+def best_by_key(logprobs: Tensor, tokens: Tensor, keep: int) -> tuple[Tensor, Tensor]:
     """By whole numbers that order as log-probabilities and then tokens do, without a look at what
     was computed: the device is not waited for."""
     bits = logprobs.view(torch.int32).long()

@@ -188,7 +188,7 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
-        loss = self._backward(batch)
+        loss = self.backward(batch)
         norm = nn.utils.clip_grad_norm_(self._trained, self._schedule.clip)
         self._optimizer.step()
         # Last: a device has all of the step queued before this waits for it.
@@ -198,19 +198,19 @@ class Trainer:
         seconds = time.perf_counter() - started
         return Step(step, after, shown, rate, batch.ids.size, seconds)
 
-    def _backward(self, batch: Batch) -> Tensor:
+    def backward(self, batch: Batch) -> Tensor:
         """Gradients of the whole batch's mean loss, and that loss (a scalar on the device)."""
         weights = torch.from_numpy(batch.weights)[:, 1:]
         total = weights[weights > 0].sum().to(self._device)
         loss = torch.zeros((), device=self._device)
-        for part in self._passes(batch):
+        for part in self.passes(batch):
             own = self._loss_sum(part) / total
             own.backward()
             loss = loss + own.detach()
         self._processes.sum_gradients(self._trained)
         return self._processes.sum(loss)
 
-    def _passes(self, batch: Batch) -> Iterator[Batch]:
+    def passes(self, batch: Batch) -> Iterator[Batch]:
         """This process's share of a batch, in as many passes as asked for.
 
         Rows are sorted by length: every nth makes equal shares, neighbours need little padding.

@@ -142,7 +142,7 @@ class Validator:
         if step in self._journal.validations:
             return True
         try:
-            recall = self._recall(model)
+            recall = self.recall(model)
         except _StoppedError:
             return False
         best = self._best.note()
@@ -165,7 +165,7 @@ class Validator:
             "last": {"step": last, "recall@1": self._journal.validations[last]["recall@1"]},
         }
 
-    def _recall(self, model: PreTrainedModel) -> float:
+    def recall(self, model: PreTrainedModel) -> float:
         """The share of the sample's mentions whose first candidate is the gold concept."""
         attention = model.config._attn_implementation
         training = model.training
