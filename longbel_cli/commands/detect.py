@@ -101,7 +101,8 @@ def detect(
     from kb_builder.files import refuse_inputs
     from kb_builder.store.knowledge_base import KnowledgeBase
     from longbel_cli.commands.detecting import detector_of
-    from longbel_cli.detecting.job import DetectJob, DetectOptions, written
+    from longbel_cli.detecting.job import DetectJob, DetectOptions
+    from longbel_cli.runs.layout import Layout, written_for
     from longbel_cli.runs.run import StopSignals, parse_duration, shard_of
     from longbel_cli.runs.standard_input import corpus_paths
     from longbel_cli.sample_paths import kb_or_sample
@@ -124,7 +125,9 @@ def detect(
             shard=shard_of(shard), restart=restart, overwrite=overwrite,
         )  # fmt: skip
         job = DetectJob(detector_of(context.params, base), base, options)
-        refuse_inputs(written(out), (*job.files, base.path, *(names_from or ()), type_map, stop))
+        files = [file for file in job.files if not Layout(out).is_saved_input(file)]
+        read = (*files, base.path, *(names_from or ()), type_map, stop)
+        refuse_inputs(written_for(out), read)
         outcome = job.to_stream(print) if to_stdout else job.run(sys.argv[1:], signals)
         outcome.log(out)
     if outcome.quarantined and not outcome.already:

@@ -109,12 +109,13 @@ def fuse(
     from longbel_cli.corpora.prediction_file import distinct_names
     from longbel_cli.linking.fused_file import fuse_files
     from longbel_cli.linking.fusion import FusionOptions
+    from longbel_cli.runs.layout import written_for
 
     set_quiet(quiet)
     _check_flags(locals())
-    refuse_inputs(
-        [("--out", out), ("--write-weights", write_weights)], [*predictions, tune, weights_from]
-    )
+    outputs = () if out is None else written_for(out)
+    read = (*predictions, tune, weights_from)
+    refuse_inputs([*outputs, ("--write-weights", write_weights)], read)
     options = FusionOptions(
         distinct_names(predictions),
         weights=_numbers(weights),

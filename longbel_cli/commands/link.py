@@ -235,7 +235,7 @@ def link(
         if detector is not None:
             base = linkers[0].knowledge_base
             job = replace(job, detector=detector_of(context.params, base))
-        reader = stack.enter_context(_reader(context, job, linkers[0]))
+        reader = stack.enter_context(_reader(context, job, linkers))
         if dry_run:
             _print_plans(linkers, reader, job)
             return
@@ -293,15 +293,17 @@ def _linkers(context: typer.Context) -> Sequence[EntityLinker]:
 
 @contextmanager
 def _reader(
-    context: typer.Context, job: JobOptions, linker: EntityLinker
+    context: typer.Context, job: JobOptions, linkers: Sequence[EntityLinker]
 ) -> Iterator[CorpusReader]:
     """Reads the corpus; LongbelError where something that is written is read, too."""
     from kb_builder.files import refuse_inputs
     from longbel_cli.corpora.resolve import load_type_map
     from longbel_cli.linking.reading import CorpusOptions, CorpusReader
+    from longbel_cli.runs.layout import Layout
     from longbel_cli.runs.standard_input import corpus_paths
 
-    given, base = context.params, linker.knowledge_base
+    given, base = context.params, linkers[0].knowledge_base
+    jobs = [job, *job.in_formats(linkers)]
     keeps_run = not given["dry_run"] and str(job.out) != "-"
     with corpus_paths(given["corpus"], job.out if keeps_run else None) as paths:
         options = shared.options_of(
@@ -309,12 +311,15 @@ def _reader(
             CorpusOptions,
             paths=paths,
             type_map={} if given["type_map"] is None else load_type_map(given["type_map"]),
-            not_corpus=job.own_files,
+            not_corpus=frozenset().union(*(each.own_files for each in jobs)),
             texts_alone=given["detector"] is not None,
         )
         reader = CorpusReader(options, base.groups, corpus_of_document=base.corpus_of_document)
-        read = (*reader.files, base.path, linker.model_path, given["type_map"], given["stop"])
-        refuse_inputs(job.written, (*read, *(given["names_from"] or ())))
+        layout = Layout(job.out)
+        files = [file for file in reader.files if not layout.is_saved_input(file)]
+        read = (*files, base.path, linkers[0].model_path, given["type_map"], given["stop"])
+        written = [output for each in jobs for output in each.written]
+        refuse_inputs(written, (*read, *(given["names_from"] or ())))
         yield reader
 
 

@@ -19,7 +19,6 @@ from longbel_cli.corpora.records import ON_ERROR
 from longbel_cli.detecting.detector import Detector, mention_line, with_detected
 from longbel_cli.progress import Progress, ignore
 from longbel_cli.runs.corpus_source import corpus_source, input_files
-from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.run import (
     Auto,
     Bounds,
@@ -197,9 +196,3 @@ def _add(outcome: Detected, documents: Sequence[Document]) -> None:
 def _log_problems(problems: Sequence[Mapping[str, Any]]) -> None:
     for problem in problems:
         log.warning("%s", Problem(**problem).message)
-
-
-def written(out: Path) -> tuple[tuple[str, Path | None], ...]:
-    """What a job that writes `out` writes, with the flag that names it."""
-    part = Layout(out).part if str(out) != "-" else None
-    return (("--out", out), ("--out", part))

@@ -83,7 +83,7 @@ class _Ensemble:
         self, linkers: Sequence[EntityLinker], reader: CorpusReader, options: JobOptions
     ) -> None:
         self._linkers, self._reader, self._options = linkers, reader, options
-        self._each = [options.in_format(linker.settings()["context_format"]) for linker in linkers]
+        self._each = options.in_formats(linkers)
         self._fusion = FusedFile(options.out, tuple(own.out for own in self._each))
 
     def run(self, stop: StopSignals, command: Sequence[str], pages: PagesOf | None) -> Outcome:

@@ -28,7 +28,7 @@ from longbel_cli.runs.facts import (
     run_facts,
 )
 from longbel_cli.runs.files import to_json
-from longbel_cli.runs.layout import Layout
+from longbel_cli.runs.layout import Layout, written_for
 from longbel_cli.runs.run import set_run_aside
 from longbel_cli.types import Marks
 from longbel_cli.version import package_version
@@ -73,7 +73,7 @@ def _check_out(paths: Sequence[Path], out: Path, overwrite: bool) -> None:
         raise LongbelError(
             "a fusion keeps a record beside its file", "Give --out a file's name.", exit_code=2
         )
-    refuse_inputs([("--out", out), ("--out", fusion_record_path(out))], paths)
+    refuse_inputs(written_for(out), paths)
     sweep(out.parent)  # of a fusion that was killed once its file was there
     if out.is_dir():
         raise LongbelError(f"{out} is a folder", "Give --out a file's name.", exit_code=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from kb_builder.files import real_path
 from longbel_cli.detecting.detector import Detector, mention_line, with_detected
 from longbel_cli.linking.checks import at_least_one, can_be_made, finite
 from longbel_cli.linking.protocols import EntityLinker
-from longbel_cli.runs.layout import Layout
+from longbel_cli.runs.layout import Layout, written_for
 from longbel_cli.runs.run import Auto, Bounds, Shard
 from longbel_cli.runs.windows import Window
 from longbel_cli.types import Marks
@@ -46,6 +46,11 @@ class JobOptions:
         can_be_made("--prompts", self.prompts)
         can_be_made("--stats", self.stats)
 
+    def in_formats(self, linkers: Sequence[EntityLinker]) -> list[JobOptions]:
+        """The options of each run of an ensemble; none where a single linker runs."""
+        names = [linker.settings()["context_format"] for linker in linkers] if linkers[1:] else ()
+        return [self.in_format(name) for name in names]
+
     def in_format(self, name: str) -> JobOptions:
         """The options of one format's run of an ensemble, whose files are its own.
 
@@ -69,10 +74,8 @@ class JobOptions:
     @property
     def written(self) -> tuple[tuple[str, Path | None], ...]:
         """What the job writes, with the flags that name it."""
-        part = Layout(self.out).part if str(self.out) != "-" else None
         return (
-            ("--out", self.out),
-            ("--out", part),
+            *written_for(self.out),
             ("--prompts", self.own_prompts),
             ("--stats", self.own_stats),
             ("--saliency", self.saliency),

@@ -12,6 +12,8 @@ from pathlib import Path
 from kb_builder.errors import LongbelError
 from longbel_cli.runs.shards import Shard
 
+SAVED_INPUT = "input-"  # how names of saved inputs begin
+
 
 @dataclass(frozen=True)
 class StreamPaths:
@@ -41,6 +43,10 @@ class Layout:
     @property
     def folder(self) -> Path:
         return self.out.with_name(self.out.name + ".run")
+
+    def is_saved_input(self, path: Path) -> bool:
+        """Whether a path is that of standard input, saved in the folder, which is no output."""
+        return path.parent == self.folder and path.name.startswith(SAVED_INPUT)
 
     @property
     def part(self) -> Path:
@@ -119,3 +125,13 @@ class Layout:
             self.folder / f"ledger-{name}.jsonl",
             self.folder / f"mentions-{name}.jsonl",
         )
+
+
+def written_for(out: Path) -> tuple[tuple[str, Path], ...]:
+    """What a command may replace or move aside for its `--out`, folders with all that is in them;
+    nothing for the stream `-`."""
+    if str(out) == "-":
+        return ()
+    layout = Layout(out)
+    paths = (out, layout.part, layout.folder, layout.fusion_record)
+    return tuple(("--out", path) for path in paths)

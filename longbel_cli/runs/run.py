@@ -34,7 +34,7 @@ from longbel_cli.runs.configuration import Auto, RunConfiguration
 from longbel_cli.runs.files import Files, disk_error
 from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.kept import Kept
-from longbel_cli.runs.layout import Layout
+from longbel_cli.runs.layout import SAVED_INPUT, Layout
 from longbel_cli.runs.lock import drop_empty, setup_lock
 from longbel_cli.runs.opening import Opening
 from longbel_cli.runs.publish import Finished, complete, finished_run, publish
@@ -159,7 +159,7 @@ def spool(stream: BinaryIO, out: Path, suffix: str = ".jsonl", files: Files | No
             earlier = _spooled_earlier(layout, suffix) if draft.stat().st_size == 0 else []
             if len(earlier) == 1:
                 return earlier[0]
-            path = folder / f"input-{digest.hexdigest()[:16]}{suffix}"
+            path = folder / f"{SAVED_INPUT}{digest.hexdigest()[:16]}{suffix}"
             put_in_place(draft, path, files)
         except OSError as error:
             raise disk_error(error, draft, "write") from error
@@ -169,7 +169,7 @@ def spool(stream: BinaryIO, out: Path, suffix: str = ".jsonl", files: Files | No
 def _spooled_earlier(layout: Layout, suffix: str) -> list[Path]:
     """The saved inputs that may be meant. A start that died may have left its own as well, so
     those that the run's table names come first."""
-    saved = sorted(layout.folder.glob(f"input-*{suffix}"))
+    saved = sorted(layout.folder.glob(f"{SAVED_INPUT}*{suffix}"))
     try:
         known = {path.name for path in Inputs.load(layout.inputs).paths}
     except LongbelError:  # no run has begun; a damaged table is told when the run is opened

@@ -52,9 +52,10 @@ def train(
     torchrun or `accelerate launch`, every process makes this call, and the first one writes.
     """
     others = (options.kb, options.base, options.predictions, options.retired)
-    refuse_inputs([("--out", out)], (*options.corpora, *options.validate, *others))
-    identity = Identity(options, Inputs.read(options))
     folder = RunFolder.of(out)
+    written = [("--out", out), ("--out", folder.path)]
+    refuse_inputs(written, (*options.corpora, *options.validate, *others))
+    identity = Identity(options, Inputs.read(options))
     if not restart and not overwrite and folder.holds_result_of(identity):
         folder.settle(identity)
         return Outcome.ALREADY_FINISHED
