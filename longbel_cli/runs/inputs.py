@@ -15,6 +15,7 @@ from typing import Any
 
 from kb_builder.errors import LongbelError
 from kb_builder.files import blocks_of, sha256_of, sha256_of_file
+from longbel_cli.runs.records import record_of
 
 _EDGE_BYTES = 1 << 16
 # Opening each file of a large folder takes minutes on a network file system; size and time do.
@@ -93,11 +94,15 @@ class Inputs:
         """The files that a run's table names; LongbelError where there is no such table."""
         try:
             with table.open(encoding="utf-8") as lines:
-                return cls([InputFile(**json.loads(line)) for line in lines])
-        except (FileNotFoundError, ValueError, TypeError) as error:
+                files = [record_of(json.loads(line), InputFile) for line in lines]
+            sound = [file for file in files if file is not None]
+        except (FileNotFoundError, ValueError):
+            files, sound = [None], []
+        if len(sound) < len(files):
             raise LongbelError(
                 f"{table} is gone or damaged", "Put it back, or start over with --restart.", 4
-            ) from error
+            )
+        return cls(sound)
 
     def to_lines(self) -> bytes:
         # In ASCII: the bytes of a path need not be UTF-8, and are compared at the next start.

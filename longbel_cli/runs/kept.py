@@ -22,22 +22,31 @@ class Kept:
 
     @classmethod
     def read(cls, layout: Layout) -> Kept | None:
+        damaged = LongbelError(
+            f"{layout.configuration} is damaged",
+            "Put it back, or start over with --restart (keeps the old run aside).",
+            exit_code=4,
+        )
         try:
             content = json.loads(layout.configuration.read_bytes())
             form = content["format"]
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, TypeError, KeyError) as error:
-            raise LongbelError(
-                f"{layout.configuration} is damaged",
-                "Put it back, or start over with --restart (keeps the old run aside).",
-                exit_code=4,
-            ) from error
+            raise damaged from error
         if form != FORMAT:
             raise LongbelError(
                 f"{layout.configuration}: format {form}, not {FORMAT}",
                 "It was written by another version of longbel. Start over with --restart.",
                 exit_code=4,
             )
-        inputs = Inputs.load(layout.inputs)
-        return cls(content["configuration"], inputs, content["free"])
+        settings, free = content.get("configuration"), content.get("free")
+        if not isinstance(settings, dict) or not isinstance(free, dict):
+            raise damaged
+        return cls(settings, Inputs.load(layout.inputs), free)
+
+
+def counts(free: Any) -> dict[str, int]:
+    """The counts of a corpus among what run.json holds for free, by name."""
+    kept = free if isinstance(free, dict) else {}
+    return {name: value for name, value in kept.items() if type(value) is int}

@@ -20,7 +20,7 @@ from longbel_cli.runs.configuration import (
 )
 from longbel_cli.runs.files import Files, read_json, to_json
 from longbel_cli.runs.inputs import Inputs
-from longbel_cli.runs.kept import Kept
+from longbel_cli.runs.kept import Kept, counts
 from longbel_cli.runs.launch import launch_of, repeats_restart
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.ledger import Stream
@@ -218,7 +218,7 @@ class Opening:
             lease=lease,
             inputs=kept.inputs,
             paths=self.configuration.inputs,
-            mentions_total=kept.free.get("mentions"),
+            mentions_total=counts(kept.free).get("mentions"),
         )
 
     def _begin(self) -> Kept:

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 from kb_builder.errors import LongbelError
 from kb_builder.files import blocks_of, new_sha256, sha256_of_file, sweep
 from longbel_cli.progress import ignore
-from longbel_cli.runs.files import Files, disk_error, read_json, to_json
+from longbel_cli.runs.files import Files, disk_error, to_json
 from longbel_cli.runs.layout import Layout, StreamPaths
 from longbel_cli.runs.ledger import NOTHING, ByteRange, WindowRecord, read_ledger
+from longbel_cli.runs.records import read_record
 
 
 class Placed(NamedTuple):
@@ -27,6 +28,13 @@ class Placed(NamedTuple):
 
     record: WindowRecord
     paths: StreamPaths
+
+
+@dataclass(frozen=True)
+class CorpusEnd:
+    """How many windows the corpus has, once a process has read it to its end."""
+
+    windows: int
 
 
 @dataclass(frozen=True)
@@ -91,12 +99,36 @@ def doubles(placed: Sequence[Placed]) -> list[int]:
     return sorted({window for window, after in pairwise(indices) if window == after})
 
 
+def read_finished(layout: Layout) -> Finished | None:
+    """What finished.json says; None where there is none. LongbelError where it names files that are
+    none of the run: they would be moved."""
+    finished = read_record(layout.finished, Finished)
+    if finished is None:
+        return None
+    for name in (finished.data_from, finished.errors_from, finished.mentions_from):
+        if name is not None and not _is_of_run(name, layout):
+            raise LongbelError(
+                f"{layout.finished} names a file that is none of the run: {name}",
+                "It was altered. Put it back, or start over with --restart.",
+                exit_code=4,
+            )
+    return finished
+
+
+def _is_of_run(name: str, layout: Layout) -> bool:
+    """Whether a name, from the result's folder, is that of the growing result or in the run's
+    folder."""
+    folder, _, file = name.partition("/")
+    return name == layout.part.name or (
+        folder == layout.folder.name and "/" not in file and file not in ("", ".", "..")
+    )
+
+
 def finished_run(layout: Layout) -> Finished | None:
     """The finished run that lies at the result's path, byte for byte; None if there is none."""
-    content = read_json(layout.finished)
-    if content is None or not layout.out.exists():
+    finished = read_finished(layout)
+    if finished is None or not layout.out.exists():
         return None
-    finished = Finished(**content)
     if layout.out.stat().st_size != finished.bytes:
         return None
     return finished if sha256_of_file(layout.out) == finished.sha256 else None
@@ -104,7 +136,7 @@ def finished_run(layout: Layout) -> Finished | None:
 
 def publish(layout: Layout, files: Files, check_input: Callable[[], None]) -> Finished:
     """Make the result of all committed windows; LongbelError if one is missing, double or bad."""
-    end = read_json(layout.corpus_end)
+    end = read_record(layout.corpus_end, CorpusEnd)
     placed = committed(layout)
     if end is None:
         raise LongbelError(
@@ -112,7 +144,7 @@ def publish(layout: Layout, files: Files, check_input: Callable[[], None]) -> Fi
             "Let `longbel link` run to its end, or start it again with the same command.",
             exit_code=4,
         )
-    _refuse_incomplete(layout, placed, end["windows"])
+    _refuse_incomplete(layout, placed, end.windows)
     if layout.out.exists() and not layout.finished.exists():
         raise LongbelError(
             f"{layout.out} appeared during the run",
@@ -153,10 +185,9 @@ def publish(layout: Layout, files: Files, check_input: Callable[[], None]) -> Fi
 
 def complete(layout: Layout, files: Files) -> None:
     """The renames that follow `finished.json`; harmless when they were done before."""
-    content = read_json(layout.finished)
-    if content is None:
+    finished = read_finished(layout)
+    if finished is None:
         return
-    finished = Finished(**content)
     if finished.errors_from is not None:
         errors = layout.out.parent / finished.errors_from
         if errors.exists():

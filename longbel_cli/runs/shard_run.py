@@ -6,18 +6,20 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from kb_builder.errors import LongbelError
 from longbel_cli.runs import lease as leases
 from longbel_cli.runs.configuration import difference
-from longbel_cli.runs.files import Files, disk_error, read_json, to_json
+from longbel_cli.runs.files import Files, disk_error, to_json
 from longbel_cli.runs.inputs import Inputs
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.ledger import ByteRange, Stream, WindowRecord
 from longbel_cli.runs.lock import setup_lock
-from longbel_cli.runs.publish import Finished, committed, publish
+from longbel_cli.runs.publish import CorpusEnd, Finished, committed, publish
+from longbel_cli.runs.records import read_record
 from longbel_cli.runs.shards import Shard
 from longbel_cli.runs.windows import Bounds, Source, Start, Window, windows
 
@@ -109,15 +111,14 @@ class Run:
             raise disk_error(error, path, "read") from error
 
     def _note_end(self, total: int) -> None:
-        content = {"windows": total}
-        if not self._files.create_file(self.layout.corpus_end, to_json(content)):
-            known = read_json(self.layout.corpus_end)
+        end = CorpusEnd(total)
+        if not self._files.create_file(self.layout.corpus_end, to_json(asdict(end))):
+            known = read_record(self.layout.corpus_end, CorpusEnd)
             if known is None:
-                self._files.write_file(self.layout.corpus_end, to_json(content))
-            elif known != content:
+                self._files.write_file(self.layout.corpus_end, to_json(asdict(end)))
+            elif known != end:
                 raise LongbelError(
-                    f"the corpus ends after {total} windows; another process found "
-                    f"{known['windows']}",
+                    f"the corpus ends after {total} windows; another process found {known.windows}",
                     "The input has changed during the run. Put it back, or use --restart.",
                     exit_code=4,
                 )

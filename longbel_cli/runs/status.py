@@ -12,9 +12,11 @@ from kb_builder.errors import LongbelError
 from longbel_cli.progress import duration_text
 from longbel_cli.runs import lease as leases
 from longbel_cli.runs.files import read_json
+from longbel_cli.runs.kept import counts
 from longbel_cli.runs.layout import Layout
 from longbel_cli.runs.ledger import read_ledger
-from longbel_cli.runs.publish import Finished, Placed, committed, gaps
+from longbel_cli.runs.publish import CorpusEnd, Finished, Placed, committed, gaps, read_finished
+from longbel_cli.runs.records import read_record
 
 # The rate is that of a stream's latest windows: what a machine does now, not what it did at first.
 _RECENT_WINDOWS = 20
@@ -74,16 +76,16 @@ def read_status(out: Path) -> RunStatus:
             f"{layout.folder}: there is no run",
             "Give the path that `longbel link --out` was given.",
         )
-    finished = read_json(layout.finished)
-    merged = finished is not None and out.exists() and out.stat().st_size == finished["bytes"]
+    finished = read_finished(layout)
+    merged = finished is not None and out.exists() and out.stat().st_size == finished.bytes
     placed = _distinct(committed(layout))
     shards = tuple(_shard(layout, name, merged) for name in _shard_names(layout))
     if finished is not None and (merged or not placed):
         state = "finished" if merged else "changed" if out.exists() else "gone"
-        return _finished(out, state, Finished(**finished), shards)
-    known = configuration.get("free", {})
-    end = read_json(layout.corpus_end)
-    total = end["windows"] if end else None
+        return _finished(out, state, finished, shards)
+    known = counts(configuration.get("free"))
+    end = read_record(layout.corpus_end, CorpusEnd)
+    total = None if end is None else end.windows
     records = [entry.record for entry in placed]
     mentions = sum(record.mentions for record in records)
     rates = [shard.mentions_per_second for shard in shards if shard.alive]

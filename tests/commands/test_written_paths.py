@@ -1,5 +1,5 @@
-"""A property of every command that writes: none of its inputs is harmed, wherever it lies among what
-the command writes. What that is is not told here: it is seen while the command runs.
+"""A property of every command that writes: no input is harmed, wherever it lies among what the
+command writes. What that is is not told here: it is seen while the command runs.
 """
 
 from __future__ import annotations
