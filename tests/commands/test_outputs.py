@@ -212,6 +212,13 @@ DERIVED = [
      "--out new.jsonl", "new.jsonl.mentions.jsonl"),
     ("detect new.jsonl.part --kb kb --out new.jsonl", "new.jsonl.part"),
     ("fuse a.jsonl new.jsonl.fusion.json --out new.jsonl", "new.jsonl.fusion.json"),
+    ("link new.jsonl.run/errors.jsonl --kb kb --linker exact --out new.jsonl",
+     "new.jsonl.run/errors.jsonl"),
+    ("detect corpus.jsonl --kb kb --stop new.jsonl.run/x.txt --out new.jsonl",
+     "new.jsonl.run/x.txt"),
+    ("fuse a.jsonl b.jsonl --tune new.jsonl.fusion.json --out new.jsonl", "new.jsonl.fusion.json"),
+    ("fuse b.jsonl.run/old.jsonl a.jsonl --out b.jsonl --overwrite", "b.jsonl.run/old.jsonl"),
+    ("train new.run/log.jsonl --kb kb --fresh nano --out new", "new.run/log.jsonl"),
     ("score plots/groups.svg --plots plots", "plots/groups.svg"),
 ]  # fmt: skip
 

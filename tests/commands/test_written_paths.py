@@ -24,7 +24,7 @@ LINK = "link {corpus.jsonl} --kb {kb}"
 # Commands with their inputs in braces; all that they write lies below the folder they run in.
 ROWS = (
     "build-kb {names.tsv} --names-from {corpus.jsonl} --tokenizer {model} --out built",
-    "build-kb {names.tsv} --out old --overwrite",
+    "build-kb {more.tsv} --out old --overwrite",
     "detect {corpus.jsonl} --kb {kb} --names-from {other.jsonl} --stop {stop.txt} "
     "--type-map {types.tsv} --out new.jsonl",
     f"{LINK} --linker exact --names-from {{other.jsonl}} --type-map {{types.tsv}} "
@@ -33,7 +33,7 @@ ROWS = (
     "link {text.txt} --kb {kb} --linker exact --detector dictionary --stop {stop.txt} "
     "--out new.jsonl",
     f"{LINK} --model {{model}} --beams 2 --prompts p.jsonl --saliency pages --out new.jsonl",
-    f"{LINK} --model {{model}} --beams 2 --ensemble hybrid_short,hybrid_long --prompts p.jsonl "
+    f"{LINK} --model {{model}} --beams 2 --ensemble hybrid_medium,hybrid_long --prompts p.jsonl "
     "--out new.jsonl",
     "score {a.jsonl} --gold {corpus.jsonl} --train {other.jsonl} --kb {kb} --paired {b.jsonl} "
     "--retired {retired.csv} --n-boot 10 --report page.html --plots plots",
@@ -89,6 +89,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, kb_folder: Path, model_fo
     write_json_lines(folder / "other.jsonl", bigbio("other", "Fever.", ("T1", "DISO", "Fever")))
     files = {
         "names.tsv": "code\tname\tgroup\nC0000001\tFever\tDISO\nC0000006\tKidney\tANAT\n",
+        "more.tsv": "code\tname\tgroup\nC0000001\tFever\tDISO\n",
         "types.tsv": "T023\tANAT\n", "stop.txt": "the\n", "text.txt": "Fever.",
         "retired.csv": "C1,C2\n", "map.csv": "code,concept_id\nC0000001,1\n",
         "ids.csv": "document_id,note_id\nd1,1\nd2,2\nd3,3\nd4,4\n",
@@ -148,7 +149,7 @@ def harm(row: str, path: str, source: str, longbel: Longbel, before: Tree, name:
     if done.code in (0, 5):
         return None if shared else f"{where}, though it is written"
     # What a name or a place makes unreadable may be told before.
-    known = (2, 3) if shared or source in ("names.tsv", "text.txt") else (2,)
+    known = (2, 3) if shared or source in ("names.tsv", "more.tsv", "text.txt") else (2,)
     return None if done.code in known and after == before else f"{where}: {done.err}"
 
 
@@ -168,6 +169,7 @@ def place(source: Path, path: Path) -> bool:
         return False
     if path.is_dir():
         shutil.rmtree(path)
+    path.unlink(missing_ok=True)
     (shutil.copytree if source.is_dir() else shutil.copy)(source, path)
     return True
 
