@@ -274,6 +274,22 @@ def test_a_job_s_other_files_lie_there_too(
     assert (tmp_path / "stats.json").exists()
 
 
+def test_a_folder_is_known_by_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under another name too that no link explains, as where case does not count."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.txt").write_text("a")
+    (tmp_path / "FOLDER").symlink_to("folder")
+    monkeypatch.setattr(os.path, "realpath", os.path.abspath)
+    for output in ("FOLDER", "FOLDER/a.txt"):
+        with pytest.raises(LongbelError, match="which is read"):
+            refuse_inputs([("--out", tmp_path / output)], [tmp_path / "folder" / "a.txt"])
+    with pytest.raises(LongbelError, match="which is read"):
+        refuse_inputs([("--out", tmp_path / "FOLDER" / "a.txt")], [tmp_path / "folder"])
+    refuse_inputs([("--out", tmp_path / "FOLDER" / "b.txt")], [tmp_path / "folder"])
+
+
 def test_what_is_written_beside_inputs_is_none_of_them(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.txt").write_text("a")
