@@ -45,7 +45,8 @@ class CorpusFormat:
     named themselves, and with `any_name` for those that a folder holds. `pairs`: a document is a
     text with a file of annotations beside it, which cannot come from standard input.
     `replaces_gold`: its writer keeps the corpus's own codes unless it is told to replace them.
-    `annotated`: it can hold mentions; texts alone cannot. `knows` looks into a file whose first
+    `annotated`: it can hold mentions; texts alone cannot. `named_by_file`: documents without an id
+    of their own have their file's path below the corpus. `knows` looks into a file whose first
     bytes say nothing.
     """
 
@@ -59,6 +60,7 @@ class CorpusFormat:
     writer: MakeWriter | None = None
     replaces_gold: bool = False
     annotated: bool = True
+    named_by_file: bool = False
     knows: Callable[[Path], bool] | None = None
 
     def has_name(self, path: Path) -> bool:
@@ -106,6 +108,7 @@ CORPUS_FORMATS: dict[str, CorpusFormat] = {
             "plain texts (.txt)",
             texts.read_text,
             annotated=False,
+            named_by_file=True,
         ),
         CorpusFormat(
             "texts",
@@ -121,6 +124,7 @@ CORPUS_FORMATS: dict[str, CorpusFormat] = {
             "texts with spans of other tools (.json, .jsonl)",
             spans.read,
             suffixes=(".json", ".jsonl", ".ndjson"),
+            named_by_file=True,
             knows=spans.knows,
         ),
         CorpusFormat(

@@ -129,8 +129,8 @@ def _files_of(
     elif file_format == "brat":
         yield CorpusFile(str(any_case(location.with_suffix(".ann"))), "brat", location.stem)
     else:
-        document_id = location.stem if file_format == "text" else None
-        yield CorpusFile(str(location), file_format, document_id)
+        named = CORPUS_FORMATS[file_format].named_by_file
+        yield CorpusFile(str(location), file_format, location.stem if named else None)
 
 
 def _walk(
@@ -165,11 +165,11 @@ def _walk(
             document_id = entry.relative_to(root).with_suffix("").as_posix()
             lines = entry if _suffix(entry) == ".ann" else entry.with_suffix(".ann")
             yield CorpusFile(str(lines), "brat", document_id)
-        elif file_format == "text":
-            document_id = entry.relative_to(root).with_suffix("").as_posix()
-            yield CorpusFile(str(entry), "text", document_id)
         elif file_format == "table":
             yield from mention_table.beside(entry, root, on_remark)
+        elif file_format is not None and CORPUS_FORMATS[file_format].named_by_file:
+            document_id = entry.relative_to(root).with_suffix("").as_posix()
+            yield CorpusFile(str(entry), file_format, document_id)
         elif file_format is not None:
             yield CorpusFile(str(entry), file_format)
         elif entry.suffix not in _BRAT_EXTRAS and form == AUTO:

@@ -116,8 +116,8 @@ class UnreadableError(Exception):
 
 
 class CorpusFile(NamedTuple):
-    """One file of a corpus (BRAT: one pair, named by its .ann). `document_id` where the file is one
-    document, which is named by it; `columns` of texts and of ids in tables of texts, as asked for
+    """One file of a corpus (BRAT: one pair, named by its .ann). `document_id` where documents are
+    named by their file; `columns` of texts and of ids in tables of texts, as asked for
     (None: guessed); `text` of a document whose mentions are in a table, which is the path."""
 
     path: str

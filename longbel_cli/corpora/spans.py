@@ -74,9 +74,9 @@ class Shape:
 def read(file: CorpusFile, start: Position) -> Iterator[Item]:
     """The documents of one file from `start` on."""
     if file.path != STDIN and _is_medcat(file.path):
-        yield from _medcat_items(file.path, start)
+        yield from _medcat_items(file, start)
         return
-    yield from json_items(file.path, start, (), partial(_item, Path(file.path).stem))
+    yield from json_items(file.path, start, (), partial(_item, file))
 
 
 def knows(path: Path) -> bool:
@@ -104,15 +104,25 @@ def shape_of(value: Any) -> Shape | None:
     return next((shape for shape in SHAPES if shape.fits(value)), None)
 
 
-def _item(stem: str, value: Any, offset: int, line: int | None) -> Item:
+def _item(file: CorpusFile, value: Any, offset: int, line: int | None) -> Item:
     shape = shape_of(value)
     if shape is None:
         return unreadable(offset, line, "it is no text with spans of a tool that is known")
     if value.get("answer") in ("reject", "ignore"):
         return unreadable(offset, line, f"its annotator did not accept it ({value['answer']})")
     page = shape.page(value)
-    name = identifier(page.id) or (stem if line in (None, 1) and not offset else f"{stem}:{line}")
+    name = identifier(page.id) or _name_in(file, offset, line)
     return Item(offset, line, name, partial(_build, page))
+
+
+def _name_in(file: CorpusFile, offset: int, line: int | None) -> str:
+    """An id for a document that states none: its file's name, and unless it stands at the file's
+    begin its line, or where several may share one (an array) its byte offset."""
+    name = file.document_id or Path(file.path).stem
+    if not offset:
+        return name
+    is_array = file.path.lower().removesuffix(".gz").endswith(".json")
+    return f"{name}@{offset}" if is_array else f"{name}:{line}"
 
 
 def _build(page: Page) -> Draft:
@@ -297,9 +307,9 @@ def _is_medcat(path: str) -> bool:
     return _PROJECTS.match(stored.head(path).removeprefix(stored.BOM)) is not None
 
 
-def _medcat_items(path: str, start: Position) -> Iterator[Item]:
+def _medcat_items(file: CorpusFile, start: Position) -> Iterator[Item]:
     """The documents of all projects, in their order; the file is held as a whole."""
-    with stored.opened(path) as handle:
+    with stored.opened(file.path) as handle:
         data = stored.whole(handle, "the file")
     try:
         projects = json.loads(stored.decoded(data).removeprefix("\ufeff"))["projects"]
@@ -309,5 +319,5 @@ def _medcat_items(path: str, start: Position) -> Iterator[Item]:
     for index, value in enumerate(documents):
         if index >= start.offset:
             page = _medcat(value)
-            name = identifier(page.id) or f"{Path(path).stem}:{index + 1}"
+            name = identifier(page.id) or f"{file.document_id or Path(file.path).stem}:{index + 1}"
             yield Item(index, None, name, partial(_build, page))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from longbel_cli.corpora import Problem, read_corpus
+from longbel_cli.corpora import Corpus, Problem, read_corpus
 from longbel_cli.corpora.formats import format_by_name
 from longbel_cli.types import Attributes, Document
 from tests.support.command_line import Longbel
@@ -153,10 +153,31 @@ def test_damaged_documents(tmp_path: Path, content: Any, message: str) -> None:
     assert documents[0].id == "good" and any(message in each for each in said)
 
 
-def test_documents_without_ids_have_those_of_their_lines(tmp_path: Path) -> None:
-    path = tmp_path / "notes.jsonl"
-    path.write_text(2 * (json.dumps({"text": "Fever", "spans": [span(0)]}) + "\n"))
-    assert [document.id for document in read_corpus([path])] == ["notes", "notes:2"]
+WITHOUT_ID = {"text": "Fever", "spans": [span(0)]}
+ROW = json.dumps(WITHOUT_ID)
+# files of documents that state no id, and the ids that they have
+NAMED = [
+    ({"notes.json": ROW}, ["notes"]),
+    ({"notes.jsonl": f"{ROW}\n{ROW}\n"}, ["notes", "notes:2"]),
+    # Several on one line.
+    ({"notes.json": f"[{ROW},{ROW}]"}, ["notes@1", f"notes@{2 + len(ROW)}"]),
+    # Files of one name.
+    ({"a/n.json": ROW, "b/n.json": ROW}, ["a/n", "b/n"]),
+]
+
+
+@pytest.mark.parametrize(("files", "ids"), NAMED)
+def test_documents_without_ids_are_all_read(
+    tmp_path: Path, files: dict[str, str], ids: list[str]
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    corpus = Corpus([tmp_path])
+    positions = {document.id: position for position, document in corpus.read()}
+    assert [*positions] == ids
+    for index, position in enumerate(positions.values()):  # also from the middle on
+        assert [each.id for _, each in corpus.read(start=position)] == ids[index:]
 
 
 def test_other_json_is_as_it_was(tmp_path: Path) -> None:
